@@ -1,0 +1,1 @@
+"""The copy-detection network: how it is fitted, and how it is read."""

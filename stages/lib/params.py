@@ -1,0 +1,273 @@
+"""The settings of `params.yaml`: one strict model per section; a wrong setting stops at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stages.lib.failures import UserError
+
+FILE = "params.yaml"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Issue = Literal[
+    "too_small", "odd_aspect_ratio", "blurry", "dark", "light", "low_information"
+]  # fmt: skip
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are errors, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineParams(Section):
+    """Who does the work."""
+
+    kind: Literal["local"]
+    workers: Annotated[int, Field(ge=0)]
+    address: None = None
+
+
+class SampleSource(Section):
+    """The embedded sample."""
+
+    kind: Literal["sample"]
+
+
+class FolderSource(Section):
+    """Image files below a folder, with labels from folder names or a table."""
+
+    kind: Literal["folder"]
+    path: str
+    labels: str | None = None
+    label_from: Literal["parent"] | None = None
+    split_from: Literal["parent", "grandparent"] | None = None
+    name: str | None = None  # default: the path as written
+
+    @model_validator(mode="after")
+    def _one_kind_of_label(self) -> "FolderSource":
+        if self.labels and self.label_from:
+            raise ValueError("give either `labels` (a table) or `label_from`, not both")
+        return self
+
+
+class ListSource(Section):
+    """Image URLs in a CSV or a text file (one per line); other columns may be labels."""
+
+    kind: Literal["list"]
+    path: str
+    url_column: str = "url"
+    name: str | None = None
+
+
+Source = Annotated[SampleSource | FolderSource | ListSource, Field(discriminator="kind")]
+
+
+class DownloadParams(Section):
+    """Where images come from, and how patient to be."""
+
+    sources: Annotated[list[Source], Field(min_length=1)]
+    max_failed_fraction: Fraction
+    max_file_bytes: Positive
+    timeout_s: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    per_host: Positive
+    allow_private_hosts: bool
+
+
+class CleanParams(Section):
+    """What makes an image unusable, and the thresholds of the flags."""
+
+    reject: list[Issue]
+    min_side_px: Positive
+    max_pixels: Positive
+    max_aspect_ratio: Annotated[float, Field(ge=1)]
+    blurry_below: Fraction
+    dark_below: Fraction
+    light_below: Fraction
+    low_information_below: Fraction
+    timeout_s: Annotated[float, Field(gt=0)]
+    max_failed_fraction: Fraction
+
+
+class EmbedParams(Section):
+    """Which network makes the embeddings."""
+
+    network: Literal["bundled"]
+    layer: None = None
+    pool_size: Literal[1] = 1
+
+
+class DedupeParams(Section):
+    """When two images are copies, and what then."""
+
+    threshold: Fraction
+    candidate_threshold: Fraction
+    family_threshold: Fraction
+    neighbours: Positive
+    label_conflict: Literal["drop", "majority", "error"]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "DedupeParams":
+        if not self.candidate_threshold <= self.family_threshold <= self.threshold:
+            raise ValueError("expected candidate_threshold <= family_threshold <= threshold")
+        return self
+
+
+class SplitParams(Section):
+    """How much is kept for validation and test."""
+
+    validation: Annotated[float, Field(ge=0, lt=1)]
+    test: Annotated[float, Field(ge=0, lt=1)]
+    official: Literal["respect", "ignore"]
+    map: dict[str, Literal["train", "validation", "test"]]
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "SplitParams":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must be below 1: nothing is left to train on")
+        return self
+
+
+class AugmentParams(Section):
+    """How many new training images to make, and by what."""
+
+    target: Annotated[int, Field(ge=0)]
+    balance: Literal["none"]
+    operations: Literal["auto"] | list[str]
+    operations_per_image: tuple[Positive, Positive]
+
+
+class Scale(Section):
+    """The scale of ratings: `bins` scores evenly spaced from `low` to `high`."""
+
+    low: float
+    high: float
+    bins: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _upwards(self) -> "Scale":
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        return self
+
+
+class Epochs(Section):
+    """Epochs of each phase."""
+
+    head: Annotated[int, Field(ge=0)]
+    fine_tune: Annotated[int, Field(ge=0)]
+
+
+class Rates(Section):
+    """Learning rate of each phase."""
+
+    head: Annotated[float, Field(gt=0)]
+    fine_tune: Annotated[float, Field(gt=0)]
+
+
+class TrainParams(Section):
+    """The model and how it learns."""
+
+    task: Literal["rating", "classification", "none"]
+    scale: Scale
+    backbone: str
+    alpha: Annotated[float, Field(gt=0)] | None
+    weights: str | None
+    image_size: Annotated[int, Field(ge=16)]
+    epochs: Epochs
+    batch_size: Positive
+    learning_rate: Rates
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    patience: Positive
+    threads: Positive
+
+
+class EvaluateParams(Section):
+    """What is measured on the test split."""
+
+    cutoff: float
+    positive_class: str | None
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int
+    engine: EngineParams
+    download: DownloadParams
+    clean: CleanParams
+    embed: EmbedParams
+    dedupe: DedupeParams
+    split: SplitParams
+    augment: AugmentParams
+    train: TrainParams
+    evaluate: EvaluateParams
+
+
+def load_params(root: Path) -> Params:
+    """Read and check `params.yaml`. Raises UserError naming file, key, value, allowed and remedy."""
+    path = root / FILE
+    if not path.exists():
+        raise UserError(f"{path} is absent: run from the repository root, where params.yaml lies")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    return check_params(values, str(path))
+
+
+def check_params(values: Any, where: str = FILE) -> Params:
+    """Validate the values of a params file. Raises UserError listing every wrong key."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: expected sections such as `clean:`, got {type(values).__name__}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        raise UserError(f"{where} has wrong settings:\n{problems}") from error
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(all)"
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(problem['loc'])}; remove it or correct its name"
+    if kind == "missing":
+        return f"{key}: missing; add it (git's params.yaml has every key with its default)"
+    return f"{key}: {problem['msg']}; got {value!r}"
+
+
+def _nearest(location: tuple[str | int, ...]) -> str:
+    import difflib
+
+    section: Any = Params
+    for part in location[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field else None
+    known = list(getattr(section, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if close:
+        return f", did you mean `{close[0]}`?"
+    return f" (known here: {', '.join(known)})" if known else ""
+
+
+def original_root(root: Path) -> Path:
+    """Return the user's repository, also inside the copy that `dvc exp run --temp` works in."""
+    parts = root.resolve().parts
+    for position, part in enumerate(parts[:-2]):
+        if part == ".dvc" and parts[position + 1 : position + 3] == ("tmp", "exps"):
+            return Path(*parts[:position])
+    return root.resolve()
+
+
+def resolve_path(root: Path, path: str) -> Path:
+    """Return a path of params.yaml: `~` expanded, relative ones against the original repository."""
+    return original_root(root) / Path(path).expanduser()

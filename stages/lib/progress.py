@@ -1,0 +1,54 @@
+"""Long work shows itself: a bar on a terminal, a plain line every few seconds elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+SECONDS_PER_LINE = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Counts finished images of one stage and says so; `close` logs the closing line."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        """Start counting `total` images of `stage`."""
+        self.stage, self.total, self.done = stage, total, 0
+        self._started = self._said = time.monotonic()
+        quiet = not sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=stage, unit="image", disable=quiet, leave=False)
+
+    def advance(self, images: int) -> None:
+        """Count `images` more as finished."""
+        self.done += images
+        self._bar.update(images)
+        now = time.monotonic()
+        if self._bar.disable and now - self._said >= SECONDS_PER_LINE:
+            self._said = now
+            rate = self.done / (now - self._started)
+            left = (self.total - self.done) / rate if rate else float("inf")
+            logger.info(
+                "%s: %d of %d images, %.0f/s, %.0f s left",
+                self.stage, self.done, self.total, rate, left,
+            )  # fmt: skip
+
+    def close(self, kept: int, rejected: Mapping[str, int], failed: int = 0) -> None:
+        """Log in, kept, rejected by reason, failed, seconds and rate in one line."""
+        self._bar.close()
+        seconds = time.monotonic() - self._started
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items()))
+        logger.info(
+            "%s: %d in, %d kept, %d rejected%s, %d failed, %.1f s, %.0f images/s",
+            self.stage, self.total, kept, sum(rejected.values()),
+            f" ({reasons})" if reasons else "", failed, seconds,
+            self.total / seconds if seconds else 0.0,
+        )  # fmt: skip
+
+
+def log_to_stderr() -> None:
+    """Configure logging for a stage that runs as a script."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

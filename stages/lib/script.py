@@ -1,0 +1,19 @@
+"""What every stage's `__main__` does: read params.yaml here, run, show errors without a trace."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stages.lib.failures import UserError
+from stages.lib.params import Params, load_params
+from stages.lib.progress import log_to_stderr
+
+
+def run_as_script(run: Callable[[Path, Params], None]) -> None:
+    """Run a stage in the working folder; exit 1 with one message on a user's error."""
+    log_to_stderr()
+    root = Path.cwd()
+    try:
+        run(root, load_params(root))
+    except (UserError, FileNotFoundError, PermissionError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,100 @@
+"""Shards: WebDataset tar files of original bytes, read by offset, equal when their members are.
+
+Member names are `<key>.<ext>`; the key is the first 32 hex digits of the sha256 of the bytes.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from stages.lib.files import unfinished
+
+MAX_IMAGES = 1000
+MAX_BYTES = 256 * 2**20
+_BLOCK = 512
+
+
+class Place(NamedTuple):
+    """Where the bytes of one member lie."""
+
+    shard: str
+    offset: int
+    size: int
+
+
+def key_of(content: bytes) -> str:
+    """Return the key of these bytes: equal keys are exact duplicates."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of the shard with this number, as `00000.tar`."""
+    return f"{number:05d}.tar"
+
+
+def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Place]:
+    """Publish a shard of (name, bytes); times, owners and modes are fixed. Return each place."""
+    places = []
+    temporary = unfinished(path)
+    with temporary.open("wb") as handle:
+        for name, content in members:
+            handle.write(_header(name, len(content)))
+            places.append(Place(path.name, handle.tell(), len(content)))
+            handle.write(content + b"\0" * (-len(content) % _BLOCK))
+        handle.write(b"\0" * 2 * _BLOCK)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+    return places
+
+
+def read_member(folder: Path, place: Place) -> bytes:
+    """Return the bytes at `place`. Raises ValueError when the shard is shorter than it says."""
+    with (folder / place.shard).open("rb") as handle:
+        handle.seek(place.offset)
+        content = handle.read(place.size)
+    if len(content) != place.size:
+        raise ValueError(f"{folder / place.shard}: expected {place}, got {len(content)} bytes")
+    return content
+
+
+def stored(index: pd.DataFrame) -> pd.DataFrame:
+    """Return one row (`key`, `shard`, `offset`, `size`) per stored key, by shard and offset.
+
+    Members of withdrawn records are included: they still lie in their shard.
+    """
+    present = index[index["key"].notna() & index["shard"].notna()]
+    unique = present.drop_duplicates("key")[["key", "shard", "offset", "size"]]
+    unique = unique.astype({"offset": "int64", "size": "int64"})
+    return unique.sort_values(["shard", "offset"], ignore_index=True)
+
+
+def fingerprint(members: pd.DataFrame) -> str:
+    """Return a digest over the members of one shard; keys are content hashes, so this covers bytes."""
+    rows = zip(members["key"], members["offset"], members["size"], strict=True)
+    text = "\n".join(f"{key} {offset} {size}" for key, offset, size in sorted(rows))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(format=tarfile.USTAR_FORMAT)
+
+
+def read_tar(path: Path) -> dict[str, bytes]:
+    """Return every member of a small shard by name, as any tar reader sees it."""
+    members = {}
+    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as archive:
+        for info in archive:
+            handle = archive.extractfile(info)
+            if handle is not None:
+                members[info.name] = handle.read()
+    return members

@@ -1,0 +1,99 @@
+"""Parquet tables with a fixed schema, sorted, equal byte for byte when their rows are equal.
+
+Absence is null. Read with `read_table`, which gives pandas columns in which null is `None` or NaN.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.files import unfinished
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+_TEXT, _INT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+LABEL_COLUMNS = {
+    "label": _TEXT,
+    "ratings": pa.list_(_INT),  # votes per score bin
+    "mean": _REAL,
+    "std": _REAL,
+    "source_group": _TEXT,
+    "official_split": _TEXT,
+}
+
+INDEX = _schema(
+    source=_TEXT, name=_TEXT, uri=_TEXT, key=_TEXT, shard=_TEXT, offset=_INT, size=_INT,
+    status=_TEXT, reason=_TEXT, **LABEL_COLUMNS,
+)  # fmt: skip
+
+PAIRS = _schema(
+    key_a=_TEXT, key_b=_TEXT, similarity=_REAL, ssim=_REAL, inliers=_INT, duplicate=_FLAG,
+    decided_by=_TEXT,
+)  # fmt: skip
+
+GROUPS = _schema(
+    key=_TEXT, copy_group=_TEXT, family=_TEXT, representative=_TEXT, status=_TEXT, reason=_TEXT,
+    **LABEL_COLUMNS, records=_INT, label_conflict=_FLAG,
+)  # fmt: skip
+
+RECORDS = _schema(
+    source=_TEXT, name=_TEXT, key=_TEXT, status=_TEXT, reason=_TEXT, representative=_TEXT
+)
+
+SPLIT = _schema(key=_TEXT, split=_TEXT, split_group=_TEXT, stratum=_TEXT)
+
+AUGMENTED = _schema(
+    key=_TEXT, parent=_TEXT, variant=_INT, operations=_TEXT, shard=_TEXT, offset=_INT, size=_INT
+)
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """Return the schema of `data/embeddings/*.parquet` for vectors of this many dimensions."""
+    return _schema(key=_TEXT, embedding=pa.list_(pa.float32(), dimensions))
+
+
+def write_table(
+    frame: pd.DataFrame, path: Path, schema: pa.Schema, sort_by: Sequence[str] = ("key",)
+) -> None:
+    """Publish `frame` as Parquet, sorted, with exactly the columns of `schema`.
+
+    Raises ValueError when columns are missing or unknown.
+    """
+    if set(frame.columns) != set(schema.names):
+        missing = sorted(set(schema.names) - set(frame.columns))
+        unknown = sorted(set(frame.columns) - set(schema.names))
+        raise ValueError(f"{path}: expected {schema.names}; missing {missing}, unknown {unknown}")
+    ordered = frame.sort_values(list(sort_by), kind="stable", na_position="first")
+    table = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
+    temporary = unfinished(path)
+    pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+    temporary.replace(path)
+
+
+def read_table(
+    path: Path, schema: pa.Schema | None = None, columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Read a table, requiring every column of `schema`.
+
+    Raises FileNotFoundError naming the stage to run, ValueError when columns differ.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is absent: run `dvc repro`, which writes it, first")
+    table = pq.read_table(path, columns=columns)
+    if schema is not None and columns is None and not set(schema.names) <= set(table.column_names):
+        missing = sorted(set(schema.names) - set(table.column_names))
+        raise ValueError(f"{path}: columns {missing} are missing; delete it and run `dvc repro`")
+    return table.to_pandas()
+
+
+def read_parts(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read every part of a folder of `*.parquet`, in order of name; none gives an empty frame."""
+    parts = [pq.read_table(path, columns=columns) for path in sorted(folder.glob("*.parquet"))]
+    return pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame(columns=columns)

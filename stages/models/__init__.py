@@ -1,0 +1,1 @@
+"""Inputs, backbones, heads and losses."""

@@ -1,0 +1,1 @@
+"""Search, verification and grouping of near-duplicates."""

@@ -1,0 +1,1 @@
+"""ROC, earth mover's distance, agreement, intervals."""
