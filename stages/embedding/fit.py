@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -160,7 +160,7 @@ def _optimizer(network: "keras.Model") -> "keras.optimizers.Optimizer":
     return optimizer
 
 
-def _train_step(network, optimizer):  # type: ignore[no-untyped-def]  # TensorFlow has no stubs
+def _train_step(network: Any, optimizer: Any) -> Any:
     import tensorflow as tf
 
     pairs = PAIRS_PER_STEP
@@ -168,7 +168,7 @@ def _train_step(network, optimizer):  # type: ignore[no-untyped-def]  # TensorFl
     itself = tf.eye(2 * pairs, dtype=tf.bool)
 
     @tf.function
-    def step(batch):  # type: ignore[no-untyped-def]
+    def step(batch: Any) -> Any:
         with tf.GradientTape() as tape:
             unit = network(batch, training=True)  # (2 * pairs, d)
             similarity = tf.matmul(unit, unit, transpose_b=True)  # (2 * pairs, 2 * pairs)

@@ -182,7 +182,7 @@ def _finish(image: Image, size: int, rng: Generator, worst_quality: int) -> Imag
     if rng.random() < 0.35:
         quality = int(rng.integers(worst_quality, 95))
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        image = _uint8(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+        image = _uint8(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)))
     return image if small == size else _resize(image, size)
 
 

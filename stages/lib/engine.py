@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,6 @@ def _run_all(
 ) -> None:
     if not todo:
         return
-    if workers == 1 and len(todo) == 1:
-        workers = 1
     while todo:
         failed: list[ShardTask] = []
         with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn")) as pool:
@@ -171,10 +170,6 @@ def _poison(task: ShardTask) -> ShardTask:
     return replace(task, poisoned={**task.poisoned, key: "decoder_crashed"})
 
 
-_null_handles: list[Any] = []
-
-
+@cache
 def _devnull() -> Any:
-    if not _null_handles:
-        _null_handles.append(Path(os.devnull).open("w"))
-    return _null_handles[0]
+    return Path(os.devnull).open("w")  # noqa: SIM115  # lives as long as the watchdog

@@ -32,7 +32,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_metrics(path: Path, metrics: MetricTree) -> None:
-    """Publish nested scalars as `metrics/<stage>.json`; lists are refused, as DVC's diff drops them."""
+    """Publish nested scalars as `metrics/<stage>.json`; DVC's diff drops lists: refused."""
     _refuse_lists(metrics, path.name)
     write_json(path, metrics)
 

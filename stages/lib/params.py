@@ -213,7 +213,7 @@ class Params(Section):
 
 
 def load_params(root: Path) -> Params:
-    """Read and check `params.yaml`. Raises UserError naming file, key, value, allowed and remedy."""
+    """Read and check `params.yaml`. Raises UserError naming file, key, value and remedy."""
     path = root / FILE
     if not path.exists():
         raise UserError(f"{path} is absent: run from the repository root, where params.yaml lies")

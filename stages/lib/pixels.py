@@ -30,7 +30,7 @@ class DecodeError(Exception):
     """An image cannot be used; `reason` is the code that becomes its row's reason."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
-        """Keep the reason code (`empty`, `not_an_image`, `truncated`, `corrupt`, …) and a detail."""
+        """Keep the reason code (`empty`, `not_an_image`, `truncated`, `corrupt`) and a detail."""
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
 
@@ -126,7 +126,7 @@ def to_rgb(image: Image.Image) -> Pixels:
 
 
 def _scale_deep(values: NDArray[np.generic]) -> Pixels:
-    """Bring 16-bit, 32-bit or float grey to 8 bits: 16 bit by its range, the rest by its extremes."""
+    """Bring deep grey to 8 bits: 16 bit by its range, 32 bit and float by their extremes."""
     deep = np.nan_to_num(values.astype(np.float64))
     if values.dtype == np.uint16 or (deep.min() >= 0 and 255 < deep.max() <= 65535):
         grey = deep / 257
@@ -162,4 +162,4 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     source = np.ascontiguousarray(pixels)
-    return cv2.resize(source, (width, height), interpolation=method).astype(np.uint8, copy=False)
+    return np.asarray(cv2.resize(source, (width, height), interpolation=method), np.uint8)

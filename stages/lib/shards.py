@@ -76,7 +76,7 @@ def stored(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def fingerprint(members: pd.DataFrame) -> str:
-    """Return a digest over the members of one shard; keys are content hashes, so this covers bytes."""
+    """Return a digest over one shard; keys are content hashes, so this covers the bytes."""
     rows = zip(members["key"], members["offset"], members["size"], strict=True)
     text = "\n".join(f"{key} {offset} {size}" for key, offset, size in sorted(rows))
     return hashlib.sha256(text.encode()).hexdigest()
