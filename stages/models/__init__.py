@@ -1,1 +1,15 @@
-"""Inputs, backbones, heads and losses."""
+"""Inputs, targets, backbones, losses, the fitting, and the model as it is saved.
+
+What others call:
+
+- `saved.SavedModel.load(folder)` reads `data/model/` through LiteRT: `.task`, `.classes` (a tuple,
+  empty unless classification), `.scale` (`Scale`: low, high, bins; or None), `.size_px`, and
+  `.predict(images) -> (n, bins or classes) float32`, rows sum to 1, images of any size as RGB uint8.
+  `.task` is "none" when nothing was trained; `predict` then raises UserError.
+- `saved.write_model(folder, model, card)` writes `model.keras`, `model.tflite` and `model.json`.
+- `targets.bin_scores(scale) -> (bins,)` are the scores that the bins stand for;
+  `targets.from_ratings`, `targets.from_means` and `targets.one_hot` make the target distributions.
+- `fitting.fit_model(train, validation, params, seed, scratch) -> Fitted` fits without any layout on
+  disk: `train` and `validation` are `fitting.Examples(images, targets)`, `params` is `TrainParams`;
+  `Fitted` has `.model` (keras), `.rule`, `.history` and `.predict(images)` as SavedModel's.
+"""
