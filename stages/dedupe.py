@@ -1,0 +1,206 @@
+"""Find copies among the kept images, keep the best of each group, and settle the labels.
+
+Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddings`. Leaves
+`pairs.parquet`, `groups.parquet`, `records.parquet` in `data/dedupe`, and `metrics/dedupe.json`.
+
+- Candidates are the nearest neighbours with a similarity of at least `dedupe.candidate_threshold`.
+- Every candidate is verified (`stages.neighbours.verify`): a pair is a copy when its alignment
+  explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
+- A group holds a representative and the images verified against it: no chains. The best image is
+  of the strongest official split (test, validation, train), labelled, of the highest resolution,
+  of the highest quality scores, and of the smallest key, in this order.
+- Images of similarity `dedupe.family_threshold`, or that share a scene, are one family: all stay,
+  and `split` keeps them together.
+- Records of one key that disagree on their label are settled as `dedupe.label_conflict` says.
+
+Alone: `python -m stages.dedupe`.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.lib import shards, tables
+from stages.lib.failures import UserError
+from stages.lib.files import MetricTree, write_metrics
+from stages.lib.params import Params
+from stages.lib.progress import Progress
+from stages.lib.script import run_as_script
+from stages.lib.splits import strength
+from stages.neighbours.decide import verify_pairs
+from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
+from stages.neighbours.labels import resolve_records
+from stages.neighbours.search import candidate_pairs
+
+RAW = Path("data/raw")
+SUMMARY = Path("data/clean/summary.parquet")
+EMBEDDINGS = Path("data/embeddings")
+TARGET = Path("data/dedupe")
+METRICS = Path("metrics/dedupe.json")
+
+
+def rank(keys: pd.DataFrame) -> list[str]:
+    """Return the keys, best image first."""
+    labelled = keys["label"].notna() | keys["ratings"].notna() | keys["mean"].notna()
+    scores = [name for name in keys.columns if name.endswith("_score")]
+    order = pd.DataFrame(
+        {
+            "strength": -keys["official_split"].map(lambda s: strength(_present(s))),
+            "unlabelled": ~labelled,
+            "pixels": -(keys["width"] * keys["height"]),
+            "quality": -keys[scores].sum(axis=1).round(6),
+            "key": keys["key"],
+        }
+    )
+    return list(order.sort_values(list(order.columns))["key"])
+
+
+def decide_groups(keys: pd.DataFrame, pairs: pd.DataFrame, family_threshold: float) -> pd.DataFrame:
+    """Return GROUPS: who represents whom, which families there are, and why a copy is rejected."""
+    duplicates = _links(pairs[pairs["duplicate"]])
+    candidates = keys[keys["status"] == "kept"]
+    representative = group_duplicates(rank(candidates), duplicates)
+    akin = (
+        pairs["duplicate"]
+        | (pairs["similarity"] >= family_threshold)
+        | (pairs["decided_by"] == "scene")
+    )
+    family = connected_components(keys["key"], _links(pairs[akin]))
+    groups = keys.copy()
+    groups["representative"] = groups["key"].map(representative)
+    groups["copy_group"] = groups["representative"].fillna(groups["key"])
+    groups["family"] = groups["key"].map(family)
+    copies = groups["representative"].notna() & (groups["representative"] != groups["key"])
+    official = groups.set_index("key")["official_split"]
+    groups.loc[copies, "status"] = "rejected"
+    groups.loc[copies, "reason"] = [
+        copy_reason(_present(row.official_split), _present(official[row.representative]))
+        for row in groups[copies].itertuples()
+    ]
+    return groups[tables.GROUPS.names]
+
+
+def copy_reason(official: str | None, of_representative: str | None) -> str:
+    """Return why a copy goes: an official split that leaks into a stronger one is named."""
+    if official is not None and of_representative is not None and official != of_representative:
+        return f"leaks_into_{of_representative}"
+    return "copy"
+
+
+def decide_records(
+    index: pd.DataFrame, summary: pd.DataFrame, groups: pd.DataFrame
+) -> pd.DataFrame:
+    """Return RECORDS: the fate of each file that the user gave."""
+    cleaned = summary.set_index("key")[["status", "reason"]]
+    grouped = groups.set_index("key")[["status", "reason", "representative", "official_split"]]
+    first = index[index["status"] == "kept"].sort_values(["source", "name"])
+    first = first.assign(
+        strength=[-strength(_present(split)) for split in first["official_split"]]
+    ).sort_values(["strength", "source", "name"], kind="stable")
+    keepers = set(first.drop_duplicates("key").index)
+    rows = []
+    for row in index.itertuples():
+        status, reason, representative = row.status, row.reason, None
+        if row.status == "kept" and row.key not in grouped.index:
+            status, reason = cleaned.loc[row.key]
+        elif row.status == "kept":
+            status, reason, representative, official = grouped.loc[row.key]
+            if status == "kept" and row.Index not in keepers:
+                status = "rejected"
+                reason = copy_reason(_present(row.official_split), _present(official))
+                reason = "exact_duplicate" if reason == "copy" else reason
+        rows.append((row.source, row.name, row.key, status, reason, representative))
+    return pd.DataFrame(rows, columns=tables.RECORDS.names)
+
+
+def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) -> MetricTree:
+    """Return the counts that `metrics/dedupe.json` holds."""
+    kept = groups[groups["status"] == "kept"]
+    sizes = groups["representative"].value_counts()
+    reasons = Counter(groups.loc[groups["status"] == "rejected", "reason"])
+    record_reasons = Counter(records.loc[records["status"] == "rejected", "reason"])
+    return {
+        "images": len(groups),
+        "kept": len(kept),
+        "rejected": dict(sorted(reasons.items())),
+        "records_rejected": dict(sorted(record_reasons.items())),
+        "groups_of_copies": int((sizes > 1).sum()),
+        "families": int(kept["family"].nunique()),
+        "label_conflicts": int(groups["label_conflict"].sum()),
+        "pairs": {
+            "candidates": len(pairs),
+            "duplicates": int(pairs["duplicate"].sum()),
+        },
+    }
+
+
+def _links(pairs: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(pairs["key_a"], pairs["key_b"], strict=True))
+
+
+def _present(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progress) -> pd.DataFrame:
+    """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well."""
+    embeddings = tables.read_parts(root / EMBEDDINGS)
+    embeddings = embeddings[embeddings["key"].isin(set(keys["key"]))].sort_values("key")
+    vectors = np.stack(list(embeddings["embedding"])) if len(embeddings) else np.zeros((0, 1))
+    names, dedupe = list(embeddings["key"]), params.dedupe
+    candidates = candidate_pairs(
+        names, vectors.astype(np.float32), dedupe.neighbours, dedupe.candidate_threshold
+    )
+    places = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
+    places = places[places["key"].isin(set(names))].set_index("key")
+    pairs = verify_pairs(root / RAW, places, candidates, dedupe.threshold, params.engine)
+    duplicates = _links(pairs[pairs["duplicate"]])
+    representative = group_duplicates(rank(keys), duplicates)
+    known = set(_links(pairs))
+    shared = [p for p in unverified_links(representative, duplicates) if p not in known]
+    row = {name: position for position, name in enumerate(names)}
+    more = pd.DataFrame(shared, columns=["key_a", "key_b"])
+    more["similarity"] = [
+        round(float(vectors[row[a]].astype(float) @ vectors[row[b]].astype(float)), 6)
+        for a, b in shared
+    ]
+    verified = verify_pairs(root / RAW, places, more, dedupe.threshold, params.engine)
+    progress.advance(len(keys))
+    return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
+
+
+def run(root: Path, params: Params) -> None:
+    """Settle labels, find copies, choose representatives."""
+    index = tables.read_table(root / RAW / "index.parquet", tables.INDEX)
+    summary = tables.read_table(root / SUMMARY)
+    kept = summary[summary["status"] == "kept"]
+    keys = resolve_records(index, params).merge(
+        kept.drop(columns=["status", "reason"]), on="key", how="inner"
+    )
+    conflicts = int(keys["label_conflict"].sum())
+    if conflicts and params.dedupe.label_conflict == "error":
+        names = ", ".join(keys.loc[keys["label_conflict"], "key"].head(5))
+        raise UserError(
+            f"{conflicts} images have records with different labels (first: {names}; see "
+            "data/raw/index.parquet). Correct the labels, or set dedupe.label_conflict to drop or "
+            "majority in params.yaml."
+        )
+    progress = Progress("dedupe", len(keys))
+    pairs = find_pairs(root, keys[keys["status"] == "kept"], params, progress)
+    groups = decide_groups(keys, pairs, params.dedupe.family_threshold)
+    records = decide_records(index, summary, groups)
+    metrics = summarise(groups, pairs, records)
+    tables.write_table(pairs, root / TARGET / "pairs.parquet", tables.PAIRS, ["key_a", "key_b"])
+    tables.write_table(groups, root / TARGET / "groups.parquet", tables.GROUPS)
+    tables.write_table(
+        records, root / TARGET / "records.parquet", tables.RECORDS, ["source", "name"]
+    )
+    write_metrics(root / METRICS, metrics)
+    progress.close(kept=metrics["kept"], rejected=metrics["rejected"])
+
+
+if __name__ == "__main__":
+    run_as_script(run)

@@ -1,0 +1,93 @@
+"""Verify candidate pairs in worker processes and decide which are copies."""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import pandas as pd
+
+from stages.lib import shards, tables
+from stages.lib.engine import worker_count
+from stages.lib.params import EngineParams
+from stages.lib.pixels import decode_at_least
+from stages.neighbours.verify import SIDE_PX, Evidence, Prepared, compare, prepare
+
+# Chosen on patches of photographs that are neither in the sample nor in the benchmark, by
+# benchmarks/verification.py, which prints precision and recall over their values.
+MIN_OVERLAP = 0.6
+MIN_SSIM = 0.72  # the aligned pictures alone prove it
+MIN_SSIM_NEAR = 0.5  # enough where the embeddings are as near as `dedupe.threshold`
+SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise
+
+PAIRS_PER_TASK = 64
+
+
+class Verdict(NamedTuple):
+    """Whether a pair is a copy, and by which rule."""
+
+    duplicate: bool
+    decided_by: str  # structure, similarity, scene (relatives), or none
+
+
+def decide(similarity: float, evidence: Evidence, threshold: float) -> Verdict:
+    """Return the verdict on one verified pair."""
+    if evidence.overlap >= MIN_OVERLAP and evidence.ssim >= MIN_SSIM:
+        return Verdict(True, "structure")
+    near = similarity >= threshold
+    if near and evidence.overlap >= MIN_OVERLAP and evidence.ssim >= MIN_SSIM_NEAR:
+        return Verdict(True, "similarity")
+    if evidence.inliers >= SCENE_INLIERS:
+        return Verdict(False, "scene")
+    return Verdict(False, "none")
+
+
+def verify_pairs(
+    folder: Path, places: pd.DataFrame, pairs: pd.DataFrame, threshold: float, engine: EngineParams
+) -> pd.DataFrame:
+    """Return PAIRS: the candidates with their evidence and verdict.
+
+    `places` is indexed by key (`shard`, `offset`, `size`). Neighbouring pairs share an image, which
+    a worker prepares once. The result does not depend on the number of workers.
+    """
+    rows = list(zip(pairs["key_a"], pairs["key_b"], strict=True))
+    where = {row.Index: shards.Place(*row[1:]) for row in places.itertuples()}
+    tasks = [
+        [(where[a], where[b]) for a, b in rows[i : i + PAIRS_PER_TASK]]
+        for i in range(0, len(rows), PAIRS_PER_TASK)
+    ]
+    evidence = [found for part in _run(folder, tasks, engine) for found in part]
+    verdicts = [
+        decide(float(similarity), found, threshold)
+        for similarity, found in zip(pairs["similarity"], evidence, strict=True)
+    ]
+    return pairs.assign(
+        ssim=[round(found.ssim, 6) for found in evidence],
+        inliers=[found.inliers for found in evidence],
+        duplicate=[verdict.duplicate for verdict in verdicts],
+        decided_by=[verdict.decided_by for verdict in verdicts],
+    )[tables.PAIRS.names]
+
+
+Task = list[tuple[shards.Place, shards.Place]]
+
+
+def _run(folder: Path, tasks: list[Task], engine: EngineParams) -> list[list[Evidence]]:
+    workers = min(worker_count(engine), len(tasks))
+    if workers <= 1:
+        return [verify_task(folder, task) for task in tasks]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        return list(pool.map(verify_task, [folder] * len(tasks), tasks))
+
+
+def verify_task(folder: Path, task: Task) -> list[Evidence]:
+    """Return the evidence of a run of pairs, in their order."""
+    cv2.setNumThreads(1)
+    return [compare(_prepared(folder, a), _prepared(folder, b)) for a, b in task]
+
+
+@lru_cache(maxsize=2048)  # about 0.4 MB each
+def _prepared(folder: Path, place: shards.Place) -> Prepared:
+    return prepare(decode_at_least(shards.read_member(folder, place), SIDE_PX))

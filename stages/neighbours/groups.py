@@ -1,0 +1,77 @@
+"""Grouping without chaining, families, and what the records of one key agree on."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+Pair = tuple[str, str]
+
+
+def group_duplicates(ranked: Sequence[str], duplicates: Iterable[Pair]) -> dict[str, str]:
+    """Return each key's representative: the best image that it was verified against itself.
+
+    `ranked` holds every key, best first. An image that is not yet in a group represents itself
+    and takes in those that are its *own* duplicates, so that A~B and B~C never put A with C unless
+    that pair was verified as well. The result does not depend on the order of `duplicates`.
+    """
+    own = defaultdict(set)
+    for a, b in duplicates:
+        own[a].add(b)
+        own[b].add(a)
+    representative: dict[str, str] = {}
+    for key in ranked:
+        if key not in representative:
+            representative[key] = key
+            for other in own[key]:
+                representative.setdefault(other, key)
+    return representative
+
+
+def connected_components(keys: Iterable[str], links: Iterable[Pair]) -> dict[str, str]:
+    """Return each key's component, named by its smallest key."""
+    parent = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for a, b in links:
+        first, second = sorted((root(a), root(b)))
+        parent[second] = first
+    return {key: root(key) for key in parent}
+
+
+def unverified_links(representative: Mapping[str, str], duplicates: Iterable[Pair]) -> list[Pair]:
+    """Return pairs that share a duplicate but were not compared yet, best partner first.
+
+    A~B and B~C make A–C worth verifying, however far apart their embeddings lie.
+    """
+    known = {tuple(sorted(pair)) for pair in duplicates}
+    own = defaultdict(set)
+    for a, b in known:
+        own[a].add(b)
+        own[b].add(a)
+    wanted = set()
+    for middle in own:
+        for other in own[middle]:
+            pair = tuple(sorted((representative[middle], other)))
+            if pair[0] != pair[1] and pair not in known:
+                wanted.add((pair[0], pair[1]))
+    return sorted(wanted)
+
+
+def agree(values: Iterable[Hashable], conflict: str) -> tuple[Any, bool]:
+    """Return (value, whether there was a conflict) over the records of one key.
+
+    None never conflicts. With `majority` the commonest value wins, unless two are equally common;
+    otherwise a conflict gives None.
+    """
+    counts = Counter(value for value in values if value is not None)
+    if len(counts) <= 1:
+        return (next(iter(counts)) if counts else None), False
+    first, second = counts.most_common(2)
+    if conflict == "majority" and first[1] > second[1]:
+        return first[0], True
+    return None, True

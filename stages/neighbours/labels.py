@@ -1,0 +1,86 @@
+"""Labels of a key, resolved over its records: equal ones stay, unequal ones are a conflict."""
+
+from typing import Any
+
+import pandas as pd
+
+from stages.lib import tables
+from stages.lib.params import Params
+from stages.lib.splits import standard_split, strength
+from stages.neighbours.groups import agree, connected_components
+
+
+def resolve_records(index: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Return one row per key of a kept record: its labels, `status` and `reason`.
+
+    `official_split` is the strongest one of its records; `source_group` is the component of groups
+    that share a key, so that no group is torn by an exact duplicate. A key whose labels conflict
+    is `rejected` with the reason `label_conflict`, unless a majority settled them.
+    """
+    records = index[(index["status"] == "kept") & index["key"].notna()]
+    groups = _joined_groups(records)
+    rows = [
+        {"key": key, **_resolve(frame, params, groups)}
+        for key, frame in records.groupby("key", sort=True)
+    ]
+    columns = ["key", "status", "reason", *tables.LABEL_COLUMNS, "records", "label_conflict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _resolve(records: pd.DataFrame, params: Params, groups: dict[str, str]) -> dict[str, Any]:
+    rule = params.dedupe.label_conflict
+    label, differs = agree([plain(v) for v in records["label"]], rule)
+    rating, unequal = agree(
+        [
+            _rating(row.ratings, row.mean, row.std)
+            for row in records[["ratings", "mean", "std"]].itertuples(index=False)
+        ],
+        rule,
+    )
+    ratings, mean, std = rating or (None, None, None)
+    lost = (differs and label is None) or (unequal and rating is None)
+    group = next((groups[g] for g in records["source_group"].map(plain) if g), None)
+    return {
+        "status": "rejected" if lost else "kept",
+        "reason": "label_conflict" if lost else None,
+        "label": label,
+        "ratings": list(ratings) if ratings else None,
+        "mean": mean,
+        "std": std,
+        "source_group": group,
+        "official_split": _strongest(records["official_split"], params),
+        "records": len(records),
+        "label_conflict": differs or unequal,
+    }
+
+
+def _rating(ratings: Any, mean: Any, std: Any) -> tuple[Any, Any, Any] | None:
+    """Return a hashable rating, None when the record has none."""
+    counts = None if ratings is None or _is_null(ratings) else tuple(int(v) for v in ratings)
+    values = (counts, plain(mean), plain(std))
+    return None if values == (None, None, None) else values
+
+
+def _is_null(value: Any) -> bool:
+    return isinstance(value, float) and value != value
+
+
+def plain(value: Any) -> Any:
+    """Return None for every kind of null that pandas has, else the value."""
+    return None if value is None or value is pd.NA or _is_null(value) else value
+
+
+def _strongest(names: pd.Series, params: Params) -> str | None:
+    if params.split.official == "ignore":
+        return None
+    splits = [standard_split(name, params.split.map) for name in names.map(plain) if name]
+    return max(splits, key=strength, default=None)
+
+
+def _joined_groups(records: pd.DataFrame) -> dict[str, str]:
+    grouped = records[records["source_group"].notna()]
+    links = []
+    for _, names in grouped.groupby("key")["source_group"]:
+        unique = sorted(set(names))
+        links += [(unique[0], other) for other in unique[1:]]
+    return connected_components(sorted(set(grouped["source_group"])), links)
