@@ -21,6 +21,7 @@ EXTENSIONS = {
     "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "TIFF": "tif",
     "WEBP": "webp", "PPM": "ppm",
 }  # fmt: skip
+_OPENED = sorted(FORMATS - {"MPO"})  # Pillow's JPEG plugin opens MPO; asked by name it fails
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 Image.MAX_IMAGE_PIXELS = None  # limits are our own, checked before decoding
@@ -61,7 +62,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=sorted(FORMATS))
+            image = Image.open(io.BytesIO(content), formats=_OPENED)
     except UnidentifiedImageError as error:
         reason = "corrupt" if sniff_extension(content) != "bin" else "not_an_image"
         raise DecodeError(reason, "unreadable header") from error
