@@ -1,0 +1,26 @@
+"""The JSON schema of params.yaml, for editors: they then complete keys and mark wrong values.
+
+Run `make schema` after a change to stages/lib/params.py; a test compares.
+"""
+
+import json
+from pathlib import Path
+
+from stages.lib.files import write_text
+from stages.lib.params import FILE, Params
+
+TARGET = "params.schema.json"
+
+
+def schema_text() -> str:
+    """Return the schema of params.yaml as indented JSON."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Params.model_json_schema(),
+        "title": f"Darkroom's {FILE}",
+    }
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    write_text(Path.cwd() / TARGET, schema_text())
