@@ -19,9 +19,9 @@ LEVELS: dict[Kind, tuple[float, float, float, float]] = {
     "blur": (0.7, 1.1, 1.7, 2.6),  # standard deviation of the Gaussian, px
     "noise": (8, 16, 28, 45),  # standard deviation of Gaussian noise per pixel and channel, of 255
     "jpeg": (35, 20, 11, 5),  # JPEG quality
-    "haze": (0.75, 0.55, 0.38, 0.24),  # contrast that is left under an even light grey veil
+    "haze": (0.75, 0.55, 0.4, 0.28),  # contrast that is left under an even light grey veil
     "pixelation": (0.72, 0.5, 0.36, 0.25),  # scale of the smaller image that is blown up again
-    "posterisation": (14, 8, 5, 3),  # brightness steps left per channel
+    "posterisation": (14, 8, 5, 3),  # brightness steps left between darkest and brightest
 }
 VEIL = 205.0  # grey value of the haze
 
@@ -57,7 +57,9 @@ def _pixelate(pixels: Pixels, scale: float, rng: np.random.Generator) -> Pixels:
 
 
 def _posterise(pixels: Pixels, steps: float, rng: np.random.Generator) -> Pixels:
-    return _to_bytes(np.round(pixels / 255 * (steps - 1)) / (steps - 1) * 255)
+    low = float(pixels.min())
+    step = max(float(pixels.max()) - low, 1.0) / (steps - 1)
+    return _to_bytes(low + np.round((pixels - low) / step) * step)
 
 
 def _to_bytes(values: NDArray[np.float64]) -> Pixels:
