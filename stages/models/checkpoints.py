@@ -1,0 +1,84 @@
+"""The state of an unfinished training, in one file, so that a killed one ends with the same bytes.
+
+It holds every variable of the network and the optimizer, also the states of random layers, the
+best weights so far and the history. A checkpoint of other data or parameters is never resumed.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.files import write_bytes
+
+Arrays = list[NDArray[Any]]
+HistoryRow = dict[str, Any]  # epoch, phase, loss, val_loss
+
+
+@dataclass
+class Progress:
+    """How far a phase has come."""
+
+    phase: str
+    epoch: int = 0  # epochs of this phase that are finished
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    history: list[HistoryRow] = field(default_factory=list)  # of this phase and earlier ones
+    variables: Arrays = field(default_factory=list)
+    best_weights: Arrays = field(default_factory=list)
+
+
+class Checkpoint:
+    """One file in the scratch folder; without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None, fingerprint: str) -> None:
+        """Use `folder`; `fingerprint` stands for data, parameters and code."""
+        self._path = folder / "checkpoint.npz" if folder else None
+        self._fingerprint = fingerprint
+
+    def save(self, progress: Progress) -> None:
+        """Write the state in one step."""
+        if self._path is None:
+            return
+        notes = {
+            "fingerprint": self._fingerprint, "phase": progress.phase, "epoch": progress.epoch,
+            "best_epoch": progress.best_epoch, "best_loss": progress.best_loss,
+            "history": progress.history, "variables": len(progress.variables),
+        }  # fmt: skip
+        arrays = {f"{i:05d}": a for i, a in enumerate(progress.variables + progress.best_weights)}
+        stream = io.BytesIO()
+        np.savez(stream, notes=np.array(json.dumps(notes)), **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
+        write_bytes(self._path, stream.getvalue())
+
+    def load(self) -> Progress | None:
+        """Return the saved state, None when there is none or it belongs to another training."""
+        if self._path is None or not self._path.exists():
+            return None
+        with np.load(self._path, allow_pickle=False) as saved:
+            notes = json.loads(str(saved["notes"]))
+            if notes.pop("fingerprint") != self._fingerprint:
+                return None
+            arrays = [saved[name] for name in sorted(set(saved.files) - {"notes"})]
+        count = notes.pop("variables")
+        return Progress(**notes, variables=arrays[:count], best_weights=arrays[count:])
+
+    def remove(self) -> None:
+        """Forget the state, once the training's result is published."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def values_of(variables: Sequence[Any]) -> Arrays:
+    """Return copies of the values of Keras variables."""
+    return [np.array(variable.numpy()) for variable in variables]
+
+
+def assign(variables: Sequence[Any], values: Arrays) -> None:
+    """Set Keras variables to saved values."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

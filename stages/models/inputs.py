@@ -1,0 +1,150 @@
+"""How an image of any size becomes the square views that a model takes.
+
+Two rules, stored in `model.json` so that training, evaluation and prediction apply the same one:
+
+- `crop` (backbone `small`): pixels are never resized, since blur, noise and compression are lost
+  by it. An image below one and a half squares is seen through its centre, a larger one through
+  2 or 3 squares per side, spread to its edges, whose predictions are averaged. Only an image with
+  a side below the square is enlarged first.
+- `resize` (every other backbone): the short side is resized to the square, the centre is taken.
+
+Training looks at one square per image and epoch, at a random place and flipped at random; under
+`resize` the short side is then an eighth larger than the square, so that there are places.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.pixels import Pixels, resize
+
+Rule = Literal["crop", "resize"]
+Views = NDArray[np.uint8]  # (views, size, size, 3) RGB
+
+MOST_VIEWS_PER_SIDE = 3
+VIEWS_PER_BATCH = 32
+CACHE_BYTES = 2 * 2**30  # of prepared images in memory; beyond it they are decoded every epoch
+MARGIN = 1.125  # short side of a training image over the square, as 256 to 224 px in common use
+MOST_SQUARES_KEPT = 4  # a training image is cut to this many squares per side, to bound memory
+
+
+def views(pixels: Pixels, size_px: int, rule: Rule) -> Views:
+    """Return the squares through which a finished model sees an image: (views, size, size, 3)."""
+    if rule == "resize":
+        return centre(_with_short_side(pixels, size_px), size_px, size_px)[None]
+    if min(pixels.shape[:2]) < size_px:
+        pixels = _with_short_side(pixels, size_px)
+    tops, lefts = (_starts(side, size_px) for side in pixels.shape[:2])
+    return np.stack([pixels[t : t + size_px, left : left + size_px] for t in tops for left in lefts])
+
+
+def _starts(side: int, size_px: int) -> list[int]:
+    """Return where the squares begin along one side: the centre, or spread to both ends."""
+    count = min(MOST_VIEWS_PER_SIDE, int(side / size_px + 0.5))
+    if count == 1:
+        return [(side - size_px) // 2]
+    return [int(start) for start in np.linspace(0, side - size_px, count).round()]
+
+
+def for_training(pixels: Pixels, size_px: int, rule: Rule) -> Pixels:
+    """Return what training keeps of an image: never smaller than the square, and not much larger.
+
+    Under `resize` the short side is `MARGIN` times the square; under `crop` it is untouched.
+    """
+    if rule == "resize":
+        short = round(size_px * MARGIN)
+        return np.ascontiguousarray(centre(_with_short_side(pixels, short), short, short))
+    if min(pixels.shape[:2]) < size_px:
+        pixels = _with_short_side(pixels, size_px)
+    most = size_px * MOST_SQUARES_KEPT
+    return np.ascontiguousarray(centre(pixels, most, most))
+
+
+def random_view(pixels: Pixels, size_px: int, rng: np.random.Generator) -> Pixels:
+    """Return one square at a random place, flipped left to right or not: (size, size, 3)."""
+    top, left = (int(rng.integers(side - size_px + 1)) for side in pixels.shape[:2])
+    square = pixels[top : top + size_px, left : left + size_px]
+    return square[:, ::-1] if rng.integers(2) else square
+
+
+def centre(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Return the centre of an image, at most (height, width, 3)."""
+    top, left = (max(0, (a - b) // 2) for a, b in zip(pixels.shape[:2], (height, width), strict=True))
+    return pixels[top : top + height, left : left + width]
+
+
+def _with_short_side(pixels: Pixels, short: int) -> Pixels:
+    """Resize so that the short side has `short` pixels; a long banner is first cut to 4 : 1."""
+    least = min(pixels.shape[:2])
+    pixels = centre(pixels, 4 * least, 4 * least)
+    height, width = (max(short, round(side * short / least)) for side in pixels.shape[:2])
+    return resize(pixels, width, height)
+
+
+def predict_each(
+    predict_batch: Callable[[NDArray[np.float32]], NDArray[np.float32]], images: Iterable[Views]
+) -> NDArray[np.float32]:
+    """Return one distribution per image, the mean over its views: (n, bins or classes).
+
+    `predict_batch` maps (b, size, size, 3) in [0, 255] to (b, bins or classes). No more than a
+    batch and the views of one image are in memory at a time.
+    """
+    results: list[NDArray[np.float32]] = []
+    for batch in _gathered(images):
+        predicted = predict_batch(np.concatenate(batch).astype(np.float32))
+        ends = np.cumsum([len(one) for one in batch])[:-1]
+        results.extend(rows.mean(axis=0) for rows in np.split(predicted, ends))
+    return np.array(results, np.float32)
+
+
+def _gathered(images: Iterable[Views]) -> Iterator[list[Views]]:
+    """Group images so that each group has about `VIEWS_PER_BATCH` views."""
+    batch: list[Views] = []
+    for one in images:
+        batch.append(one)
+        if sum(map(len, batch)) >= VIEWS_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class Cached(Sequence[NDArray[np.uint8]]):
+    """Arrays that are made when first asked for, and kept while they fit into memory."""
+
+    def __init__(
+        self, make: Callable[[int], NDArray[np.uint8]], count: int, limit: int = CACHE_BYTES
+    ) -> None:
+        """Promise `count` arrays from `make(position)`, keeping at most `limit` bytes of them."""
+        self._make, self._count, self._free = make, count, limit
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """Return the number of arrays."""
+        return self._count
+
+    @overload
+    def __getitem__(self, position: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[NDArray[np.uint8]]: ...
+    def __getitem__(
+        self, position: int | slice
+    ) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
+        """Return the array at `position`, made or kept. Raises IndexError past the end."""
+        if isinstance(position, slice):
+            return [self[i] for i in range(*position.indices(self._count))]
+        if position >= self._count:
+            raise IndexError(position)
+        kept = self._kept.get(position)
+        if kept is not None:
+            return kept
+        made = self._make(position)
+        with self._lock:
+            if made.nbytes <= self._free and position not in self._kept:
+                self._kept[position] = made
+                self._free -= made.nbytes
+        return made

@@ -1,0 +1,158 @@
+"""The model as it is saved in `data/model/`, written by train and read by whoever predicts.
+
+`model.keras` is for further training, `model.tflite` for prediction (LiteRT starts in a fifth of a
+second, and gives the same numbers with any number of threads), `model.json` says what they mean:
+task, classes in order, scale, input, parameters, digest of the training data. All three repeat
+byte for byte.
+"""
+
+import io
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.failures import UserError
+from stages.lib.files import write_bytes, write_json
+from stages.lib.params import Scale
+from stages.lib.pixels import Pixels
+from stages.models import inputs
+
+if TYPE_CHECKING:
+    import keras
+
+CARD = "model.json"
+KERAS = "model.keras"
+LITE = "model.tflite"
+MOST_DIFFERENCE = 1e-3  # between the two files' probabilities; float32 sums differ by about 1e-6
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model, ready to predict; task "none" when nothing was trained."""
+
+    task: str
+    classes: tuple[str, ...]  # in the order of the outputs; empty unless classification
+    scale: Scale | None  # of ratings
+    size_px: int
+    rule: inputs.Rule
+    content: bytes  # of model.tflite
+
+    @classmethod
+    def load(cls, folder: Path) -> "SavedModel":
+        """Read the model in `folder`. Raises FileNotFoundError naming what to run."""
+        path = folder / CARD
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is absent: run `dvc repro train`, which writes it")
+        card = json.loads(path.read_text())
+        if card["task"] == "none":
+            return cls("none", (), None, 0, "resize", b"")
+        scale = Scale.model_validate(card["scale"]) if card["scale"] else None
+        return cls(
+            card["task"], tuple(card["classes"]), scale, card["input"]["size_px"],
+            card["input"]["rule"], (folder / LITE).read_bytes(),
+        )  # fmt: skip
+
+    def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
+        """Return (n, bins or classes) float32, rows sum to 1, for RGB uint8 images of any size.
+
+        Images may be a generator: about a batch of them is in memory at a time. Raises UserError
+        for the task "none".
+        """
+        if self.task == "none":
+            raise UserError(
+                "data/model holds no model, since train.task was none: set it to rating or"
+                " classification in params.yaml and run `dvc repro`"
+            )
+        outputs = self.scale.bins if self.scale else len(self.classes)
+        views = (inputs.views(image, self.size_px, self.rule) for image in images)
+        return inputs.predict_each(_Lite(self.content), views).reshape(-1, outputs)
+
+
+class _Lite:
+    """A LiteRT interpreter for batches of any length."""
+
+    def __init__(self, content: bytes) -> None:
+        """Load the network."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._network = Interpreter(model_content=content)
+        self._input = self._network.get_input_details()[0]
+        self._output = self._network.get_output_details()[0]["index"]
+        self._length = -1
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the outputs of (b, size, size, 3) float32 in [0, 255]."""
+        if len(batch) != self._length:
+            self._network.resize_tensor_input(self._input["index"], batch.shape)
+            self._network.allocate_tensors()
+            self._length = len(batch)
+        self._network.set_tensor(self._input["index"], batch)
+        self._network.invoke()
+        return np.array(self._network.get_tensor(self._output))
+
+
+def write_model(
+    folder: Path, model: "keras.Model", card: dict[str, Any], probe: NDArray[np.float32]
+) -> float:
+    """Publish the three files, and return how far the two networks differ on `probe`.
+
+    `probe` is (b, size, size, 3) in [0, 255]. Raises RuntimeError for more than `MOST_DIFFERENCE`,
+    before anything is published.
+    """
+    lite = convert(model)
+    difference = float(np.abs(_Lite(lite)(probe) - np.asarray(model(probe, training=False))).max())
+    if not difference <= MOST_DIFFERENCE:
+        raise RuntimeError(
+            f"{LITE}: expected the probabilities of {KERAS} within {MOST_DIFFERENCE}, got a"
+            f" difference of {difference}; the conversion of this backbone cannot be trusted"
+        )
+    write_bytes(folder / KERAS, keras_bytes(model))
+    write_bytes(folder / LITE, lite)
+    write_json(folder / CARD, card)
+    return difference
+
+
+def write_none(folder: Path) -> None:
+    """Publish a `model.json` that says that nothing was trained; stale networks are removed."""
+    for name in (KERAS, LITE):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / CARD, {"task": "none"})
+
+
+def convert(model: "keras.Model") -> bytes:
+    """Return the network in LiteRT's format, float32, for batches of any length."""
+    import tensorflow as tf
+
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def keras_bytes(model: "keras.Model") -> bytes:
+    """Return the `.keras` file of a model with every time in it fixed, so that it repeats."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / KERAS
+        model.save(path)
+        return fix_times(path.read_bytes())
+
+
+def fix_times(content: bytes) -> bytes:
+    """Return a `.keras` file with fixed member times and a fixed `date_saved`."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as given,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as fixed,
+    ):
+        for name in sorted(given.namelist()):
+            data = given.read(name)
+            if name == "metadata.json":
+                data = re.sub(rb'"date_saved": "[^"]*"', b'"date_saved": "1980-01-01@00:00:00"', data)
+            fixed.writestr(zipfile.ZipInfo(name, _FIXED_TIME), data)
+    return stream.getvalue()

@@ -1,0 +1,120 @@
+"""What a model is to predict: one distribution per image, over score bins or over classes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.lib.failures import UserError
+from stages.lib.params import Scale
+
+Distributions = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
+
+DEFAULT_SPREAD = 0.155  # of the scale's length: AVA's raters differ by about 1.4 on 1 to 10
+LEAST_SPREAD_IN_BINS = 0.3  # a narrower Gaussian cannot be told apart on the bins
+
+
+def bin_scores(scale: Scale) -> NDArray[np.float64]:
+    """Return the score that each bin stands for: evenly spaced, both ends included.
+
+    >>> bin_scores(Scale(low=1, high=5, bins=5))
+    array([1., 2., 3., 4., 5.])
+    """
+    return np.linspace(scale.low, scale.high, scale.bins)
+
+
+def from_ratings(ratings: Sequence[Sequence[int]], scale: Scale) -> Distributions:
+    """Return the share of votes per bin. Raises UserError for other bins, no votes, or below 0."""
+    votes = [np.asarray(row, np.float64) for row in ratings]
+    wrong = next((row for row in votes if row.shape != (scale.bins,)), None)
+    if wrong is not None:
+        raise UserError(
+            f"ratings: expected {scale.bins} bins (train.scale.bins), got {wrong.size} counts;"
+            " set train.scale in params.yaml to the scale of your ratings"
+        )
+    counts = np.array(votes).reshape(-1, scale.bins)
+    if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts.sum(axis=1) > 0).all()):
+        raise UserError(
+            "ratings: expected counts of votes, none below 0 and at least one per image;"
+            " correct the label table, or leave the image's cells empty to keep it unlabelled"
+        )
+    return (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def from_means(
+    means: NDArray[np.float64], stds: NDArray[np.float64], scale: Scale
+) -> Distributions:
+    """Return discretised Gaussians over the bins that have exactly these means.
+
+    p_i ∝ exp(−(s_i − m)² / 2σ² + λ s_i) with λ chosen by bisection so that Σ p_i s_i = m: of all
+    distributions with this mean it is the nearest, in relative entropy, to the Gaussian cut to the
+    scale. `stds` (n,) may hold NaN: then σ is `DEFAULT_SPREAD` of the scale. A mean at an end of
+    the scale gives that bin alone. Raises UserError for a mean outside the scale, or a std below 0.
+
+    >>> from_means(np.array([3.0]), np.array([0.0]), Scale(low=1, high=5, bins=5)).round(2)
+    array([[0., 0., 1., 0., 0.]], dtype=float32)
+    """
+    _check(means, stds, scale)
+    length = scale.high - scale.low
+    grid = np.linspace(0, 1, scale.bins)  # bins and means on [0, 1]
+    mean = np.clip((means - scale.low) / length, 0, 1)[:, None]  # (n, 1)
+    sigma = np.where(np.isnan(stds), DEFAULT_SPREAD * length, stds)[:, None] / length
+    sigma = np.maximum(sigma, LEAST_SPREAD_IN_BINS / (scale.bins - 1))
+    gaussian = -((grid - mean) ** 2) / (2 * sigma**2)  # (n, bins)
+    most = (1 / sigma**2 + 80) * (scale.bins - 1)  # puts all weight into the last bin
+    low, high = -most, most.copy()
+    for _ in range(100):
+        tilt = (low + high) / 2
+        above = _softmax(gaussian + tilt * grid) @ grid > mean[:, 0]
+        high = np.where(above[:, None], tilt, high)
+        low = np.where(above[:, None], low, tilt)
+    return _softmax(gaussian + (low + high) / 2 * grid).astype(np.float32)
+
+
+def one_hot(labels: Sequence[str], classes: Sequence[str]) -> Distributions:
+    """Return 1 for each image's class, 0 elsewhere. Raises UserError for a class not in training.
+
+    >>> one_hot(["cat", "dog"], ("cat", "dog"))
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise UserError(
+            f"labels: expected one of the training classes {list(classes)}, got {unknown};"
+            " a class needs images in the train split: lower split.test and split.validation, or"
+            " correct the labels"
+        )
+    position = {name: i for i, name in enumerate(classes)}
+    return np.eye(len(classes), dtype=np.float32)[[position[label] for label in labels]]
+
+
+def distributions(rows: pd.DataFrame, scale: Scale) -> Distributions:
+    """Return the targets of rows with `ratings`, or else `mean` and perhaps `std`."""
+    targets = np.zeros((len(rows), scale.bins), np.float32)
+    counted = rows["ratings"].notna().to_numpy(bool)
+    if counted.any():
+        targets[counted] = from_ratings(list(rows["ratings"][counted]), scale)
+    if not counted.all():
+        told = rows[~counted]
+        means, stds = (told[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
+        targets[~counted] = from_means(means, stds, scale)
+    return targets
+
+
+def _check(means: NDArray[np.float64], stds: NDArray[np.float64], scale: Scale) -> None:
+    outside = ~((means >= scale.low) & (means <= scale.high))  # true for NaN too
+    if outside.any():
+        raise UserError(
+            f"mean: expected scores from {scale.low:g} to {scale.high:g} (train.scale), got"
+            f" {means[outside][0]:g} ({int(outside.sum())} of {len(means)} images); set train.scale"
+            " in params.yaml to the scale of your labels"
+        )
+    if (stds < 0).any():
+        raise UserError("std: expected 0 or more, got a negative one; correct the label table")
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
