@@ -37,6 +37,11 @@ class SampleSource(Section):
 
     kind: Literal["sample"]
 
+    @property
+    def title(self) -> str:
+        """Return the name of the source in tables."""
+        return "sample"
+
 
 class FolderSource(Section):
     """Image files below a folder, with labels from folder names or a table."""
@@ -54,6 +59,11 @@ class FolderSource(Section):
             raise ValueError("give either `labels` (a table) or `label_from`, not both")
         return self
 
+    @property
+    def title(self) -> str:
+        """Return the name of the source in tables."""
+        return self.name or self.path
+
 
 class ListSource(Section):
     """Image URLs in a CSV or a text file (one per line); other columns may be labels."""
@@ -61,7 +71,12 @@ class ListSource(Section):
     kind: Literal["list"]
     path: str
     url_column: str = "url"
-    name: str | None = None
+    name: str | None = None  # default: the path as written
+
+    @property
+    def title(self) -> str:
+        """Return the name of the source in tables."""
+        return self.name or self.path
 
 
 Source = Annotated[SampleSource | FolderSource | ListSource, Field(discriminator="kind")]
@@ -77,6 +92,14 @@ class DownloadParams(Section):
     retries: Annotated[int, Field(ge=0)]
     per_host: Positive
     allow_private_hosts: bool
+
+    @model_validator(mode="after")
+    def _distinct_sources(self) -> "DownloadParams":
+        titles = [source.title for source in self.sources]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise ValueError(f"sources named {', '.join(twice)} come twice; give each a `name`")
+        return self
 
 
 class CleanParams(Section):

@@ -5,6 +5,8 @@ another. Nearly flat patches (sky, paper) are left out, since degraded ones woul
 Drawings and test patterns (horse, logo, colour wheel) are no photographs and not used.
 """
 
+import hashlib
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +73,13 @@ def package_folder(package: str) -> Path:
             f"{package} is not installed: run `make repro`, which installs it"
         )
     return Path(spec.submodule_search_locations[0])
+
+
+def digest() -> str:
+    """Return what the sample's bytes depend on besides our code, without making the sample."""
+    packages = ("scikit-image", "scikit-learn", "pillow", "numpy")
+    versions = " ".join(f"{package}={version(package)}" for package in packages)
+    return hashlib.sha256(versions.encode()).hexdigest()
 
 
 def read(photograph: Photograph) -> Pixels:

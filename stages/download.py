@@ -1,0 +1,123 @@
+"""Bring every image in: from the sources to shards of original bytes and an index of records.
+
+Enters: the sources of `download.sources`, in order; `data/sources.json` only tells when to look.
+Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
+Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
+place; a URL that was fetched is not fetched again, a failed one is tried at every run; a failure is
+a row. Nothing is judged here, not even whether it is an image. Fetched bodies wait for their shard
+in `.darkroom/download/`, so that a killed run loses none. Run alone: `python -m stages.download`.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from stages.lib.failures import stop_if_too_many
+from stages.lib.files import MetricTree, write_metrics
+from stages.lib.params import DownloadParams, FolderSource, ListSource, Params, Source
+from stages.lib.progress import Progress
+from stages.lib.script import run_as_script
+from stages.sources import fetch, folder, sample, weblist
+from stages.sources.places import cache_of, is_present
+from stages.sources.records import Entry, Labels
+from stages.sources.store import Store
+
+TARGET = Path("data/raw")
+METRICS = Path("metrics/download.json")
+SCRATCH = Path(".darkroom/download")
+
+logger = logging.getLogger(__name__)
+
+
+def run(root: Path, params: Params) -> None:
+    """Write the shards, the index and the metrics."""
+    settings = params.download
+    store = Store(root / TARGET)
+    sources = [source for source in settings.sources if not _stays(source, root, store)]
+    # Every source is listed, and every label table read, before the first byte is stored.
+    listings = [_list(source, root, settings) for source in sources]
+    progress = Progress("download", sum(len(listing) for listing in listings))
+    for source, listing in zip(sources, listings, strict=True):
+        for entry in _entries(source, listing, root, settings, store, progress.advance):
+            store.add(source.title, entry)
+    reasons = [row["reason"] for row in store.rows if row["status"] == "failed"]
+    stop_if_too_many(
+        "download", "download.max_failed_fraction", reasons, len(store.rows),
+        settings.max_failed_fraction,
+    )  # fmt: skip
+    index = store.finish()
+    write_metrics(root / METRICS, summarise(index))
+    shutil.rmtree(root / SCRATCH, ignore_errors=True)
+    kept = int((index["status"] == "kept").sum())
+    progress.close(kept, {}, failed=len(reasons))
+
+
+def summarise(index: pd.DataFrame) -> MetricTree:
+    """Count the records of an index."""
+    counts = index["status"].value_counts()
+    kept, failed = int(counts.get("kept", 0)), index[index["status"] == "failed"]
+    keys = int(index.loc[index["status"] == "kept", "key"].nunique())
+    return {
+        "records": len(index),
+        "kept": kept,
+        "failed": len(failed),
+        "withdrawn": int(counts.get("withdrawn", 0)),
+        "keys": keys,
+        "exact_duplicates": kept - keys,
+        "shards": int(index["shard"].nunique()),
+        "failed_by_reason": {
+            str(reason): int(count) for reason, count in failed["reason"].value_counts().items()
+        },
+    }
+
+
+def _stays(source: Source, root: Path, store: Store) -> bool:
+    """Keep the records of a source that is absent on this machine; return whether it did."""
+    if is_present(source, root) or not store.keep_source(source.title):
+        return False
+    logger.warning(
+        "download: source %s is not on this machine; its records stay as they are", source.title
+    )
+    return True
+
+
+Listing = list[Entry] | list[weblist.Request]
+
+
+def _list(source: Source, root: Path, settings: DownloadParams) -> Listing:
+    if isinstance(source, FolderSource):
+        cache = cache_of(root, source)
+        return folder.read_entries(source, root, cache, settings.max_file_bytes)
+    if isinstance(source, ListSource):
+        return weblist.read_requests(source, root)
+    return [_sample_entry(file) for file in sample.files()]
+
+
+def _sample_entry(file: sample.SampleFile) -> Entry:
+    labels = Labels(ratings=file.ratings, source_group=file.group)
+    return Entry(file.name, f"sample:{file.name}", lambda: file.content, labels=labels)
+
+
+def _entries(
+    source: Source, listing: Listing, root: Path, settings: DownloadParams, store: Store,
+    advance: Callable[[int], None],
+) -> Iterator[Entry]:  # fmt: skip
+    """Yield the entries in order, those of a list after fetching what is not stored yet."""
+    requests = [item for item in listing if isinstance(item, weblist.Request)]
+    if requests:
+        known = store.stored_keys(source.title)
+        urls = [request.url for request in requests if request.name not in known]
+        advance(len(requests) - len(urls))
+        failures = fetch.fetch_all(urls, root / SCRATCH, settings, advance)
+        yield from weblist.entries(requests, known, failures, root / SCRATCH)
+    for item in listing:
+        if isinstance(item, Entry):
+            yield item
+            advance(1)
+
+
+if __name__ == "__main__":
+    run_as_script(run)

@@ -1,0 +1,45 @@
+"""What every source gives: entries, one per file or URL, with their labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a source says about an image; None means that it says nothing."""
+
+    label: str | None = None
+    ratings: tuple[int, ...] | None = None  # votes per score bin
+    mean: float | None = None
+    std: float | None = None
+    source_group: str | None = None
+    official_split: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the label columns of the index."""
+        ratings = None if self.ratings is None else list(self.ratings)
+        return {
+            "label": self.label, "ratings": ratings, "mean": self.mean, "std": self.std,
+            "source_group": self.source_group, "official_split": self.official_split,
+        }  # fmt: skip
+
+
+class Unreadable(Exception):
+    """The bytes cannot be had; `reason` is the code that becomes the record's reason."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason code, as `permission_denied`."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or URL of a source; `load` gives its bytes or raises Unreadable."""
+
+    name: str  # unique within the source
+    uri: str  # no credentials, no query
+    load: Callable[[], bytes]
+    key: str | None = None  # where it is known without loading
+    labels: Labels = field(default_factory=Labels)

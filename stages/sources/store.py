@@ -1,0 +1,148 @@
+"""The raw store: bytes once per key in shards that never change, and the index of all records.
+
+A new key goes to a new shard; a known one keeps its place. A record that its source no longer has
+becomes `withdrawn`, and one whose content changed leaves a withdrawn row (`replaced`) beside the
+new one, so that the index knows every member of every shard.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.lib import shards
+from stages.lib.pixels import sniff_extension
+from stages.lib.shards import Place, key_of
+from stages.lib.tables import INDEX, read_table, write_table
+from stages.sources.records import Entry, Unreadable
+
+Row = dict[str, Any]
+INDEX_FILE = "index.parquet"
+
+
+class Store:
+    """Takes entries in, shard by shard; `finish` publishes the index, last of all."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the store at `folder`, empty or as the last finished run left it."""
+        self.folder = folder
+        self.before = _read_index(folder / INDEX_FILE)
+        self.rows: list[Row] = []
+        self._places = self._known_places()
+        self._next = 1 + max((int(place.shard[:5]) for place in self._places.values()), default=-1)
+        self._batch: dict[str, bytes] = {}
+        self._bytes = 0
+
+    def stored_keys(self, source: str) -> dict[str, str]:
+        """Return the key by name of what the source gave before and the store still has."""
+        return {
+            row["name"]: row["key"]
+            for row in self.before
+            if row["source"] == source and row["key"] in self._places and row["reason"] != REPLACED
+        }
+
+    def add(self, source: str, entry: Entry) -> None:
+        """Take in one entry; its bytes are read only if its key is unknown or not stored."""
+        key, reason = entry.key, None
+        if key is None or not self._has(key):
+            try:
+                content = entry.load()
+            except Unreadable as failure:
+                key, reason = None, failure.reason
+            else:
+                key = key_of(content)  # a file may have changed since it was listed
+                self._put(key, content)
+        status = "failed" if key is None else "kept"
+        self.rows.append(
+            {
+                "source": source, "name": entry.name, "uri": entry.uri, "key": key,
+                "status": status, "reason": reason, **entry.labels.columns(),
+            }
+        )  # fmt: skip
+
+    def keep_source(self, source: str) -> bool:
+        """Keep the records of a source that is absent; return whether there are any."""
+        rows = [row for row in self.before if row["source"] == source]
+        self.rows += [{name: row[name] for name in row if name not in _PLACE} for row in rows]
+        return bool(rows)
+
+    def finish(self) -> pd.DataFrame:
+        """Write the last shard and the index, drop what no index knows; return the index."""
+        self._flush()
+        index = self._index()
+        for path in self.folder.glob("[0-9]*.tar"):
+            if int(path.name.removesuffix(".tar")) >= self._next:
+                path.unlink()  # of a run that was killed before its index
+        write_table(index, self.folder / INDEX_FILE, INDEX, ("source", "name", "status", "key"))
+        return index
+
+    def _known_places(self) -> dict[str, Place]:
+        present = {path.name for path in self.folder.glob("*.tar")}
+        return {
+            row["key"]: Place(row["shard"], int(row["offset"]), int(row["size"]))
+            for row in self.before
+            if row["key"] is not None and row["shard"] in present
+        }
+
+    def _has(self, key: str) -> bool:
+        return key in self._places or key in self._batch
+
+    def _put(self, key: str, content: bytes) -> None:
+        if self._has(key):
+            return
+        full = len(self._batch) >= shards.MAX_IMAGES
+        if full or (self._batch and self._bytes + len(content) > shards.MAX_BYTES):
+            self._flush()
+        self._batch[key] = content
+        self._bytes += len(content)
+
+    def _flush(self) -> None:
+        if not self._batch:
+            return
+        path = self.folder / shards.shard_name(self._next)
+        members = ((f"{key}.{sniff_extension(c)}", c) for key, c in self._batch.items())
+        places = shards.write_shard(path, members)
+        self._places.update(zip(self._batch, places, strict=True))
+        self._next += 1
+        self._batch, self._bytes = {}, 0
+
+    def _index(self) -> pd.DataFrame:
+        rows = [*self.rows, *withdrawn(self.before, self.rows)]
+        for row in rows:
+            place = self._places.get(row["key"]) if row["key"] else None
+            row.update(place._asdict() if place else dict.fromkeys(_PLACE))
+        frame = pd.DataFrame(rows, columns=INDEX.names)
+        return frame.astype({"offset": "Int64", "size": "Int64", "mean": "float", "std": "float"})
+
+
+REPLACED = "replaced"
+_PLACE = ("shard", "offset", "size")
+
+
+def withdrawn(before: Iterable[Row], now: list[Row]) -> list[Row]:
+    """Return the rows of `before` that are no longer so, as withdrawn rows."""
+    keys = {(row["source"], row["name"], row["key"]) for row in now}
+    names = {(source, name) for source, name, _ in keys}
+    gone = []
+    for row in before:
+        at = (row["source"], row["name"])
+        if (*at, row["key"]) in keys or (row["key"] is None and at in names):
+            continue
+        reason = REPLACED if at in names else "gone"
+        kept = {name: row[name] for name in row if name not in _PLACE}
+        gone.append({**kept, "status": "withdrawn", "reason": reason})
+    return gone
+
+
+def _read_index(path: Path) -> list[Row]:
+    """Return the rows of the last index with None for every absence."""
+    if not path.exists():
+        return []
+    frame = read_table(path, INDEX).astype(object)
+    records = frame.where(frame.notna(), None).to_dict("records")
+    return [{str(name): _plain(value) for name, value in row.items()} for row in records]
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
