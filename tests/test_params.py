@@ -1,0 +1,99 @@
+import re
+
+import pytest
+import yaml
+
+from stages.lib.failures import UserError
+from stages.lib.params import check_params, load_params, original_root, resolve_path
+from stages.lib.schema import TARGET, schema_text
+
+
+def changed(values, key, value):
+    *sections, last = key.split(".")
+    inner = values
+    for section in sections:
+        inner = inner[section]
+    inner[last] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("clean.min_sidepx", 3, r"clean\.min_sidepx: unknown key, did you mean `min_side_px`\?"),
+        ("dedup", {}, r"dedup: unknown key, did you mean `dedupe`\?"),
+        ("train.epochs.finetune", 1, r"train\.epochs\.finetune: unknown key, .*`fine_tune`"),
+        ("train.batch_size", "many", r"train\.batch_size: .*integer.*got 'many'"),
+        ("train.batch_size", 0, r"train\.batch_size: .*greater than 0; got 0"),
+        ("clean.max_failed_fraction", 50, r"max_failed_fraction: .*less than or equal to 1.*50"),
+        ("train.task", "ratings", r"train\.task: .*'rating', 'classification'.*got 'ratings'"),
+        ("clean.reject", ["blury"], r"clean\.reject\.0: .*'blurry'.*got 'blury'"),
+        ("split", [0.1, 0.2], r"split: .*got \[0\.1, 0\.2\]"),
+        ("seed", None, r"seed: .*got None"),
+        ("split.test", 0.95, r"split: .*validation \+ test must be below 1"),
+        ("train.scale.low", 11, r"train\.scale: .*low must be below high"),
+        ("download.sources", [], r"download\.sources: .*at least 1"),
+        ("download.sources", [{"kind": "ftp"}], r"download\.sources\.0: .*'folder'"),
+    ],
+)
+def test_a_wrong_setting_names_file_key_value_and_what_is_allowed(values, key, value, expected):
+    with pytest.raises(UserError) as caught:
+        check_params(changed(values, key, value))
+    assert str(caught.value).startswith("params.yaml has wrong settings")
+    assert re.search(expected, str(caught.value)), str(caught.value)
+
+
+def test_a_missing_key_says_so(values):
+    del values["dedupe"]["threshold"]
+    with pytest.raises(UserError, match=r"dedupe\.threshold: missing"):
+        check_params(values)
+
+
+def test_every_wrong_key_is_listed_at_once(values):
+    values["seed"], values["clean"]["min_side_px"] = "x", -1
+    with pytest.raises(UserError, match=r"(?s)seed.*clean\.min_side_px"):
+        check_params(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: [1", "params.yaml"),
+        ("just words", "expected sections"),
+        ("", "expected sections"),
+    ],
+    ids=["no YAML", "no mapping", "empty"],
+)
+def test_a_file_that_is_no_params_file_is_named(tmp_path, text, expected):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        load_params(tmp_path)
+
+
+def test_a_missing_file_is_named_with_the_place_that_was_looked_at(tmp_path):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
+        load_params(tmp_path)
+
+
+def test_the_committed_settings_are_valid(repository, params):
+    assert params.download.sources[0].kind == "sample"
+    text = (repository / "params.yaml").read_text()
+    assert check_params(yaml.safe_load(text)) == params
+
+
+def test_settings_never_change_after_reading(params):
+    with pytest.raises(ValueError, match="frozen"):
+        params.clean.min_side_px = 1
+
+
+def test_the_schema_for_editors_is_current(repository):
+    current = (repository / TARGET).read_text() == schema_text()
+    assert current, f"{TARGET} is out of date: run `make schema`"
+
+
+def test_relative_paths_mean_the_original_repository_also_in_a_temporary_experiment(tmp_path):
+    experiment = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
+    experiment.mkdir(parents=True)
+    assert original_root(experiment) == tmp_path.resolve()
+    assert resolve_path(experiment, "photos") == tmp_path.resolve() / "photos"
+    assert resolve_path(tmp_path, "/photos").as_posix() == "/photos"
