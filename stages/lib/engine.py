@@ -2,8 +2,9 @@
 
 A part lies at `<out>/<shard>.parquet`, its fingerprint beside it in `<out>/<shard>.json`. A part
 whose fingerprint (input members, relevant parameters, code version) holds is not computed again,
-so that incremental equals from scratch. A worker that dies (a decoder that crashes or hangs past
-`timeout_s`) costs the one image it was at: that key is passed to the retry as poisoned.
+so that incremental equals from scratch. Each worker process works on one shard at a time. One that dies (a decoder that crashes,
+or hangs past `timeout_s`) costs the one image it was at: that key is passed to the retry of its
+shard as poisoned, and no other worker notices.
 """
 
 import faulthandler
@@ -11,22 +12,26 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import IO, Any
 
 import pandas as pd
 
 from stages.lib import shards
+from stages.lib.failures import UserError
 from stages.lib.files import write_json
 from stages.lib.params import EngineParams
 from stages.lib.progress import Progress
+
+CRASHED, HUNG = "decoder_crashed", "decoder_hung"  # reasons of poisoned images
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,16 @@ class ShardTask:
         """Return the file name of the shard."""
         return str(self.members["shard"].iloc[0])
 
+    @property
+    def current(self) -> Path:
+        """Return the file that names the image which is being worked on."""
+        return self.scratch / f"{self.shard}.current"
+
+    @property
+    def hung(self) -> Path:
+        """Return the file into which the watchdog writes when it ends a worker."""
+        return self.scratch / f"{self.shard}.hung"
+
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every member that has not killed a worker."""
         with (self.folder / self.shard).open("rb") as handle:
@@ -59,12 +74,11 @@ class ShardTask:
 @contextmanager
 def guarded(task: ShardTask, key: str, timeout_s: float) -> Iterator[None]:
     """Note which image is being worked on, and end this worker if it takes over `timeout_s`."""
-    current = task.scratch / f"{task.shard}.current"
-    current.write_text(key)
+    task.current.write_text(key)
     in_worker = get_context().parent_process() is not None
     if in_worker:
         # The watchdog is a C thread: it fires even while a decoder holds the interpreter lock.
-        faulthandler.dump_traceback_later(timeout_s, exit=True, file=_devnull())
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=_open_trace(task.hung))
     try:
         yield
     finally:
@@ -129,47 +143,98 @@ def _run_all(
     version: str,
     progress: Progress,
 ) -> None:
+    """Run every task; the first error that is not a worker's death stops the rest and is raised."""
     if not todo:
         return
-    while todo:
-        failed: list[ShardTask] = []
-        with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn")) as pool:
-            running = {pool.submit(function, task): task for task in todo}
-            for task in _finished(running, failed):
-                write_json(
-                    task.part.with_suffix(".json"), {"fingerprint": fingerprint(task, version)}
-                )
-                progress.advance(len(task.members))
-        todo = [_poison(task) for task in failed]
-
-
-def _finished(
-    running: dict[Future[None], ShardTask], failed: list[ShardTask]
-) -> Iterable[ShardTask]:
-    for future in as_completed(running):
+    waiting: SimpleQueue[ShardTask] = SimpleQueue()
+    for task in todo:
+        _forget(task)  # notes of a run that was killed would blame the wrong image
+        waiting.put(task)
+    count = min(workers, len(todo))
+    with ThreadPoolExecutor(count) as threads:
         try:
-            future.result()
-        except BrokenProcessPool:
-            failed.append(running[future])
-        else:
-            current = running[future].scratch / f"{running[future].shard}.current"
-            current.unlink(missing_ok=True)
-            yield running[future]
+            work = [
+                threads.submit(_work, function, waiting, version, progress) for _ in range(count)
+            ]
+            for done in as_completed(work):
+                done.result()
+        finally:
+            while not waiting.empty():
+                waiting.get()
+
+
+def _work(
+    function: Callable[[ShardTask], None],
+    waiting: "SimpleQueue[ShardTask]",
+    version: str,
+    progress: Progress,
+) -> None:
+    """Take tasks and have them done by a process of one's own, so that blame is never shared."""
+    process = _new_process()
+    try:
+        while True:
+            try:
+                task = waiting.get_nowait()
+            except Empty:
+                return
+            while True:
+                try:
+                    process.submit(function, task).result()
+                    break
+                except BrokenProcessPool:
+                    process.shutdown()
+                    process, task = _new_process(), _poison(task)
+            _forget(task)
+            write_json(task.part.with_suffix(".json"), {"fingerprint": fingerprint(task, version)})
+            progress.advance(len(task.members))
+    finally:
+        process.shutdown()
+
+
+def _new_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_die_with_parent)
+
+
+def _die_with_parent() -> None:
+    """End this worker when the stage is killed: an orphan would go on writing beside its rerun."""
+    parent = get_context().parent_process()
+    if parent is not None:
+        Thread(target=_wait_and_exit, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_exit(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def _poison(task: ShardTask) -> ShardTask:
-    """Blame the image that the worker was at; a shard that had not begun is just retried."""
-    current = task.scratch / f"{task.shard}.current"
-    if not current.exists():
-        return task
-    key = current.read_text()
-    current.unlink()
+    """Blame the image that the worker was at. Raises UserError when it had not begun one."""
+    if not task.current.exists():
+        raise UserError(
+            f"{task.shard}: a worker died before its first image, perhaps for want of memory; "
+            "lower engine.workers in params.yaml and run again"
+        )
+    key = task.current.read_text()
+    hung = task.hung.exists() and task.hung.stat().st_size > 0
+    _forget(task)
     logger.warning(
-        "%s: a worker died at image %s; it becomes a row and is not retried", task.shard, key
-    )
-    return replace(task, poisoned={**task.poisoned, key: "decoder_crashed"})
+        "%s: a worker %s at image %s; it becomes a row and is not retried",
+        task.shard, "hung" if hung else "died", key,
+    )  # fmt: skip
+    return replace(task, poisoned={**task.poisoned, key: HUNG if hung else CRASHED})
 
 
-@cache
-def _devnull() -> Any:
-    return Path(os.devnull).open("w")  # noqa: SIM115  # lives as long as the watchdog
+def _forget(task: ShardTask) -> None:
+    task.current.unlink(missing_ok=True)
+    task.hung.unlink(missing_ok=True)
+
+
+_trace: dict[Path, IO[str]] = {}  # the one open file of this worker's watchdog
+
+
+def _open_trace(path: Path) -> IO[str]:
+    if path not in _trace:
+        while _trace:
+            _trace.popitem()[1].close()
+        _trace[path] = path.open("w")
+    return _trace[path]

@@ -1,0 +1,167 @@
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.lib import shards, tables
+from stages.lib.engine import ShardTask, guarded, map_shards
+from stages.lib.failures import UserError
+from stages.lib.params import EngineParams
+from stages.lib.progress import Progress
+
+SCHEMA = tables._schema(key=tables._TEXT, value=tables._TEXT)
+
+
+def work(task: ShardTask) -> None:
+    """Write each image's text in capitals; `settings` is the watchdog's limit in seconds."""
+    rows = [(key, reason) for key, reason in task.poisoned.items()]
+    for key, content in task.images():
+        with guarded(task, key, task.settings):
+            if content.startswith(b"crash"):
+                os._exit(11)
+            if content.startswith(b"segfault"):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if content.startswith(b"hang"):
+                ctypes.PyDLL(None).sleep(600)  # C code that holds the interpreter lock
+            if content.startswith(b"slow"):
+                time.sleep(0.5)
+            if content.startswith(b"error"):
+                raise UserError("wrong setting")
+        rows.append((key, content.decode().upper()))
+    tables.write_table(pd.DataFrame(rows, columns=SCHEMA.names), task.part, SCHEMA)
+
+
+def die_at_once(task: ShardTask) -> None:
+    os._exit(1)
+
+
+@pytest.fixture
+def build(tmp_path):
+    def build_shards(*contents: list[bytes]) -> pd.DataFrame:
+        rows = []
+        for number, members in enumerate(contents):
+            named = [(f"{shards.key_of(content)}.bin", content) for content in members]
+            places = shards.write_shard(tmp_path / "raw" / shards.shard_name(number), named)
+            rows += [(name[:32], *place) for (name, _), place in zip(named, places, strict=True)]
+        return pd.DataFrame(rows, columns=["key", "shard", "offset", "size"])
+
+    return build_shards
+
+
+def bring_up_to_date(root: Path, stored, *, function=work, workers=2, version="1", limit=60.0):
+    map_shards(
+        function, stored, root / "raw", root / "out", root / "scratch", limit, version,
+        EngineParams(kind="local", workers=workers), Progress("test", len(stored)),
+    )  # fmt: skip
+    return tables.read_parts(root / "out", SCHEMA.names)
+
+
+def contents_of(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / "out").iterdir())}
+
+
+def test_one_worker_equals_many(tmp_path, build):
+    stored = build([b"a", b"b"], [b"c"], [b"d", b"e", b"f"])
+    frame = bring_up_to_date(tmp_path, stored, workers=1)
+    once = contents_of(tmp_path)
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    bring_up_to_date(tmp_path, stored, workers=3)
+    assert sorted(frame["value"]) == list("ABCDEF")
+    assert contents_of(tmp_path) == once
+
+
+def test_incremental_equals_from_scratch_and_computes_only_what_is_new(tmp_path, build):
+    stored = build([b"a"], [b"b"])
+    bring_up_to_date(tmp_path, stored[:1])
+    first = (tmp_path / "out" / "00000.parquet").stat().st_mtime_ns
+    bring_up_to_date(tmp_path, stored)
+    assert (tmp_path / "out" / "00000.parquet").stat().st_mtime_ns == first
+    incremental = contents_of(tmp_path)
+    bring_up_to_date(tmp_path, stored, version="2")
+    assert (tmp_path / "out" / "00000.parquet").stat().st_mtime_ns != first
+    bring_up_to_date(tmp_path, stored, version="1")
+    assert contents_of(tmp_path) == incremental
+
+
+def test_a_part_without_shard_goes(tmp_path, build):
+    stored = build([b"a"], [b"b"])
+    bring_up_to_date(tmp_path, stored)
+    frame = bring_up_to_date(tmp_path, stored[:1])
+    assert list(frame["value"]) == ["A"]
+    assert sorted(contents_of(tmp_path)) == ["00000.json", "00000.parquet"]
+
+
+def test_each_death_costs_one_image_and_no_innocent_one(tmp_path, build):
+    stored = build(
+        [b"a", b"crash", b"b", b"segfault", b"c"], [b"slow 1", b"slow 2", b"slow 3"], [b"d"]
+    )
+    frame = bring_up_to_date(tmp_path, stored).set_index("key")["value"]
+    crashed = {shards.key_of(b"crash"), shards.key_of(b"segfault")}
+    assert set(frame[frame == "decoder_crashed"].index) == crashed
+    assert sorted(frame[frame != "decoder_crashed"]) == [
+        "A", "B", "C", "D", "SLOW 1", "SLOW 2", "SLOW 3",
+    ]  # fmt: skip
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_hang_that_holds_the_interpreter_is_ended_and_named(tmp_path, build):
+    frame = bring_up_to_date(tmp_path, build([b"a", b"hang", b"b"]), limit=0.5)
+    hung = frame.set_index("key")["value"][shards.key_of(b"hang")]
+    assert (hung, sorted(frame["value"])) == ("decoder_hung", ["A", "B", "decoder_hung"])
+
+
+def test_a_note_left_by_a_killed_run_blames_nobody(tmp_path, build):
+    stored = build([b"a", b"crash"])
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "00000.tar.current").write_text(shards.key_of(b"a"))
+    frame = bring_up_to_date(tmp_path, stored)
+    assert sorted(frame["value"]) == ["A", "decoder_crashed"]
+
+
+def test_a_worker_that_dies_before_any_image_stops_with_a_remedy(tmp_path, build):
+    with pytest.raises(UserError, match=r"engine\.workers"):
+        bring_up_to_date(tmp_path, build([b"a"]), function=die_at_once)
+
+
+def test_an_error_of_the_function_is_raised_and_finished_shards_stay(tmp_path, build):
+    stored = build([b"a"], [b"error"], [b"b"])
+    with pytest.raises(UserError, match="wrong setting"):
+        bring_up_to_date(tmp_path, stored, workers=1)
+    assert sorted(contents_of(tmp_path)) == ["00000.json", "00000.parquet"]
+
+
+def test_workers_die_with_a_stage_that_is_killed(tmp_path):
+    code = (
+        "import os, sys, time\n"
+        "from stages.lib.engine import _new_process\n"
+        "if __name__ == '__main__':\n"
+        "    process = _new_process()\n"
+        "    print(process.submit(os.getpid).result(), flush=True)\n"
+        "    process.submit(time.sleep, 60)\n"
+        "    time.sleep(60)\n"
+    )
+    script = tmp_path / "stage.py"
+    script.write_text(code)
+    repository = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, env={"PYTHONPATH": repository}
+    ) as stage:
+        worker = int(stage.stdout.readline())
+        stage.kill()
+    for _ in range(100):
+        if not _runs(worker):
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlived its stage")
+
+
+def _runs(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
