@@ -2,9 +2,9 @@
 
 A part lies at `<out>/<shard>.parquet`, its fingerprint beside it in `<out>/<shard>.json`. A part
 whose fingerprint (input members, relevant parameters, code version) holds is not computed again,
-so that incremental equals from scratch. Each worker process works on one shard at a time. One that dies (a decoder that crashes,
-or hangs past `timeout_s`) costs the one image it was at: that key is passed to the retry of its
-shard as poisoned, and no other worker notices.
+so that incremental equals from scratch. Each worker process works on one shard at a time. One that
+dies (a decoder that crashes, or hangs past `timeout_s`) costs the one image it was at: that key is
+passed to the retry of its shard as poisoned, and no other worker notices.
 """
 
 import faulthandler

@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from stages.lib import streams
 
 Pixels = NDArray[np.uint8]  # (height, width, 3) RGB
 
@@ -28,12 +30,15 @@ Image.MAX_IMAGE_PIXELS = None  # limits are our own, checked before decoding
 
 
 class DecodeError(Exception):
-    """An image cannot be used; `reason` is the code that becomes its row's reason."""
+    """An image cannot be used; `reason` is the code that becomes its row's reason.
+
+    Codes: `empty`, `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
-        """Keep the reason code (`empty`, `not_an_image`, `truncated`, `corrupt`) and a detail."""
+        """Keep the reason code and a detail for people."""
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 def sniff_extension(content: bytes) -> str:
@@ -51,7 +56,7 @@ def sniff_extension(content: bytes) -> str:
 
 _MAGIC = {
     b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png", b"GIF87a": "gif", b"GIF89a": "gif",
-    b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif",
+    b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif", b"II+\0": "tif", b"MM\0+": "tif",
 }  # fmt: skip
 
 
@@ -64,12 +69,9 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=_OPENED)
     except UnidentifiedImageError as error:
-        reason = "corrupt" if sniff_extension(content) != "bin" else "not_an_image"
-        raise DecodeError(reason, "unreadable header") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
-        raise DecodeError("corrupt", str(error)) from error
+        raise _unreadable(content) from error
     except Exception as error:  # Pillow's plugins raise anything on hostile headers
-        raise DecodeError("corrupt", repr(error)) from error
+        raise _broken(content, error) from error
     if image.width * image.height > max_pixels:
         raise DecodeError("too_many_pixels", f"{image.width}x{image.height} > {max_pixels}")
     return image
@@ -78,41 +80,87 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
 def decode(content: bytes, max_pixels: int = 100_000_000) -> Pixels:
     """Decode the whole image; a stream that ends early or breaks is an error, never grey pixels.
 
-    Raises DecodeError with the reason `empty`, `not_an_image`, `too_many_pixels`, `truncated` or
-    `corrupt`.
+    Raises DecodeError with a reason as `DecodeError` lists them.
     """
-    image = open_image(content, max_pixels)
-    return pixels_of(image, content)
+    return pixels_of(open_image(content, max_pixels), content)
 
 
-def pixels_of(image: Image.Image, content: bytes) -> Pixels:
-    """Decode an opened image completely. Raises DecodeError."""
-    if image.format in {"JPEG", "MPO"}:
-        _refuse_broken_jpeg(content)
+def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -> Pixels:
+    """Decode an opened image completely. Raises DecodeError.
+
+    With `min_side`, a JPEG comes at 1/2 to 1/8 of its size, no side below `min_side`; all of its
+    stream is read nevertheless.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
-        ended = "truncated" in str(error).lower() or "eof" in str(error).lower()
-        raise DecodeError("truncated" if ended else "corrupt", str(error)) from error
+            if streams.ends_early(content):
+                raise DecodeError("truncated", "the end is missing")
+            streams.check(content)
+            pixels = _decode_jpeg(image, content, min_side) if _is_jpeg(content) else None
+            if pixels is None:
+                image.load()
+                pixels = to_rgb(image)
+            return upright(pixels, _orientation(image))
+    except DecodeError:
+        raise
     except Exception as error:  # Pillow's plugins raise anything on hostile data
-        raise DecodeError("corrupt", repr(error)) from error
+        raise _broken(content, error) from error
 
 
-def _refuse_broken_jpeg(content: bytes) -> None:
-    """Decode strictly at 1/8 of the size, since Pillow passes some broken entropy-coded data."""
-    if b"\xff\xd9" not in content[-4096:] and b"\xff\xd9" not in content:
-        raise DecodeError("truncated", "no end-of-image marker")
+def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pixels | None:
+    """Decode strictly, since Pillow passes most broken entropy-coded data.
+
+    Returns None when the stream is whole but Pillow must convert its colours (CMYK, YCCK).
+    """
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+    if (width, height) != image.size:
+        raise DecodeError("corrupt", f"two sizes: {image.size} and {(width, height)}")
+    if colours in {"CMYK", "YCCK"}:
+        simplejpeg.decode_jpeg(content, colorspace="CMYK", min_factor=8, strict=True)
+        return None
+    side = min_side or 0
+    return np.asarray(
+        simplejpeg.decode_jpeg(
+            content, colorspace="RGB", min_height=side, min_width=side, strict=True
+        )
+    )
+
+
+def _is_jpeg(content: bytes) -> bool:
+    return content[:3] == b"\xff\xd8\xff"
+
+
+def _unreadable(content: bytes) -> DecodeError:
+    """Say why no plugin takes these bytes."""
+    extension = sniff_extension(content)
+    if extension == "bin":
+        foreign = streams.foreign_format(content)
+        if foreign:
+            return DecodeError("unsupported_format", foreign)
+        return DecodeError("not_an_image", "no known image format")
+    kind = next(kind for kind, known in EXTENSIONS.items() if known == extension)
     try:
-        simplejpeg.decode_jpeg(content, colorspace="GRAY", min_factor=8, strict=True)
-    except ValueError as error:
-        text = str(error).lower()
-        if "unsupported" in text or "colorspace" in text or "cmyk" in text:
-            return  # CMYK and friends: Pillow judges them
-        ended = "premature end" in text or "exhausted" in text
-        raise DecodeError("truncated" if ended else "corrupt", str(error)) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.OPEN[kind][0](io.BytesIO(content), "")  # Image.open hides why; the plugin tells
+    except Exception as error:
+        return _broken(content, error)
+    return DecodeError("corrupt", "unreadable header")
+
+
+def _broken(content: bytes, error: Exception) -> DecodeError:
+    """Name the reason for which Pillow or libjpeg gave up."""
+    text = str(error).lower()
+    if any(sign in text for sign in _ENDED) or streams.ends_early(content):
+        return DecodeError("truncated", str(error))
+    if any(sign in text for sign in _UNSUPPORTED):
+        return DecodeError("unsupported_format", str(error))
+    return DecodeError("corrupt", str(error) or repr(error))
+
+
+_ENDED = ("truncated", "premature end", "exhausted", "eof", "not enough image data")
+_UNSUPPORTED = ("unsupported", "unknown pixel mode", "cannot handle", "unknown data organization")
 
 
 def to_rgb(image: Image.Image) -> Pixels:
@@ -142,20 +190,38 @@ def decode_at_least(content: bytes, min_side: int) -> Pixels:
 
     For images that `clean` has found whole. Raises DecodeError.
     """
-    if content[:3] == b"\xff\xd8\xff" and _exif_orientation(content) == 1:
+    if _is_jpeg(content):
         try:
-            return simplejpeg.decode_jpeg(
+            pixels = simplejpeg.decode_jpeg(
                 content, colorspace="RGB", min_height=min_side, min_width=min_side, strict=False
             )
         except ValueError:
-            pass  # CMYK and other colour spaces: Pillow converts them
+            return decode(content)  # CMYK and other colour spaces: Pillow converts them
+        has_exif = b"Exif\0\0" in content[:65536]
+        return upright(pixels, _orientation(Image.open(io.BytesIO(content))) if has_exif else 1)
     return decode(content)
 
 
-def _exif_orientation(content: bytes) -> int:
-    if b"Exif\0\0" not in content[:65536]:
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; unreadable EXIF harms no pixel and counts as 1."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # EXIF is hostile input too
         return 1
-    return int(Image.open(io.BytesIO(content)).getexif().get(0x0112, 1))
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror stored pixels as their EXIF orientation says (EXIF 2.3, tag 0x0112)."""
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def resize(pixels: Pixels, width: int, height: int) -> Pixels:
