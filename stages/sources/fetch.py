@@ -96,7 +96,7 @@ async def _fetch_all(
 
 def _host(url: str) -> str:
     try:
-        return URL(url).host or ""
+        return f"{URL(url).host}:{URL(url).port}"
     except ValueError:
         return ""
 
