@@ -2,7 +2,8 @@
 
 A new key goes to a new shard; a known one keeps its place. A record that its source no longer has
 becomes `withdrawn`, and one whose content changed leaves a withdrawn row (`replaced`) beside the
-new one, so that the index knows every member of every shard.
+new one, so that the index knows every member of every shard. The index is held in memory, about
+1 KB per record; image bytes are held for one shard at most.
 """
 
 from collections.abc import Iterable
