@@ -1,0 +1,205 @@
+"""Charts as inline SVG: no script, no font, no date, colours by the page's CSS variables.
+
+Every function takes plain numbers and returns Markup in which all text is escaped. Coordinates are
+rounded to a tenth of a unit, so that the bytes do not depend on the last digit of a float.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+Points = Sequence[tuple[float, float]]
+
+LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 14.0, 42.0  # room for tick labels and axis titles
+
+
+class Axis(NamedTuple):
+    """One axis: its title, its ends in data units, and where it ticks."""
+
+    title: str
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+
+def axis(title: str, values: Sequence[float], whole: bool = False) -> Axis:
+    """Return an axis with round ticks that covers `values`; no values give 0 to 1."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    step = nice_step((high - low) / 4)
+    step = max(1.0, round(step)) if whole else step
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = tuple(round(number * step, 10) for number in range(first, last + 1))
+    return Axis(title, ticks[0], ticks[-1], ticks)
+
+
+def nice_step(step: float) -> float:
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
+
+    >>> nice_step(0.3), nice_step(7), nice_step(1)
+    (0.5, 10.0, 1.0)
+    """
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(float(f * power) for f in (1, 2, 2.5, 5, 10) if f * power >= step * (1 - 1e-9))
+
+
+class Canvas:
+    """A plotting area with two axes, to which marks are added in data units."""
+
+    def __init__(self, x: Axis, y: Axis, title: str, width: float = 480, height: float = 320):
+        """Draw grid, tick labels and axis titles; `title` is read out by screen readers."""
+        self.x, self.y, self.title, self.width, self.height = x, y, title, width, height
+        self._marks: list[Markup] = []
+        for tick in x.ticks:
+            self._line(self.place(tick, y.low), self.place(tick, y.high), "grid")
+            across = self.place(tick, y.low)
+            self._text(across[0], across[1] + 16, number(tick), "middle")
+        for tick in y.ticks:
+            self._line(self.place(x.low, tick), self.place(x.high, tick), "grid")
+            along = self.place(x.low, tick)
+            self._text(along[0] - 8, along[1] + 4, number(tick), "end")
+        middle = TOP + (height - TOP - BOTTOM) / 2
+        self._text(LEFT + (width - LEFT - RIGHT) / 2, height - 6, x.title, "middle", "title")
+        turn = Markup('<text class="title" text-anchor="middle" transform="translate(13 {}) '
+                      'rotate(-90)">{}</text>').format(_f(middle), y.title)  # fmt: skip
+        self._marks.append(turn)
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return the position of a data point on the drawing."""
+        across = (x - self.x.low) / (self.x.high - self.x.low)
+        up = (y - self.y.low) / (self.y.high - self.y.low)
+        plot_width, plot_height = self.width - LEFT - RIGHT, self.height - TOP - BOTTOM
+        return LEFT + across * plot_width, TOP + (1 - up) * plot_height
+
+    def curve(self, points: Points, style: str) -> None:
+        """Join the points by a line; points that are not finite are left out."""
+        places = [self.place(*point) for point in points if all(map(math.isfinite, point))]
+        path = " ".join(f"{_f(x)},{_f(y)}" for x, y in places)
+        self._marks.append(Markup('<polyline class="{}" points="{}"/>').format(style, path))
+
+    def area(self, points: Points, style: str) -> None:
+        """Fill between the points and the lower axis."""
+        if points:
+            closed = [(points[0][0], self.y.low), *points, (points[-1][0], self.y.low)]
+            path = " ".join(f"{_f(x)},{_f(y)}" for x, y in (self.place(*p) for p in closed))
+            self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
+
+    def dots(self, points: Points, style: str, radius: float = 3) -> None:
+        """Draw a dot at each point."""
+        for point in points:
+            x, y = self.place(*point)
+            dot = Markup('<circle class="{}" cx="{}" cy="{}" r="{}"/>')
+            self._marks.append(dot.format(style, _f(x), _f(y), _f(radius)))
+
+    def bar(self, low: float, high: float, count: float, style: str) -> None:
+        """Draw a bar from the lower axis, between two values of x."""
+        left, top = self.place(low, count)
+        right, bottom = self.place(high, self.y.low)
+        self._marks.append(
+            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+                style, _f(left), _f(top), _f(right - left), _f(bottom - top)
+            )
+        )
+
+    def upright(self, x: float, style: str) -> None:
+        """Draw a line over the whole height."""
+        self._line(self.place(x, self.y.low), self.place(x, self.y.high), style)
+
+    def level(self, y: float, style: str) -> None:
+        """Draw a line over the whole width."""
+        self._line(self.place(self.x.low, y), self.place(self.x.high, y), style)
+
+    def note(self, x: float, y: float, text: str, anchor: str = "start") -> None:
+        """Write a text at a data point."""
+        self._text(*self.place(x, y), text, anchor, "note")
+
+    def svg(self) -> Markup:
+        """Return the finished drawing, which scales to the width it is given."""
+        head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
+            _f(self.width), _f(self.height), self.title
+        )
+        return head + Markup("").join(self._marks) + Markup("</svg>")
+
+    def _line(self, a: tuple[float, float], b: tuple[float, float], style: str) -> None:
+        line = Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>')
+        self._marks.append(line.format(style, *map(_f, (*a, *b))))
+
+    def _text(self, x: float, y: float, text: str, anchor: str, style: str = "tick") -> None:
+        mark = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
+        self._marks.append(mark.format(style, _f(x), _f(y), anchor, text))
+
+
+def roc_chart(points: Points, operating: tuple[float, float] | None = None) -> Markup:
+    """Draw sensitivity over 1 - specificity, both in [0, 1], with the line of chance."""
+    fifths = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    canvas = Canvas(
+        Axis("1 − specificity", 0, 1, fifths), Axis("sensitivity", 0, 1, fifths),
+        "ROC curve", 400, 380,
+    )  # fmt: skip
+    canvas.area(points, "fill")
+    canvas.curve([(0, 0), (1, 1)], "chance")
+    canvas.curve(points, "first")
+    if operating:
+        canvas.dots([operating], "operating", 5)
+    return canvas.svg()
+
+
+def curves_chart(
+    series: Mapping[str, Points], x_title: str, y_title: str, begins: Sequence[float] = ()
+) -> Markup:
+    """Draw up to three named curves; a line stands where each phase after the first begins."""
+    every = [point for points in series.values() for point in points]
+    across = axis(x_title, [x for x, _ in every], whole=True)
+    up = axis(y_title, [y for _, y in every if math.isfinite(y)])
+    canvas = Canvas(across, up, f"{y_title} by {x_title}", 560, 320)
+    for begin in begins:
+        canvas.upright(begin, "chance")
+    for style, points in zip(("first", "second", "third"), series.values(), strict=False):
+        canvas.curve(points, style)
+        if len(points) == 1:
+            canvas.dots(points, f"{style} solid")
+    return canvas.svg()
+
+
+def scatter_chart(points: Points, low: float, high: float, cutoff: float) -> Markup:
+    """Draw predicted over target on equal axes, the line of equality, and the cutoff on both."""
+    ticks = tuple(t for t in axis("", [low, high]).ticks if low <= t <= high)
+    canvas = Canvas(Axis("target", low, high, ticks), Axis("predicted", low, high, ticks),
+                    "Predicted against target", 400, 380)  # fmt: skip
+    canvas.upright(cutoff, "chance")
+    canvas.level(cutoff, "chance")
+    canvas.curve([(low, low), (high, high)], "equal")
+    inside = [(x, min(max(y, low), high)) for x, y in points]
+    canvas.dots(inside, "dot", 3 if len(points) < 400 else 2)
+    return canvas.svg()
+
+
+def histogram(values: Sequence[float], low: float, high: float, cutoff: float | None) -> Markup:
+    """Draw how many values lie in each of 18 bins over [low, high]."""
+    bins, counts = 18, [0] * 18
+    for value in values:
+        position = int((value - low) / (high - low) * bins)
+        counts[min(max(position, 0), bins - 1)] += 1
+    ticks = tuple(t for t in axis("", [low, high]).ticks if low <= t <= high)
+    canvas = Canvas(Axis("mean score", low, high, ticks),
+                    axis("images", [0.0, float(max([*counts, 1]))], whole=True),
+                    "Images by mean score", 560, 240)  # fmt: skip
+    width = (high - low) / bins
+    for position, count in enumerate(counts):
+        left = low + position * width
+        canvas.bar(left + width * 0.06, left + width * 0.94, count, "bar")
+    if cutoff is not None and low < cutoff < high:
+        canvas.upright(cutoff, "chance")
+    return canvas.svg()
+
+
+def number(value: float) -> str:
+    """Return a tick label: whole numbers without a point, others as short as they go."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
+def _f(value: float) -> str:
+    return f"{round(value, 1) + 0.0:g}"

@@ -1,0 +1,224 @@
+"""Write one self-contained page on the data set and the model: `metrics/report.html`.
+
+Reads every table in data/, the metrics and plots of the other stages, and the shards for a few
+thumbnails. The page loads nothing from anywhere (styles, charts and pictures are inside it, and a
+content security policy forbids the rest), has no script, and is equal byte for byte when its inputs
+are. Names and labels come from the user's files, so that Jinja escapes every one of them. Charts
+are drawn from the tables that the stages wrote, and nothing is measured anew. Sheets show a fixed
+number of images, chosen the same way every time, so that the page stays below 3 MB.
+
+Run alone with `python -m stages.report`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.lib.files import write_text
+from stages.lib.params import Params
+from stages.lib.progress import Progress
+from stages.lib.script import run_as_script
+from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
+from stages.pages import charts, labels, results, sheets
+from stages.pages.flow import Flow, trace
+
+SOURCES = Path("data/sources.json")
+RAW, NEW = Path("data/raw"), Path("data/augmented")
+SUMMARY = Path("data/clean/summary.parquet")
+DEDUPE = Path("data/dedupe")
+SPLITS = Path("data/split.parquet")
+PREDICTIONS = Path("data/predictions.parquet")
+METRICS, PLOTS = Path("metrics"), Path("metrics/plots")
+TARGET = Path("metrics/report.html")
+
+TEMPLATES = Path(__file__).parent / "pages"
+FEW_GROUPS = 20  # below this, intervals cover less than they say: benchmarks/coverage
+
+
+class Tables:
+    """Every table that the page is made from."""
+
+    def __init__(self, root: Path) -> None:
+        """Read them all; their size in memory grows with the number of records."""
+        self.index = read_table(root / RAW / "index.parquet", INDEX)
+        self.summary = read_table(root / SUMMARY)
+        self.pairs = read_table(root / DEDUPE / "pairs.parquet", PAIRS)
+        self.groups = read_table(root / DEDUPE / "groups.parquet", GROUPS)
+        self.records = read_table(root / DEDUPE / "records.parquet", RECORDS)
+        self.split = read_table(root / SPLITS, SPLIT)
+        self.augmented = read_table(root / NEW / "index.parquet", AUGMENTED)
+        self.predictions = read_table(root / PREDICTIONS)
+
+
+def describe_sources(tables: Tables, kinds: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return files, failed, withdrawn and kept records per source, in the order of scan."""
+    found = []
+    present = list(dict.fromkeys([*kinds, *tables.index["source"]]))
+    for name in present:
+        rows = tables.index[tables.index["source"] == name]
+        ends = tables.records[tables.records["source"] == name]
+        if len(rows):
+            found.append({
+                "name": name, "kind": kinds.get(name, {}).get("kind", "–"), "files": len(rows),
+                "failed": int((rows["status"] == "failed").sum()),
+                "withdrawn": int((rows["status"] == "withdrawn").sum()),
+                "kept": int((ends["status"] == "kept").sum()),
+            })  # fmt: skip
+    return found
+
+
+def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how many kept images carry each flag that clean only informs about."""
+    kept = summary[summary["status"] == "kept"]
+    flags = sorted(name for name in summary if name.startswith("is_"))
+    counts = {
+        name.removeprefix("is_"): int(kept[name].fillna(False).astype(bool).sum()) for name in flags
+    }
+    return [{"name": n, "count": c, "of": len(kept)} for n, c in counts.items() if c]
+
+
+def describe_copies(root: Path, tables: Tables) -> dict[str, Any]:
+    """Return the contact sheets, and of how many images each shows a part."""
+    raw = sheets.Album(root / RAW, tables.index)
+    new = sheets.Album(root / NEW, tables.augmented)
+    groups, index = tables.groups, tables.index
+    every = sheets.turned_away(index, tables.summary, groups)
+    copies = sheets.copies_of(groups)
+    return {
+        "rejected": sheets.rejected_frames(raw, every, tables.summary),
+        "rejected_total": len(every),
+        "copies": sheets.duplicate_groups(raw, index, groups, tables.pairs),
+        "groups_total": copies["representative"].nunique(),
+        "augmented": sheets.augmented_groups(raw, new, index, tables.augmented),
+        "augmented_total": len(tables.augmented),
+        "parents_total": tables.augmented["parent"].nunique(),
+    }
+
+
+def describe_training(root: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the curves of train's history and its metrics."""
+    history = results.read_plot(root / PLOTS / "train/history.csv")
+    named = {"training": "loss", "validation": "val_loss"}
+    series = {name: results.points(history, "epoch", y) for name, y in named.items()}
+    series = {name: points for name, points in series.items() if points}
+    begins: list[float] = []
+    if "phase" in history:
+        first = history.groupby("phase", sort=False)["epoch"].min()
+        begins = [float(epoch) - 0.5 for epoch in first.iloc[1:]]
+    chart = charts.curves_chart(series, "epoch", "loss", begins) if series else None
+    found = results.facts(metrics.get("train", {}))
+    return {"chart": chart, "names": list(series), "begins": begins, "facts": found}
+
+
+def describe_test(root: Path, tables: Tables, metrics: dict[str, Any], flow: Flow,
+                  params: Params) -> dict[str, Any]:  # fmt: skip
+    """Return the measures on the test split, their charts, and what to be careful about."""
+    tree = metrics.get("evaluate", {})
+    measures = results.measures(tree)
+    groups = next(branch.groups for branch in flow.branches if branch.name == "test")
+    notes = results.warnings(tree)
+    if groups < FEW_GROUPS:
+        notes.insert(0, f"One split, illustrative: its test images come from {groups} groups alone,"
+                        " so that another split could say something else.")  # fmt: skip
+    roc = results.points(
+        results.read_plot(root / PLOTS / "evaluate/roc.csv"),
+        "false_positive_rate", "true_positive_rate",
+    )  # fmt: skip
+    test = tables.predictions
+    test = test[test["split"] == "test"] if "split" in test else test
+    pairs = results.points(test, "target_mean", "predicted_mean")
+    scale, rating = params.train.scale, params.train.task == "rating"
+    return {
+        "measures": measures,
+        "auc": next((m for m in measures if m.name == "AUC"), None),
+        "notes": notes,
+        "illustrative": groups < FEW_GROUPS,
+        "facts": results.facts(tree),
+        "roc": charts.roc_chart(roc) if roc else None,
+        "scatter": charts.scatter_chart(pairs, scale.low, scale.high, params.evaluate.cutoff)
+        if pairs and rating else None,
+        "matrix": results.confusion(test),
+        "confidence": f"{params.evaluate.confidence * 100:g} %",
+    }  # fmt: skip
+
+
+def headline(flow: Flow) -> str:
+    """Return the page's first sentence."""
+    files, kept = flow.steps[0].left, flow.steps[-1].left
+    return f"From {files:,} files, {kept:,} distinct, usable images."
+
+
+def describe_figures(flow: Flow, page: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the few numbers that stand at the top."""
+    lost = dict(pair for step in flow.steps for pair in step.lost)
+    copies = sum(lost.get(reason, 0) for reason in ("copy", "exact_duplicate"))
+    train, validation, test = (branch.images for branch in flow.branches)
+    figures = [
+        (f"{page['rejected_total']:,}", "files or images rejected for themselves"),
+        (f"{copies:,}", "copies recognised and set aside"),
+        (f"{train:,} · {validation:,} · {test:,}", "images to train, validate and test on"),
+    ]
+    best = page["auc"] or next((m for m in page["measures"] if m.value is not None), None)
+    if best and best.value is not None and page["task"] != "none":
+        figures.append((f"{best.value:.3f}", f"{best.name} on the test split"))
+    return [{"value": value, "name": name} for value, name in figures]
+
+
+def describe_settings(params: Params) -> str:
+    """Return the parameters as YAML, without sources (private paths) and engine (no effect)."""
+    values = params.model_dump(mode="json", exclude={"engine": True, "download": {"sources"}})
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def render(page: dict[str, Any]) -> str:
+    """Return the page; every value is escaped unless it is Markup that we drew."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["share"] = lambda part, of: f"{100 * part / of if of else 0:.1f}"
+    environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    environment.filters["real"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["plain"] = plain
+    return environment.get_template("page.html.j2").render(page)
+
+
+def plain(value: Any) -> str:
+    """Return a metric as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(
+        value, int) else str(value)  # fmt: skip
+
+
+def run(root: Path, params: Params) -> None:
+    """Write `metrics/report.html`."""
+    tables, metrics = Tables(root), results.read_metrics(root / METRICS)
+    kinds = json.loads((root / SOURCES).read_text()) if (root / SOURCES).exists() else {}
+    flow = trace(tables.index, tables.summary, tables.groups, tables.split, tables.augmented)
+    progress = Progress("report", len(tables.index))
+    sources = describe_sources(tables, kinds)
+    page: dict[str, Any] = {
+        "task": params.train.task,
+        "headline": headline(flow),
+        "sources": sources,
+        "simulated": any(source["kind"] == "sample" for source in sources),
+        "flow": flow,
+        "flags": describe_flags(tables.summary),
+        "labels": labels.describe(tables.groups, tables.split, params),
+        "training": describe_training(root, metrics),
+        "settings": describe_settings(params),
+        **describe_copies(root, tables),
+        **describe_test(root, tables, metrics, flow, params),
+    }
+    write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))
+    progress.close(kept=flow.steps[-1].left, rejected={"in all": page["rejected_total"]})
+
+
+if __name__ == "__main__":
+    run_as_script(run)

@@ -1,0 +1,336 @@
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.lib.files import write_json, write_metrics, write_text
+from stages.lib.params import check_params
+from stages.lib.shards import key_of, write_shard
+from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, write_table
+from stages.report import run
+
+LABELS = ["label", "ratings", "mean", "std", "source_group", "official_split"]
+HOSTILE = "<script>alert(1)</script>\"'&.jpg"
+
+
+def picture(number: int) -> bytes:
+    rng = np.random.default_rng(number)
+    pixels = cv2.resize(rng.integers(0, 255, (4, 5, 3), np.uint8), (100, 80))
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+class DataSet:
+    """Tables, shards and metrics as the stages write them, filled image by image."""
+
+    def __init__(self, task="rating"):
+        self.task, self.names, self.contents = task, [], []
+        self.records, self.summary, self.groups, self.pairs, self.split = [], [], [], [], []
+        self.variants, self.predictions, self.metrics, self.plots = [], [], {}, {}
+        self.kind = "sample"
+
+    def fail(self, name, reason):
+        self.records.append({"name": name, "status": "failed", "reason": reason})
+
+    def record(self, name, content, label=None, mean=None):
+        key = key_of(content)
+        self.records.append({"name": name, "key": key, "status": "kept", "label": label,
+                             "mean": mean, "content": content})  # fmt: skip
+        return key
+
+    def judge(self, key, status="kept", reason=None, fault=False, blurry=False):
+        self.summary.append({"key": key, "status": status, "reason": reason, "is_blurry": blurry,
+                             "is_dark": False, "width": None if fault else 100.0,
+                             "blurry_score": None if fault else 0.5})  # fmt: skip
+
+    def broken(self, name, reason, content):
+        self.judge(self.record(name, content), "rejected", reason, fault=True)
+
+    def group(self, key, split=None, of=None, reason=None, likeness=None, **labels):
+        status = "kept" if split else "rejected"
+        self.judge(key)
+        self.groups.append({"key": key, "copy_group": of or key, "family": of or key,
+                            "representative": of or (key if split else None), "status": status,
+                            "reason": reason, "records": 1, "label_conflict": False,
+                            **labels})  # fmt: skip
+        if split:
+            self.split.append({"key": key, "split": split, "split_group": key, "stratum": None})
+        if likeness:
+            self.pairs.append({"key_a": of, "key_b": key, "similarity": likeness, "ssim": 0.9,
+                               "inliers": 30, "duplicate": True, "decided_by": "x"})  # fmt: skip
+
+    def write(self, root: Path) -> Path:
+        stored = {row["key"]: row["content"] for row in self.records if "key" in row}
+        members = [(f"{key}.jpg", content) for key, content in stored.items()]
+        places = dict(zip(stored, write_shard(root / "data/raw/00000.tar", members), strict=True))
+        for row in self.records:
+            row.pop("content", None)
+            row.update(places[row["key"]]._asdict() if "key" in row else {}, source="sample")
+        write_table(frame(self.records, INDEX), root / "data/raw/index.parquet", INDEX)
+        columns = ["key", "status", "reason", "is_blurry", "is_dark", "width", "blurry_score"]
+        summary = pd.DataFrame(self.summary, columns=columns)
+        (root / "data/clean").mkdir(parents=True)
+        summary.to_parquet(root / "data/clean/summary.parquet")
+        write_table(frame(self.groups, GROUPS), root / "data/dedupe/groups.parquet", GROUPS)
+        write_table(frame(self.pairs, PAIRS), root / "data/dedupe/pairs.parquet", PAIRS, ["key_a"])
+        fates = {row["key"]: row for row in [*self.summary, *self.groups]}
+        ends = [{**row, **{k: fates[row["key"]][k] for k in ("status", "reason")}}
+                if "key" in row else row for row in self.records]  # fmt: skip
+        records = frame(ends, RECORDS)
+        write_table(records, root / "data/dedupe/records.parquet", RECORDS, ["source", "name"])
+        write_table(frame(self.split, SPLIT), root / "data/split.parquet", SPLIT)
+        self._write_augmented(root)
+        predictions = pd.DataFrame(self.predictions or {"key": [], "split": []})
+        predictions.to_parquet(root / "data/predictions.parquet")
+        write_json(root / "data/sources.json", {"sample": {"kind": self.kind, "digest": "0"}})
+        for stage, values in self.metrics.items():
+            write_metrics(root / f"metrics/{stage}.json", values)
+        for name, text in self.plots.items():
+            write_text(root / "metrics/plots" / name, text)
+        return root
+
+    def _write_augmented(self, root):
+        members = [(f"{row['key']}.jpg", row.pop("content")) for row in self.variants]
+        places = write_shard(root / "data/augmented/00000.tar", members)
+        rows = [
+            {**row, **place._asdict()} for row, place in zip(self.variants, places, strict=True)
+        ]
+        write_table(frame(rows, AUGMENTED), root / "data/augmented/index.parquet", AUGMENTED)
+
+
+def frame(rows, schema):
+    return pd.DataFrame(rows, columns=schema.names, dtype=object)
+
+
+def full(task="rating") -> DataSet:
+    """A data set in which everything that a report shows happens."""
+    data = DataSet(task)
+    data.fail("gone.jpg", "timeout")
+    data.broken("empty.jpg", "empty", b"")
+    data.broken("half.jpg", "truncated", picture(1)[:900])
+    small = data.record("small.jpg", picture(2))
+    data.judge(small, "rejected", "too_small")
+    for number in range(20):
+        mean = 2 + number * 0.35
+        labels = {"label": "cat" if number % 2 else "dog"} if task == "classification" else {}
+        labels |= {"mean": mean} if task == "rating" else {}
+        key = data.record(f"image {number}.jpg", picture(10 + number), **labels)
+        split = "test" if number > 14 else "validation" if number > 12 else "train"
+        data.group(key, split, **labels)
+        if number < 3:
+            copy = data.record(f"copy {number}.jpg", picture(100 + number), **labels)
+            data.group(copy, of=key, reason="copy", likeness=0.97 - number / 100, **labels)
+            new = picture(200 + number)
+            data.variants.append({"key": key_of(new), "parent": key, "variant": number,
+                                  "operations": "flip_horizontal", "content": new})  # fmt: skip
+        if split == "test" and task == "rating":
+            data.predictions.append({"key": key, "split": "test", "split_group": key,
+                                     "target_mean": mean, "predicted_mean": mean + 0.2})  # fmt: skip
+        if split == "test" and task == "classification":
+            data.predictions.append({"key": key, "split": "test", "split_group": key,
+                                     "target_label": labels["label"],
+                                     "predicted_label": "cat"})  # fmt: skip
+    data.record("image again.jpg", picture(10), **({"mean": 2.0} if task == "rating" else {}))
+    disputed = data.record("disputed.jpg", picture(300))
+    data.group(disputed, reason="label_conflict")
+    data.groups[-1]["label_conflict"] = True
+    data.plots["train/history.csv"] = "epoch,phase,loss,val_loss\n1,fit,0.4,0.5\n2,fit,0.3,0.4\n"
+    data.plots["evaluate/roc.csv"] = "false_positive_rate,true_positive_rate\n0,0\n0.2,0.8\n1,1\n"
+    interval = {"low": 0.81, "high": 0.97, "method": "delong"}
+    data.metrics["train"] = {"epochs": 2, "best": {"val_loss": 0.4}}
+    data.metrics["evaluate"] = {
+        "images": 5,
+        "auc": {"value": 0.912, "ci95": interval, "note": "interval unreliable: 5 groups"},
+        "srcc": {"value": None, "ci95": {"low": None, "high": None}},
+    }
+    return data
+
+
+@pytest.fixture
+def parameters(values):
+    def make(task="rating", **evaluate):
+        values["train"]["task"] = task
+        values["evaluate"].update(evaluate)
+        return check_params(values)
+
+    return make
+
+
+def page(root, parameters) -> str:
+    run(root, parameters)
+    return (root / "metrics/report.html").read_text()
+
+
+def text_of(html: str) -> str:
+    html = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_the_counts_reconcile(tmp_path, parameters):
+    text = text_of(page(full().write(tmp_path), parameters()))
+    assert "From 29 files, 20 distinct, usable images." in text
+    assert "scan Files given 29 records" in text
+    assert "Arrived 28 records − 1 timeout" in text
+    assert "Distinct by content 27 images − 1 exact duplicate" in text
+    assert "Whole and usable 24 images − 1 empty − 1 too small − 1 truncated" in text
+    assert "Kept 20 images − 3 copy − 1 label conflict" in text
+    assert "Every count adds up" in text
+    assert "train 13 13 + 3" in text
+    assert "validation 2 2" in text
+    assert "test 5 5" in text
+
+
+def test_counts_of_different_runs_are_called_out(tmp_path, parameters):
+    data = full()
+    data.groups.pop(0)
+    data.split.pop(0)
+    data.write(tmp_path)
+    text = text_of(page(tmp_path, parameters()))
+    assert "The counts do not add up: dedupe:" in text
+    assert "Every count adds up" not in text
+
+
+def test_rejected_images_show_their_reason_and_only_whole_ones_a_picture(tmp_path, parameters):
+    html = page(full().write(tmp_path), parameters())
+    sheet = html[html.index('id="rejected"') : html.index('id="copies"')]
+    figures = {
+        re.search(r"<b>(.*?)</b>", figure)[1]: "data:image/jpeg;base64," in figure
+        for figure in sheet.split("<figure>")[1:]
+    }
+    assert figures == {
+        "timeout": False, "empty": False, "truncated": False, "too small": True,
+        "label conflict": True,
+    }  # fmt: skip
+
+
+def test_copies_stand_after_their_representative_with_their_similarity(tmp_path, parameters):
+    html = page(full().write(tmp_path), parameters())
+    sheet = text_of(html[html.index('id="copies"') : html.index('id="labels"')])
+    assert "3 of 3 groups" in sheet
+    assert "representative image 1.jpg similarity 0.960 copy 1.jpg" in sheet
+
+
+def test_augmented_images_stand_beside_their_parent(tmp_path, parameters):
+    html = page(full().write(tmp_path), parameters())
+    sheet = text_of(html[html.index('id="augmented"') : html.index('id="training"')])
+    assert "3 new images" in sheet
+    assert "flip_horizontal" in sheet
+    assert "original image 1.jpg" in sheet
+
+
+def test_results_come_with_intervals_method_and_warnings(tmp_path, parameters):
+    html = page(full().write(tmp_path), parameters())
+    text = text_of(html[html.index('id="test"') :])
+    assert "AUC chance that a good image scores above a bad one 0.912 0.810 to 0.970 delong" in text
+    assert "interval unreliable: 5 groups" in text
+    assert "illustrative" in text
+    assert "simulated panel" in text
+    assert "rank correlation Spearman, predicted against target mean – –" in text
+    assert "AUC 0.912 (0.810 to 0.970)" in text
+    assert 'aria-label="ROC curve"' in html
+    assert 'aria-label="Predicted against target"' in html
+    assert 'aria-label="loss by epoch"' in html
+
+
+def test_classes_have_counts_and_a_confusion_matrix(tmp_path, parameters):
+    html = page(full("classification").write(tmp_path), parameters("classification"))
+    text = text_of(html)
+    assert "Confusion matrix target ↓ predicted → cat dog cat 3 0 dog 2 0" in text
+    assert "cat 6 1 3" in text
+    assert "20 of 20 images kept have a label; 1 had records" in text
+
+
+def test_ratings_of_people_are_not_called_simulated(tmp_path, parameters):
+    data = full()
+    data.kind = "folder"
+    assert "simulated" not in text_of(page(data.write(tmp_path), parameters()))
+
+
+def test_without_a_task_there_is_a_page_without_a_model(tmp_path, parameters):
+    data = full("none")
+    data.metrics, data.plots = {"train": {"task": "none"}, "evaluate": {"task": "none"}}, {}
+    html = page(data.write(tmp_path), parameters("none"))
+    text = text_of(html)
+    assert "No model was trained" in text
+    assert "No image has a label" in text
+    assert 'id="training"' not in html
+
+
+def test_an_empty_data_set_has_a_page(tmp_path, parameters):
+    html = page(DataSet().write(tmp_path), parameters())
+    text = text_of(html)
+    assert "From 0 files" in text
+    assert "Every count adds up" in text
+    assert "Nothing could be measured" in text
+    assert "nan" not in text.lower().split()
+
+
+def test_hostile_names_labels_and_reasons_are_escaped(tmp_path, parameters):
+    data = full("classification")
+    for row in [*data.records, *data.groups]:
+        row["label"] = row["label"] and HOSTILE if "label" in row else None
+    data.records[5]["name"] = HOSTILE
+    data.records[0]["reason"] = HOSTILE
+    data.variants[0]["operations"] = HOSTILE
+    for row in data.predictions:
+        row["target_label"] = row["predicted_label"] = HOSTILE
+    data.metrics["evaluate"]["warning"] = HOSTILE
+    data.metrics["evaluate"][HOSTILE] = {"value": 1.0, "method": HOSTILE}
+    html = page(data.write(tmp_path), parameters("classification"))
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert 'title="&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;.jpg"' in html
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path, parameters):
+    html = page(full().write(tmp_path), parameters())
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", html)
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_the_same_data_give_the_same_bytes(tmp_path, parameters):
+    pages = [page(full().write(tmp_path / name), parameters()) for name in ("one", "two")]
+    assert pages[0] == pages[1]
+
+
+def test_workers_and_private_paths_are_not_on_the_page(tmp_path, values):
+    values["download"]["sources"] = [{"kind": "folder", "path": "/home/someone/secret"}]
+    root = full().write(tmp_path)
+    one = page(root, check_params(values))
+    values["engine"]["workers"] = 7
+    assert page(root, check_params(values)) == one
+    assert "secret" not in one
+
+
+def test_sheets_are_limited(tmp_path, parameters):
+    data = full()
+    for number in range(60):
+        data.broken(f"bad {number}.jpg", "truncated", picture(1)[: 100 + number])
+    best = data.groups[0]["key"]
+    for number in range(400, 420):
+        copy = data.record(f"c {number}.jpg", picture(number))
+        data.group(copy, of=best, reason="copy", likeness=0.9)
+    html = page(data.write(tmp_path), parameters())
+    sheet = html[html.index('id="rejected"') : html.index('id="copies"')]
+    assert sheet.count("<figure>") == 24
+    assert all(f"<b>{reason}</b>" in sheet for reason in ("timeout", "empty", "too small"))
+    assert "and 16 more copies" in html
+    assert len(html) < 3_000_000
+
+
+def test_a_missing_table_names_what_to_run(tmp_path, parameters):
+    with pytest.raises(FileNotFoundError, match="dvc repro"):
+        run(tmp_path, parameters())
+    assert not (tmp_path / "metrics/report.html").exists()
+
+
+def test_metrics_json_is_not_needed_to_be_complete(tmp_path, parameters):
+    data = full()
+    data.metrics, data.plots = {}, {}
+    root = data.write(tmp_path)
+    (root / "metrics").mkdir(exist_ok=True)
+    (root / "metrics/evaluate.json").write_text(json.dumps({"auc": {"value": None}}))
+    assert "No curve was written" in page(root, parameters())
