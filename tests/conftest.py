@@ -1,16 +1,12 @@
 """Fixtures that several test files share. Images are made or cut here; none is downloaded."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import yaml
-from PIL import Image, ImageFilter
 
 from stages.lib.params import check_params
 from stages.sources.photographs import PHOTOGRAPHS, read
+from tests.harness import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 SIDE_PX = 96
 
 
@@ -45,29 +41,3 @@ def patches():
                 for left in range(0, pixels.shape[1] - SIDE_PX + 1, SIDE_PX)
             ]
     return sorted(found, key=lambda patch: -float(patch.std()))[:100]
-
-
-def write_rated_images(folder, patches, start=0):
-    """Write `patches` as JPEG, every second one blurred, and return (name, mean rating) of each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rated = []
-    for number, patch in enumerate(patches, start):
-        image, good = Image.fromarray(patch), number % 2 == 0
-        name = f"{number:03d}.jpg"
-        mean = (6.5 if good else 2.5) + (number % 5) * 0.4
-        if not good:
-            image = image.filter(ImageFilter.GaussianBlur(3))
-        image.save(folder / name, quality=92)
-        rated.append((name, mean))
-    return rated
-
-
-def write_bad_company(folder):
-    """Beside 000.jpg and 002.jpg, write an exact copy, a recompressed one and broken files."""
-    whole = (folder / "000.jpg").read_bytes()
-    (folder / "copy.jpg").write_bytes(whole)
-    with Image.open(folder / "002.jpg") as image:
-        image.save(folder / "recompressed.jpg", quality=60)
-    (folder / "cut_off.jpg").write_bytes(whole[: len(whole) // 2])
-    (folder / "page.jpg").write_text("<html>not found</html>")
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "tiny.png")

@@ -1,0 +1,88 @@
+"""What the tests that start real processes share: small data, small settings, an environment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image, ImageFilter
+
+REPOSITORY = Path(__file__).parents[1]
+PATIENCE_S = 300
+
+
+def write_rated(folder, patches):
+    """Write `patches` as JPEG with `ratings.csv`: every second one is blurred and rated low."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["name,mean,std"]
+    for number, patch in enumerate(patches):
+        image, good = Image.fromarray(patch), number % 2 == 0
+        if not good:
+            image = image.filter(ImageFilter.GaussianBlur(3))
+        image.save(folder / f"{number:03d}.jpg", quality=92)
+        mean = (6.5 if good else 2.5) + (number % 5) * 0.4
+        lines.append(f"{number:03d}.jpg,{mean:.1f},1.2")
+    (folder / "ratings.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_bad_company(folder):
+    """Add an exact copy of 000.jpg, a recompressed 002.jpg, broken files and a tiny one."""
+    whole = (folder / "000.jpg").read_bytes()
+    (folder / "copy.jpg").write_bytes(whole)
+    with Image.open(folder / "002.jpg") as image:
+        image.save(folder / "recompressed.jpg", quality=60)
+    (folder / "cut_off.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "page.jpg").write_text("<html>not found</html>")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "tiny.png")
+
+
+def write_params(root, source, **changes):
+    """Write params.yaml for a small, quick run; `changes` are dotted keys with `__` for a dot."""
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["download"]["sources"] = [source]
+    quick = {
+        "engine__workers": 1,
+        "download__allow_private_hosts": True,
+        "download__retries": 0,
+        "augment__target": 60,
+        "train__image_size": 32,
+        "train__epochs": {"head": 0, "fine_tune": 2},
+        "evaluate__bootstrap": 100,
+    }
+    for key, value in (quick | changes).items():
+        section, name = key.split("__")
+        values[section][name] = value
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def tool_environment():
+    """Return an environment in which `python` and `dvc` are those that run the tests."""
+    tools = Path(sys.executable).parent
+    return os.environ | {
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "",
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+    }
+
+
+def call(folder, *command):
+    """Run a command in a folder; return everything it said. A failure shows that, too."""
+    process = subprocess.run(
+        command,
+        cwd=folder,
+        env=tool_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert process.returncode == 0, f"{' '.join(command)}:\n{process.stdout}"
+    return process.stdout

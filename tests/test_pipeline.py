@@ -1,0 +1,316 @@
+"""Each stage on its own in an empty folder, then all again, killed at odd moments.
+
+A small rated folder goes once through all stages, each with nothing but its declared deps; the
+second run uses two workers instead of one and is killed and restarted in every stage.
+"""
+
+import ast
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from stages.lib.params import Params, Section
+from tests.harness import (
+    PATIENCE_S,
+    REPOSITORY,
+    tool_environment,
+    write_bad_company,
+    write_params,
+    write_rated,
+)
+
+DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
+STAGES = list(DVC["stages"])
+IGNORED = {".darkroom", "__pycache__", "params.yaml"}
+KILL_AFTER_CHANGES = (1, 3)  # the moments at which a stage dies: after so many changes on disk
+
+# Loaded by every Python process of a stage, workers included: notes which settings are read.
+TRACER = """
+import os, sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+
+class Finder(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "stages.lib.params":
+            return None
+        spec = PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        def exec_module(module):
+            load(module)
+            trace(module)
+        spec.loader.exec_module = exec_module
+        return spec
+
+def trace(module):
+    seen, reading_file = set(), []
+    plain, check = module.Section.__getattribute__, module.check_params
+
+    def noted(self, name):
+        section = type(self)
+        known = (section.__name__, name) in seen
+        if not known and not reading_file and name in section.__pydantic_fields__:
+            seen.add((section.__name__, name))
+            with open(os.environ["SETTINGS_READ"], "a") as handle:
+                handle.write(f"{section.__name__} {name}\\n")
+        return plain(self, name)
+
+    def check_unnoted(*args, **options):
+        reading_file.append(True)
+        try:
+            return check(*args, **options)
+        finally:
+            reading_file.pop()
+
+    module.Section.__getattribute__, module.check_params = noted, check_unnoted
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def paths_of(items):
+    return [item if isinstance(item, str) else next(iter(item)) for item in items]
+
+
+def outs_of(stage):
+    return paths_of([*DVC["stages"][stage]["outs"], *DVC["stages"][stage].get("metrics", [])])
+
+
+def imports_of(script):
+    """Return the files below stages/ that a script imports, at any depth, itself included."""
+    found, waiting = set(), [script]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for node in ast.walk(ast.parse((REPOSITORY / current).read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            files = [f"{name.replace('.', '/')}.py" for name in names]
+            waiting += [
+                file
+                for file in files
+                if file.startswith("stages/") and (REPOSITORY / file).exists()
+            ]
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_code_deps_are_what_the_script_imports(stage):
+    declared = set()
+    for path in DVC["stages"][stage]["deps"]:
+        if (REPOSITORY / path).is_dir():
+            files = (REPOSITORY / path).rglob("*.py")
+            declared |= {file.relative_to(REPOSITORY).as_posix() for file in files}
+        elif path.endswith(".py"):
+            declared.add(path)
+    assert {path for path in declared if not path.endswith("__init__.py")} == imports_of(
+        f"stages/{stage}.py"
+    )
+
+
+def test_the_package_files_hold_no_code_so_that_they_need_not_be_deps():
+    for path in (REPOSITORY / "stages").rglob("__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert all(isinstance(node, ast.Expr) for node in body), path
+
+
+def test_the_stages_are_the_scripts_in_order():
+    order = "scan download clean embed dedupe split augment train evaluate report"
+    assert order.split() == STAGES
+    assert [DVC["stages"][stage]["cmd"] for stage in STAGES] == [
+        f"python -m stages.{stage}" for stage in STAGES
+    ]
+
+
+def test_every_plot_is_an_out_and_every_plot_file_is_plotted():
+    outs = {path for stage in STAGES for path in outs_of(stage) if "/plots/" in path}
+    plotted = set()
+    for plot in DVC["plots"]:
+        for identity, options in ({plot: None} if isinstance(plot, str) else plot).items():
+            sources = (options or {}).get("y", identity)
+            plotted |= set(sources) if isinstance(sources, dict) else {identity}
+    assert plotted == outs
+
+
+class Run(NamedTuple):
+    """What one stage did in its own folder."""
+
+    code: int
+    words: str
+    left: set  # files that were not there before
+    changed: set  # deps that are no longer what they were
+    read: set  # settings, as dotted keys
+
+
+def start(stage, box, **environment):
+    return subprocess.Popen(
+        DVC["stages"][stage]["cmd"].split(),
+        cwd=box,
+        env=tool_environment() | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def copy(source, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)
+    elif source.exists():
+        shutil.copy2(source, target)
+
+
+def contents(box):
+    """Return the bytes of every file that counts, by path."""
+    return {
+        path.relative_to(box).as_posix(): path.read_bytes()
+        for path in box.rglob("*")
+        if path.is_file() and not IGNORED & set(path.relative_to(box).parts)
+    }
+
+
+def settings_read(log):
+    """Translate 'Epochs head' to 'train.epochs.head'; sections that only lead on are left out."""
+    places = {}
+
+    def walk(model, prefix):
+        places[model.__name__] = prefix
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                walk(field.annotation, f"{prefix}{name}.")
+
+    walk(Params, "")
+    lines = set(log.read_text().splitlines()) if log.exists() else set()
+    keys = {places[model] + name for model, name in map(str.split, lines) if model in places}
+    return {key for key in keys if f"{key}." not in places.values()}
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory, patches):
+    folder = tmp_path_factory.mktemp("photos")
+    write_rated(folder, patches[:60])
+    write_bad_company(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hermetic(tmp_path_factory, source):
+    """Run every stage in a folder that holds its deps alone; return (results, what each did)."""
+    base = tmp_path_factory.mktemp("hermetic")
+    done, runs = base / "done", {}
+    (base / "tracer").mkdir()
+    (base / "tracer" / "sitecustomize.py").write_text(TRACER)
+    for stage in STAGES:
+        box = base / stage
+        for path in DVC["stages"][stage]["deps"]:
+            copy((REPOSITORY if path.startswith("stages/") else done) / path, box / path)
+        write_params(box, {"kind": "folder", "path": str(source), "labels": "ratings.csv"})
+        before, log = contents(box), base / f"{stage}.settings"
+        process = start(stage, box, PYTHONPATH=str(base / "tracer"), SETTINGS_READ=str(log))
+        words, _ = process.communicate(timeout=PATIENCE_S)
+        after = contents(box)
+        changed = {path for path, content in before.items() if after.get(path) != content}
+        left = set(after) - set(before)
+        runs[stage] = Run(process.returncode, words, left, changed, settings_read(log))
+        for path in outs_of(stage):
+            copy(box / path, done / path)
+    return done, runs
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_with_its_declared_deps_alone(hermetic, stage):
+    run = hermetic[1][stage]
+    assert run.code == 0, run.words
+    assert run.changed == set()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_leaves_exactly_its_declared_outs(hermetic, stage):
+    left, declared = hermetic[1][stage].left, outs_of(stage)
+    stray = {p for p in left if not any(p == o or p.startswith(f"{o}/") for o in declared)}
+    absent = {o for o in declared if not any(p == o or p.startswith(f"{o}/") for p in left)}
+    assert (stray, absent) == (set(), set())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_every_setting_that_it_reads(hermetic, stage):
+    declared = DVC["stages"][stage].get("params", [])
+    read = {key for key in hermetic[1][stage].read if not key.startswith("engine.")}
+    covered = {k for k in read if any(k == d or k.startswith(f"{d}.") for d in declared)}
+    assert read - covered == set()
+
+
+def changes_until(box, process, wanted):
+    """Wait until files in the box have changed `wanted` times; False when the stage ends first."""
+    seen, changes = state(box), 0
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        now = state(box)
+        changes, seen = changes + (now != seen), now
+        if changes >= wanted:
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.003)
+    raise TimeoutError(f"{process.args} did not end")
+
+
+def state(box):
+    """Return path, size and time of every file that stages write."""
+    found = {}
+    for top in (".darkroom", "data", "metrics"):
+        for folder, _, names in os.walk(box / top):
+            for name in names:
+                try:
+                    status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118  # speed
+                except FileNotFoundError:
+                    continue  # a temporary name that was just renamed
+                found[folder, name] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+@pytest.fixture(scope="session")
+def killed(tmp_path_factory, source):
+    """Run every stage with two workers, killed twice with all its processes; return the folder."""
+    box = tmp_path_factory.mktemp("killed")
+    copy(REPOSITORY / "stages", box / "stages")
+    write_params(
+        box, {"kind": "folder", "path": str(source), "labels": "ratings.csv"}, engine__workers=2
+    )
+    for stage in STAGES:
+        for wanted in KILL_AFTER_CHANGES:
+            process = start(stage, box)
+            if changes_until(box, process, wanted):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        process = start(stage, box)
+        words, _ = process.communicate(timeout=PATIENCE_S)
+        if process.returncode:
+            (box / f"{stage}.failed").write_text(words)
+    return box
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_killed_and_rerun_with_more_workers_leaves_the_same_bytes(hermetic, killed, stage):
+    failed = killed / f"{stage}.failed"
+    assert not failed.exists(), failed.read_text()
+    undisturbed = contents(hermetic[0])
+    disturbed = contents(killed)
+    for out in outs_of(stage):
+        names = {p for p in undisturbed | disturbed if p == out or p.startswith(f"{out}/")}
+        different = {p for p in names if undisturbed.get(p) != disturbed.get(p)}
+        assert different == set()

@@ -1,0 +1,237 @@
+"""DVC as its users meet it: whole runs in temporary repositories, images from a local server."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+
+from stages.lib import tables
+from tests.harness import REPOSITORY, call, write_bad_company, write_params, write_rated
+
+RESULTS = ("data/", "metrics/", "dvc.lock", "benchmarks/")
+
+
+def make_repository(folder, source, **changes):
+    """Copy what git holds, results left out, into a fresh git and DVC repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in listed:
+        wanted = not name.startswith(RESULTS) or name == "data/.gitignore"
+        if wanted and (REPOSITORY / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    write_params(folder, source, **changes)
+    call(folder, "git", "init", "--quiet")
+    call(folder, "git", "add", "--all")
+    call(folder, "git", "commit", "--quiet", "--message", "Start")
+    return folder
+
+
+def set_param(repository, key, value):
+    values = yaml.safe_load((repository / "params.yaml").read_text())
+    section, name = key.split(".")
+    values[section][name] = value
+    (repository / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def repro(repository, *targets):
+    """Run `dvc repro`; return the stages that ran."""
+    words = call(repository, "dvc", "repro", *targets)
+    return re.findall(r"Running stage '(\w+)'", words)
+
+
+def times_of(repository, *folders):
+    """Return when each part was written."""
+    return {
+        path.relative_to(repository).as_posix(): path.stat().st_mtime_ns
+        for folder in folders
+        for path in (repository / folder).glob("0*")
+    }
+
+
+def index_of(repository):
+    return tables.read_table(repository / "data/raw/index.parquet", tables.INDEX)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def website(tmp_path_factory, patches):
+    """Serve a small rated folder; return (its folder, its address)."""
+    folder = tmp_path_factory.mktemp("website")
+    write_rated(folder, patches[:60])
+    write_bad_company(folder)
+
+    def handler(*args):
+        return Quiet(*args, directory=folder)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory, website):
+    """Return a repository in which `dvc repro` has run on a list of URLs, and what it ran."""
+    folder, address = website
+    base = tmp_path_factory.mktemp("listed")
+    with (folder / "ratings.csv").open() as handle:
+        means = {row["name"]: row["mean"] for row in csv.DictReader(handle)}
+    names = sorted(path.name for path in folder.iterdir() if path.suffix != ".csv")
+    lines = ["url,mean", f"{address}/absent.jpg,5.0"]
+    lines += [f"{address}/{name},{means.get(name, '')}" for name in names]
+    (base / "urls.csv").write_text("\n".join(lines) + "\n")
+    repository = make_repository(
+        base / "repository", {"kind": "list", "path": str(base / "urls.csv")}
+    )
+    return repository, repro(repository)
+
+
+def test_a_fresh_repository_runs_every_stage_once(reproduced):
+    repository, ran = reproduced
+    assert ran == list(yaml.safe_load((repository / "dvc.yaml").read_text())["stages"])
+
+
+def test_a_dead_link_and_broken_files_are_rows(reproduced):
+    index = index_of(reproduced[0]).set_index("name")
+    failed = index[index["status"] == "failed"]
+    assert [name.rsplit("/", 1)[-1] for name in failed.index] == ["absent.jpg"]
+    summary = tables.read_table(reproduced[0] / "data/clean/summary.parquet")
+    assert (summary["status"] == "failed").sum() == 2
+
+
+def test_metrics_parse_and_dvc_shows_them(reproduced):
+    repository, _ = reproduced
+    shown = json.loads(call(repository, "dvc", "metrics", "show", "--json"))[""]["data"]
+    files = {path.relative_to(repository).as_posix() for path in repository.glob("metrics/*.json")}
+    assert files == set(shown)
+    assert all("error" not in entry for entry in shown.values())
+
+
+def test_dvc_draws_every_plot(reproduced, tmp_path):
+    repository, _ = reproduced
+    words = call(repository, "dvc", "plots", "show", "--out", str(tmp_path))
+    assert "error" not in words.lower()
+    drawn = (tmp_path / "index.html").read_text()
+    assert "vega" in drawn
+
+
+def test_git_sees_only_what_it_shall_hold(reproduced):
+    words = call(reproduced[0], "git", "status", "--porcelain", "--untracked-files=all")
+    new = {line[3:] for line in words.splitlines()}
+    strange = {n for n in new if not re.fullmatch(r"dvc\.lock|data/sources\.json|metrics/.*", n)}
+    assert strange == set()
+    assert "metrics/report.html" not in new
+
+
+def test_a_second_run_runs_scan_alone(reproduced):
+    assert repro(reproduced[0]) == ["scan"]
+
+
+def test_another_threshold_leaves_the_embeddings(reproduced):
+    repository, _ = reproduced
+    before = times_of(repository, "data/embeddings")
+    set_param(repository, "dedupe.threshold", 0.9)
+    ran = repro(repository, "split")
+    assert ran[:2] == ["scan", "dedupe"]
+    assert times_of(repository, "data/embeddings") == before
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory, patches):
+    """Return a repository with its photos in it, unlabelled, and what `dvc repro` ran."""
+    repository = tmp_path_factory.mktemp("unlabelled") / "repository"
+    make_repository(repository, {"kind": "folder", "path": "photos"}, train__task="none")
+    (repository / ".git/info/exclude").write_text("/photos\n")
+    write_rated(repository / "photos", patches[:60])
+    (repository / "photos" / "ratings.csv").rename(repository.parent / "ratings.csv")
+    return repository, repro(repository)
+
+
+def test_an_unlabelled_folder_runs_through_and_exports(unlabelled, tmp_path):
+    repository, ran = unlabelled
+    assert ran[-1] == "report"
+    assert (repository / "metrics/report.html").read_text().startswith("<!")
+    assert len(tables.read_table(repository / "data/predictions.parquet")) == 0
+    call(repository, "python", "-m", "stages.export", str(tmp_path / "export"))
+    exported = [path for path in (tmp_path / "export").rglob("*.jpg")]
+    assert len(exported) >= 55
+
+
+TAKEN_AWAY = [f"{number:03d}.jpg" for number in range(5)]
+PARTS = ("data/raw", "data/clean/parts", "data/embeddings")
+
+
+def test_new_images_are_all_that_is_downloaded_cleaned_and_embedded(unlabelled, patches):
+    repository, _ = unlabelled
+    before = times_of(repository, *PARTS)
+    write_rated(repository.parent / "more", patches[60:80])
+    for path in (repository.parent / "more").glob("*.jpg"):
+        shutil.copy(path, repository / "photos" / f"new_{path.name}")
+    assert {"scan", "download", "clean", "embed"} <= set(repro(repository, "embed"))
+    after = times_of(repository, *PARTS)
+    assert {name: after[name] for name in before} == before
+    assert len(after) > len(before)
+    index = index_of(repository)
+    new = index[index["name"].str.startswith("new_")]
+    assert len(new) == 20
+    assert set(new["shard"]) & set(index.loc[~index.index.isin(new.index), "shard"]) == set()
+    assert len(tables.read_parts(repository / "data/embeddings", ["key"])) == 80
+
+
+def test_images_taken_away_are_withdrawn(unlabelled):
+    repository, _ = unlabelled
+    before = times_of(repository, *PARTS)
+    for name in TAKEN_AWAY:
+        (repository / "photos" / name).unlink()
+    repro(repository, "split")
+    index = index_of(repository)
+    assert list(index.loc[index["status"] == "withdrawn", "name"]) == TAKEN_AWAY
+    gone = set(index.loc[index["status"] == "withdrawn", "key"])
+    split = tables.read_table(repository / "data/split.parquet", tables.SPLIT)
+    assert not gone & set(split["key"])
+    assert times_of(repository, *PARTS) == before
+
+
+def test_a_changed_label_alone_decodes_and_embeds_nothing(unlabelled):
+    repository, _ = unlabelled
+    labels = repository.parent / "ratings.csv"
+    source = {"kind": "folder", "path": "photos", "labels": str(labels)}
+    kept = [line for line in labels.read_text().splitlines() if line[:7] not in TAKEN_AWAY]
+    labels.write_text("\n".join(kept) + "\n")
+    set_param(repository, "download.sources", [source])
+    repro(repository, "dedupe")
+    before = times_of(repository, *PARTS)
+    labels.write_text(re.sub(r"010\.jpg,[\d.]+", "010.jpg,9.5", labels.read_text()))
+    assert "download" in repro(repository, "dedupe")
+    index = index_of(repository).set_index("name")
+    assert index.loc["010.jpg", "mean"] == 9.5
+    assert times_of(repository, *PARTS) == before
+
+
+def test_an_experiment_runs_beside_the_working_tree_with_relative_paths(unlabelled):
+    repository, _ = unlabelled
+    call(repository, "git", "add", "--all")
+    call(repository, "git", "commit", "--quiet", "--message", "Results")
+    sources = (repository / "params.yaml").read_bytes()
+    words = call(
+        repository, "dvc", "exp", "run", "--temp", "--name", "pickier", "-S", "clean.min_side_px=40"
+    )
+    assert "pickier" in words
+    assert (repository / "params.yaml").read_bytes() == sources
+    assert "pickier" in call(repository, "dvc", "exp", "list", "--name-only")
