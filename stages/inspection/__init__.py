@@ -1,1 +1,1 @@
-"""What is measured on one image."""
+"""What is measured on one image, and what the measurements say about it."""

@@ -25,6 +25,8 @@ EXTENSIONS = {
 }  # fmt: skip
 _OPENED = sorted(FORMATS - {"MPO"})  # Pillow's JPEG plugin opens MPO; asked by name it fails
 
+_PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
+
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 Image.MAX_IMAGE_PIXELS = None  # limits are our own, checked before decoding
 
@@ -116,7 +118,7 @@ def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pi
     height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
     if (width, height) != image.size:
         raise DecodeError("corrupt", f"two sizes: {image.size} and {(width, height)}")
-    if colours in {"CMYK", "YCCK"}:
+    if colours in _PILLOW_CONVERTS:
         simplejpeg.decode_jpeg(content, colorspace="CMYK", min_factor=8, strict=True)
         return None
     side = min_side or 0
@@ -192,11 +194,14 @@ def decode_at_least(content: bytes, min_side: int) -> Pixels:
     """
     if _is_jpeg(content):
         try:
+            colours = simplejpeg.decode_jpeg_header(content)[2]
+            if colours in _PILLOW_CONVERTS:
+                return decode(content)
             pixels = simplejpeg.decode_jpeg(
                 content, colorspace="RGB", min_height=min_side, min_width=min_side, strict=False
             )
-        except ValueError:
-            return decode(content)  # CMYK and other colour spaces: Pillow converts them
+        except ValueError as error:
+            raise _broken(content, error) from error
         has_exif = b"Exif\0\0" in content[:65536]
         return upright(pixels, _orientation(Image.open(io.BytesIO(content))) if has_exif else 1)
     return decode(content)
@@ -211,6 +216,11 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # EXIF is hostile input too
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) as the opened image is looked at."""
+    return image.size[::-1] if _orientation(image) >= 5 else image.size
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -73,25 +73,41 @@ def _gif_ends(content: bytes) -> bool:
 def _tiff_is_whole(content: bytes) -> bool:
     """Return whether all that the directories of a TIFF point to lies in the file (TIFF 6.0)."""
     order = "<" if content[:2] == b"II" else ">"
-    at, seen = int(struct.unpack_from(f"{order}I", content, 4)[0]), set[int]()
-    while at and at not in seen:
-        seen.add(at)
-        if at + 2 > len(content):
-            return False
-        count = int(struct.unpack_from(f"{order}H", content, at)[0])
-        end = at + 2 + 12 * count
-        if end > len(content):
-            return False
-        for entry in range(at + 2, end, 12):
-            _, kind, values, offset = struct.unpack_from(f"{order}HHII", content, entry)
-            size = values * _TIFF_SIZES.get(kind, 0)
-            if size > 4 and offset + size > len(content):
-                return False
-        at = struct.unpack_from(f"{order}I", content, end)[0] if end + 4 <= len(content) else 0
+    try:
+        at, seen = int(struct.unpack_from(f"{order}I", content, 4)[0]), set[int]()
+        while at and at not in seen:
+            seen.add(at)
+            (entries,) = struct.unpack_from(f"{order}H", content, at)
+            tags = dict(
+                _tiff_tag(content, order, at + 2 + 12 * number) for number in range(entries)
+            )
+            for offsets, sizes in ((273, 279), (324, 325)):  # of the strips, of the tiles
+                for start, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False):
+                    if start + size > len(content):
+                        return False
+            end = at + 2 + 12 * entries
+            (at,) = struct.unpack_from(f"{order}I", content, end)
+    except struct.error:  # beyond the end
+        return False
     return True
 
 
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+def _tiff_tag(content: bytes, order: str, at: int) -> tuple[int, tuple[int, ...]]:
+    """Return (tag, values) of one entry, the values of whole numbers alone. Raises struct.error."""
+    tag, kind, count = struct.unpack_from(f"{order}HHI", content, at)
+    width, code = _TIFF_TYPES.get(kind, (0, ""))
+    start = at + 8
+    if width * count > 4:
+        (start,) = struct.unpack_from(f"{order}I", content, start)
+        if start + width * count > len(content):
+            raise struct.error("a value lies beyond the end")
+    return tag, struct.unpack_from(f"{order}{count}{code}", content, start) if code else ()
+
+
+_TIFF_TYPES = {
+    1: (1, ""), 2: (1, ""), 3: (2, "H"), 4: (4, "I"), 5: (8, ""), 6: (1, ""), 7: (1, ""),
+    8: (2, ""), 9: (4, ""), 10: (8, ""), 11: (4, ""), 12: (8, ""),
+}  # fmt: skip
 
 
 def _colour_table(packed: int) -> int:

@@ -1,0 +1,87 @@
+"""Inspect every image: decode it whole, measure it, and say which ones are unusable.
+
+Enters: `data/raw`. Leaves: `data/clean/parts` (measurements of each stored image, one part per
+shard), `data/clean/summary.parquet` (status, reason and flags of each key that has a record which
+its source still lists), and `metrics/clean.json`.
+
+- An image that does not decode to its end is `rejected`, and the fault is its reason (`empty`,
+  `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
+  its decoder is `failed` (`decoder_crashed`, `decoder_hung`).
+- Flags follow cleanvision's scores (`stages.inspection.scores`); those named in `clean.reject`
+  reject, the others inform.
+- Measuring knows no threshold: changing one decodes nothing again.
+- Nothing is deleted or edited: later stages read the summary.
+
+Alone: `python -m stages.clean`.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from stages.inspection import issues, measure
+from stages.lib import shards, tables
+from stages.lib.engine import map_shards
+from stages.lib.failures import stop_if_too_many
+from stages.lib.files import MetricTree, write_metrics
+from stages.lib.params import Params
+from stages.lib.progress import Progress
+from stages.lib.script import run_as_script
+
+RAW = Path("data/raw")
+PARTS = Path("data/clean/parts")
+TARGET = Path("data/clean/summary.parquet")
+METRICS = Path("metrics/clean.json")
+SCRATCH = Path(".darkroom/clean")
+
+
+def wanted(index: pd.DataFrame) -> set[str]:
+    """Return the keys with at least one record that is neither failed nor withdrawn."""
+    return set(index.loc[(index["status"] == "kept") & index["key"].notna(), "key"])
+
+
+def count(summary: pd.DataFrame) -> MetricTree:
+    """Return the counts that `metrics/clean.json` holds; they add up to `in`."""
+    by_status = {
+        status: summary.loc[summary["status"] == status, "reason"].value_counts()
+        for status in ("rejected", "failed")
+    }
+    return {
+        "in": len(summary),
+        "kept": int((summary["status"] == "kept").sum()),
+        **{
+            status: {str(reason): int(images) for reason, images in sorted(counts.items())}
+            for status, counts in by_status.items()
+        },
+        "flags": {
+            issue: int(summary[f"is_{issue}"].fillna(False).astype(bool).sum())
+            for issue in issues.ISSUES
+        },
+    }
+
+
+def run(root: Path, params: Params) -> None:
+    """Measure what is new, then decide on everything."""
+    index = tables.read_table(root / RAW / "index.parquet", tables.INDEX)
+    stored = shards.stored(index)
+    progress = Progress("clean", len(stored))
+    settings = measure.MeasureSettings(params.clean.max_pixels, params.clean.timeout_s)
+    map_shards(
+        measure.measure_shard, stored, root / RAW, root / PARTS, root / SCRATCH,
+        settings, measure.VERSION, params.engine, progress,
+    )  # fmt: skip
+    parts = tables.read_parts(root / PARTS, measure.PARTS.names)
+    parts = parts[parts["key"].isin(wanted(index))].reset_index(drop=True)
+    stop_if_too_many(
+        "clean", "clean.max_failed_fraction", parts["fault"].dropna(), len(parts),
+        params.clean.max_failed_fraction,
+    )  # fmt: skip
+    summary = issues.summarise(parts, params.clean)
+    metrics = count(summary)
+    tables.write_table(summary, root / TARGET, issues.SUMMARY)
+    write_metrics(root / METRICS, metrics)
+    progress.close(metrics["kept"], metrics["rejected"], sum(metrics["failed"].values()))
+
+
+if __name__ == "__main__":
+    run_as_script(run)

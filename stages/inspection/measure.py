@@ -1,0 +1,64 @@
+"""Measure one image: size, format, whether it decodes, and its scores. Thresholds come later.
+
+A part of `data/clean/parts` is a pure function of the bytes in one shard, so that a change of any
+threshold decodes nothing again.
+"""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from stages.inspection.scores import SHORT_SIDE_PX, Scores, score
+from stages.lib import pixels, tables
+from stages.lib.engine import ShardTask, guarded
+
+VERSION = "1"  # raise when the same bytes give other measurements
+
+MEASUREMENTS = {
+    "width": pa.int64(),  # of the upright image
+    "height": pa.int64(),
+    "format": pa.string(),
+    "mode": pa.string(),  # as Pillow calls how the file stores a pixel
+    "bytes": pa.int64(),
+    **{name: pa.float64() for name in Scores._fields},
+}
+PARTS = pa.schema(
+    {"key": pa.string(), "fault": pa.string(), "fault_detail": pa.string(), **MEASUREMENTS}
+)
+
+
+class MeasureSettings(NamedTuple):
+    """What a measurement depends on, beside the image."""
+
+    max_pixels: int
+    timeout_s: float
+
+
+def measure_shard(task: ShardTask) -> None:
+    """Write the part of one shard: one row per image, also for those that killed a worker."""
+    settings: MeasureSettings = task.settings
+    sizes = dict(zip(task.members["key"], task.members["size"], strict=True))
+    rows = [
+        {"key": key, "fault": reason, "bytes": sizes[key]} for key, reason in task.poisoned.items()
+    ]
+    for key, content in task.images():
+        with guarded(task, key, settings.timeout_s):
+            rows.append({"key": key, **measure(content, settings.max_pixels)})
+    frame = pd.DataFrame(rows).reindex(columns=PARTS.names)
+    for name in ("width", "height", "bytes"):
+        frame[name] = frame[name].astype("Int64")  # a fault has no size, and null is no number
+    tables.write_table(frame, task.part, PARTS)
+
+
+def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
+    """Return the row of one image, without its key; what could not be measured is absent."""
+    row: dict[str, Any] = {"bytes": len(content)}
+    try:
+        image = pixels.open_image(content, max_pixels)
+        width, height = pixels.upright_size(image)
+        row |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
+        row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX))._asdict()
+    except pixels.DecodeError as error:
+        row |= {"fault": error.reason, "fault_detail": error.detail or None}
+    return row
