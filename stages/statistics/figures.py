@@ -1,0 +1,102 @@
+"""Numbers with their intervals, in the shape in which metrics files hold them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.files import MetricTree
+from stages.lib.randomness import generator
+from stages.statistics.agreement import Statistic
+from stages.statistics.intervals import (
+    LEAST_GROUPS,
+    Groups,
+    Interval,
+    auc_interval,
+    cluster_bootstrap,
+    codes_of,
+    no_interval,
+    share_interval,
+)
+from stages.statistics.roc import Flags, auc
+
+Reals = NDArray[np.float64]
+
+
+class Settings(NamedTuple):
+    """How intervals are made; `prevalence` is the share of positives in use, where known."""
+
+    confidence: float
+    resamples: int
+    prevalence: float | None
+    seed: int
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Return the generator of the figure with this name."""
+        return generator(self.seed, "evaluate", name)
+
+
+def figure(value: float | None, interval: Interval, confidence: float) -> MetricTree:
+    """Return `value`, `ci95.low`, `ci95.high` and `method`, and a `note` where one is due."""
+    tree: MetricTree = {
+        "value": value,
+        interval_name(confidence): {"low": interval.low, "high": interval.high},
+        "method": interval.method,
+    }
+    return tree | ({"note": interval.note} if interval.note else {})
+
+
+def interval_name(confidence: float) -> str:
+    """Return the key of an interval.
+
+    >>> interval_name(0.95), interval_name(0.975)
+    ('ci95', 'ci97_5')
+    """
+    return f"ci{100 * confidence:.6g}".replace(".", "_")
+
+
+def metric_key(name: str) -> str:
+    """Return a class name as a key of metrics, whose levels DVC joins with dots.
+
+    >>> metric_key("no.1")
+    'no%2E1'
+    """
+    return name.replace("%", "%25").replace(".", "%2E")
+
+
+def bootstrap_figure(
+    name: str, value: float | None, statistic: Statistic, groups: Groups, settings: Settings
+) -> MetricTree:
+    """Return a figure with the cluster bootstrap's interval."""
+    if value is None:
+        interval = no_interval("cluster bootstrap, bca", "undefined: too few or constant values")
+    else:
+        interval = cluster_bootstrap(
+            statistic, groups, settings.confidence, settings.resamples, settings.rng(name)
+        )
+    return figure(value, interval, settings.confidence)
+
+
+def share_figure(success: Flags, groups: Groups, settings: Settings) -> MetricTree:
+    """Return the share of `success` as a figure; None where there are no images."""
+    interval = share_interval(success, groups, settings.confidence)
+    return figure(float(success.mean()) if success.size else None, interval, settings.confidence)
+
+
+def auc_figure(
+    name: str, positive: Flags, score: Reals, groups: Groups, settings: Settings
+) -> MetricTree:
+    """Return the AUC as a figure."""
+    interval = auc_interval(
+        positive, score, groups, settings.confidence, settings.resamples, settings.rng(name)
+    )
+    return figure(auc(positive, score), interval, settings.confidence)
+
+
+def group_counts(groups: Groups) -> dict[str, Any]:
+    """Return `groups` and whether their intervals can be relied on."""
+    _, count = codes_of(groups)
+    counts: dict[str, Any] = {"groups": count, "interval_reliable": count >= LEAST_GROUPS}
+    if count < LEAST_GROUPS:
+        counts["note"] = f"interval unreliable: {count} groups"
+    return counts
