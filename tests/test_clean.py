@@ -1,0 +1,184 @@
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages import clean
+from stages.inspection import measure
+from stages.inspection.issues import SUMMARY
+from stages.lib import pixels, shards, tables
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+
+ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd"
+
+
+def picture(seed=0, height=40, width=50, kind="PNG") -> bytes:
+    stream = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(noise).save(stream, kind)
+    return stream.getvalue()
+
+
+def write_raw(root, *contents, status="kept"):
+    """Write one shard per list of contents, and an index with a record for each file."""
+    rows = []
+    for number, members in enumerate(contents):
+        keys = [shards.key_of(content) for content in members]
+        unique = dict(zip(keys, members, strict=True))
+        places = shards.write_shard(
+            root / "data/raw" / shards.shard_name(number),
+            [(f"{key}.bin", content) for key, content in unique.items()],
+        )
+        place = dict(zip(unique, places, strict=True))
+        rows += [
+            {"source": "test", "name": f"{number}/{at}", "key": key, "status": status}
+            | place[key]._asdict()
+            for at, key in enumerate(keys)
+        ]
+    index = pd.DataFrame(rows).reindex(columns=tables.INDEX.names).astype(object)
+    index = index.where(index.notna(), None)
+    write_index(root, index)
+    return index
+
+
+def write_index(root, index):
+    tables.write_table(index, root / "data/raw/index.parquet", tables.INDEX, ["source", "name"])
+
+
+def run(root, values, **changes):
+    values["clean"] |= changes
+    values["engine"]["workers"] = 1
+    clean.run(root, check_params(values))
+    summary = tables.read_table(root / "data/clean/summary.parquet", SUMMARY)
+    return summary.set_index("key"), json.loads((root / "metrics/clean.json").read_text())
+
+
+def test_each_image_has_a_row_with_its_reason(tmp_path, values):
+    whole, tiny = picture(), picture(1, 9, 9)
+    jpeg = picture(2, kind="JPEG")
+    contents = [whole, whole, tiny, jpeg, jpeg[:300], b"", b"<html></html>", picture(3, 200, 300)]
+    write_raw(tmp_path, contents)
+    summary, metrics = run(tmp_path, values, max_pixels=50_000, max_failed_fraction=0.9)
+    reasons = {
+        tiny: "too_small", jpeg[:300]: "truncated", b"": "empty", b"<html></html>": "not_an_image",
+        contents[-1]: "too_many_pixels",
+    }  # fmt: skip
+    for content, reason in reasons.items():
+        assert tuple(summary.loc[shards.key_of(content), ["status", "reason"]]) == (
+            "rejected", reason,
+        )  # fmt: skip
+    for content in (whole, jpeg):
+        assert summary.loc[shards.key_of(content), "status"] == "kept"
+    assert metrics["in"] == 7
+    assert metrics["kept"] == 2
+    assert metrics["rejected"] == dict.fromkeys(reasons.values(), 1)
+
+
+def test_a_record_without_bytes_or_source_drops_out(tmp_path, values):
+    index = write_raw(tmp_path, [picture(0), picture(1), picture(2)])
+    index.loc[0, "status"] = "withdrawn"
+    index.loc[3] = index.loc[1].to_dict() | {"name": "again", "status": "withdrawn"}
+    index.loc[4] = {
+        "source": "test",
+        "name": "never came",
+        "status": "failed",
+        "reason": "http_404",
+    }
+    write_index(tmp_path, index)
+    summary, metrics = run(tmp_path, values)
+    assert set(summary.index) == set(index.loc[1:2, "key"])
+    assert metrics["in"] == 2
+
+
+def test_a_changed_threshold_decodes_nothing_again(tmp_path, values, monkeypatch):
+    write_raw(tmp_path, [picture(0), picture(1, 33, 33)])
+    _, before = run(tmp_path, values)
+    monkeypatch.setattr(clean.measure, "measure_shard", None)  # would fail when called
+    _, after = run(tmp_path, values, min_side_px=34, dark_below=1.0)
+    assert (before["kept"], after["kept"]) == (2, 1)
+    assert after["flags"]["dark"] > before["flags"]["dark"]
+
+
+def test_new_shards_are_added_and_a_second_run_repeats_byte_for_byte(tmp_path, values):
+    first, second = [picture(0), picture(1)[:99]], [picture(2)]
+    write_raw(tmp_path, first)
+    run(tmp_path, values)
+    old = tmp_path / "data/clean/parts/00000.parquet"
+    written = old.stat().st_mtime_ns
+    write_raw(tmp_path, first, second)
+    run(tmp_path, values)
+    assert old.stat().st_mtime_ns == written
+    write_raw(tmp_path / "anew", first, second)
+    run(tmp_path / "anew", values)
+    for path in (tmp_path / "data/clean").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "anew" / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_too_many_broken_images_stop_the_stage_with_the_reasons(tmp_path, values):
+    write_raw(tmp_path, [picture(0)[:99], b"<html></html>", picture(1)])
+    with pytest.raises(UserError, match=r"2 of 3 images failed.*clean\.max_failed_fraction"):
+        run(tmp_path, values)
+
+
+def test_an_index_without_images_gives_empty_tables(tmp_path, values):
+    empty = pd.DataFrame(columns=tables.INDEX.names)
+    (tmp_path / "data/raw").mkdir(parents=True)
+    write_index(tmp_path, empty)
+    summary, metrics = run(tmp_path, values)
+    assert len(summary) == 0
+    assert metrics["kept"] == 0
+
+
+CRASHES, HANGS = picture(77), picture(78)
+
+
+def measure_with_a_fragile_decoder(task):
+    """Measure as always, in a worker whose decoder dies of one image and hangs at another."""
+    open_image = pixels.open_image
+
+    def open_or_die(content, max_pixels):
+        if content == CRASHES:
+            os._exit(139)
+        if content == HANGS:
+            time.sleep(600)
+        return open_image(content, max_pixels)
+
+    measure.pixels.open_image = open_or_die
+    measure.measure_shard(task)
+
+
+def test_a_decoder_that_crashes_or_hangs_costs_one_row_each(tmp_path, values, monkeypatch):
+    write_raw(tmp_path, [picture(0), CRASHES, picture(1), HANGS, picture(2)], [picture(3)])
+    genuine = measure.measure_shard
+    monkeypatch.setattr(
+        clean, "measure", type("Fragile", (), vars(measure) | {
+            "measure_shard": staticmethod(measure_with_a_fragile_decoder)
+        })
+    )  # fmt: skip
+    summary, metrics = run(tmp_path, values, timeout_s=1.0)
+    assert measure.measure_shard is genuine
+    assert metrics["failed"] == {"decoder_crashed": 1, "decoder_hung": 1}
+    assert metrics["kept"] == 4
+    assert summary.loc[shards.key_of(CRASHES), "reason"] == "decoder_crashed"
+    assert summary.loc[shards.key_of(HANGS), "reason"] == "decoder_hung"
+
+
+@pytest.mark.skipif(not ODD.exists(), reason="the odd files are not here")
+def test_odd_files_end_as_one_row_each(tmp_path, values):
+    contents = [path.read_bytes() for path in sorted(ODD.iterdir())]
+    write_raw(tmp_path, contents)
+    summary, metrics = run(tmp_path, values)
+    assert set(summary.index) == {shards.key_of(content) for content in contents}
+    assert metrics["failed"] == {}
+    assert metrics["kept"] > 200
+    assert summary["reason"].dropna().isin(
+        ["corrupt", "not_an_image", "odd_aspect_ratio", "too_many_pixels", "too_small", "truncated",
+         "unsupported_format"]
+    ).all()  # fmt: skip
