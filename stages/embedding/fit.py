@@ -167,7 +167,7 @@ def _train_step(network: Any, optimizer: Any) -> Any:
     positive = tf.concat([tf.range(pairs, 2 * pairs), tf.range(pairs)], 0)  # (2 * pairs,)
     itself = tf.eye(2 * pairs, dtype=tf.bool)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(batch: Any) -> Any:
         with tf.GradientTape() as tape:
             unit = network(batch, training=True)  # (2 * pairs, d)

@@ -18,8 +18,10 @@ from stages.neighbours.verify import SIDE_PX, Evidence, Prepared, compare, prepa
 # Chosen on patches of photographs that are neither in the sample nor in the benchmark, by
 # benchmarks/verification.py, which prints precision and recall over their values.
 MIN_OVERLAP = 0.6
-MIN_SSIM = 0.72  # the aligned pictures alone prove it
-MIN_SSIM_NEAR = 0.5  # enough where the embeddings are as near as `dedupe.threshold`
+MIN_STRUCTURE = 0.7
+MIN_INLIERS = 10  # keypoints on one transform, which prove a copy by themselves
+MIN_INLIERS_NEAR = 6  # … where embeddings are as near as `dedupe.threshold`
+MIN_LIKENESS_NEAR = 0.97  # … and without keypoints, as in blurred or plain pictures
 SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise
 
 PAIRS_PER_TASK = 64
@@ -29,16 +31,17 @@ class Verdict(NamedTuple):
     """Whether a pair is a copy, and by which rule."""
 
     duplicate: bool
-    decided_by: str  # structure, similarity, scene (relatives), or none
+    decided_by: str  # keypoints, likeness, scene (relatives), or none
 
 
 def decide(similarity: float, evidence: Evidence, threshold: float) -> Verdict:
     """Return the verdict on one verified pair."""
-    if evidence.overlap >= MIN_OVERLAP and evidence.ssim >= MIN_SSIM:
-        return Verdict(True, "structure")
-    near = similarity >= threshold
-    if near and evidence.overlap >= MIN_OVERLAP and evidence.ssim >= MIN_SSIM_NEAR:
-        return Verdict(True, "similarity")
+    if evidence.overlap >= MIN_OVERLAP and evidence.structure >= MIN_STRUCTURE:
+        near = similarity >= threshold
+        if evidence.inliers >= (MIN_INLIERS_NEAR if near else MIN_INLIERS):
+            return Verdict(True, "keypoints")
+        if near and evidence.likeness >= MIN_LIKENESS_NEAR:
+            return Verdict(True, "likeness")
     if evidence.inliers >= SCENE_INLIERS:
         return Verdict(False, "scene")
     return Verdict(False, "none")
@@ -54,24 +57,23 @@ def verify_pairs(
     """
     rows = list(zip(pairs["key_a"], pairs["key_b"], strict=True))
     where = {row.Index: shards.Place(*row[1:]) for row in places.itertuples()}
-    tasks = [
-        [(where[a], where[b]) for a, b in rows[i : i + PAIRS_PER_TASK]]
-        for i in range(0, len(rows), PAIRS_PER_TASK)
-    ]
+    near = pairs["similarity"] >= threshold
+    items = [(where[a], where[b], bool(w)) for (a, b), w in zip(rows, near, strict=True)]
+    tasks = [items[i : i + PAIRS_PER_TASK] for i in range(0, len(items), PAIRS_PER_TASK)]
     evidence = [found for part in _run(folder, tasks, engine) for found in part]
     verdicts = [
         decide(float(similarity), found, threshold)
         for similarity, found in zip(pairs["similarity"], evidence, strict=True)
     ]
     return pairs.assign(
-        ssim=[round(found.ssim, 6) for found in evidence],
+        ssim=[round(found.structure, 6) for found in evidence],
         inliers=[found.inliers for found in evidence],
         duplicate=[verdict.duplicate for verdict in verdicts],
         decided_by=[verdict.decided_by for verdict in verdicts],
     )[tables.PAIRS.names]
 
 
-Task = list[tuple[shards.Place, shards.Place]]
+Task = list[tuple[shards.Place, shards.Place, bool]]
 
 
 def _run(folder: Path, tasks: list[Task], engine: EngineParams) -> list[list[Evidence]]:
@@ -85,7 +87,7 @@ def _run(folder: Path, tasks: list[Task], engine: EngineParams) -> list[list[Evi
 def verify_task(folder: Path, task: Task) -> list[Evidence]:
     """Return the evidence of a run of pairs, in their order."""
     cv2.setNumThreads(1)
-    return [compare(_prepared(folder, a), _prepared(folder, b)) for a, b in task]
+    return [compare(_prepared(folder, a), _prepared(folder, b), whole) for a, b, whole in task]
 
 
 @lru_cache(maxsize=2048)  # about 0.4 MB each

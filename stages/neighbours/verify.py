@@ -4,8 +4,10 @@ SIFT keypoints (Lowe 2004) of one picture are matched to those of the other and 
 and a similarity transform is fitted by RANSAC; SIFT covers rotations, the mirror image covers
 flips. Where texture gives too few keypoints, the eight right-angle turns and flips are tried and
 refined by ECC (Evangelidis and Psarakis 2008). One picture is then warped onto the other and
-compared by SSIM (Wang et al. 2004, scikit-image) after fitting gain and offset, since edits
-change colour. The median over the overlap is taken, so that a caption or a sticker does not decide.
+compared by the structure term of SSIM (Wang et al. 2004, eq. 10) of band-passed grey in Gaussian
+windows: it does not see brightness, contrast, shading or fine noise, which edits change. Of its
+values the median, weighted by local contrast, is taken over the overlap, so that flat areas have
+no say and a caption or a sticker does not decide.
 """
 
 from dataclasses import dataclass
@@ -15,15 +17,16 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from stages.lib.pixels import Pixels
 
-SIDE_PX = 160  # long side for comparing; keypoints are sought at twice of it
+SIDE_PX = 160  # long side for comparing; SIFT itself looks at twice of it
 RATIO = 0.85  # Lowe's ratio test; loose, since RANSAC sorts out the rest
 MIN_MATCHES = 6
-FLAT_STD = 4.0  # grey levels; below this a picture has no structure to verify
-BLUR_SIGMA = 1.2  # before comparing: noise and compression are edits, not other pictures
+FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
+FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
+WINDOW_SIGMA = 5.0  # px
+MIN_CORE_PX = 400  # fewer compared pixels prove nothing
 
 Grey = NDArray[np.uint8]  # (height, width)
 
@@ -33,10 +36,11 @@ class Evidence(NamedTuple):
 
     inliers: int  # matched keypoints that obey the transform
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
-    ssim: float  # median local SSIM in the overlap, in [-1, 1]
+    structure: float  # median local structure term of SSIM in the overlap, in [-1, 1]
+    likeness: float  # correlation of the smoothed grey values in the overlap, in [-1, 1]
 
 
-NOTHING = Evidence(0, 0.0, 0.0)
+NOTHING = Evidence(0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -60,34 +64,37 @@ def prepare(pixels: Pixels) -> Prepared:
     grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
     points, descriptors = _keypoints(grey)
     mirrored_points, mirrored_descriptors = _keypoints(np.ascontiguousarray(grey[:, ::-1]))
-    flat = float(cv2.GaussianBlur(grey, (0, 0), 2).std()) < FLAT_STD
+    flat = float(np.std(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2))) < FLAT_STD
     return Prepared(grey, flat, points, descriptors, mirrored_points, mirrored_descriptors)
 
 
 @lru_cache(maxsize=1)
 def _sift() -> Any:
-    return cv2.SIFT_create(nfeatures=300, contrastThreshold=0.02)
+    return cv2.SIFT.create(nfeatures=300, contrastThreshold=0.01)
 
 
 def _keypoints(grey: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    larger = cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
-    found, descriptors = _sift().detectAndCompute(larger, None)
+    found, descriptors = _sift().detectAndCompute(grey, None)
     if descriptors is None:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
     # RootSIFT (Arandjelović and Zisserman 2012): Hellinger distance matches better.
-    descriptors = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
-    return np.array([point.pt for point in found], np.float32) / 2, descriptors
+    root = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
+    return np.array([point.pt for point in found], np.float32), root.astype(np.float32)
 
 
-def compare(a: Prepared, b: Prepared) -> Evidence:
-    """Return the evidence of the best alignment of `b` onto `a`."""
+def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
+    """Return the evidence of the best alignment of `b` onto `a`.
+
+    `whole` also tries the whole pictures, turned and flipped, where keypoints do not decide. Two
+    plain pictures (an edge, a gradient) may well align by chance: ask for it only when the
+    embeddings are near, and believe it only then.
+    """
     if a.flat or b.flat:
         return NOTHING
-    best = max(
-        (_by_keypoints(a, b, mirrored) for mirrored in (False, True)), key=lambda e: (e.ssim, e)
-    )
-    if best.ssim < 0.5 or best.overlap < 0.5:
-        best = max(best, _by_turns(a, b), key=lambda e: (e.ssim, e))
+    found = [_by_keypoints(a, b, mirrored) for mirrored in (False, True)]
+    best = max(found, key=lambda e: (e.structure, e))
+    if whole and (best.structure < 0.8 or best.overlap < 0.6):
+        best = max(best, _by_turns(a, b), key=lambda e: (e.structure, e))
     return best
 
 
@@ -98,14 +105,16 @@ def _by_keypoints(a: Prepared, b: Prepared, mirrored: bool) -> Evidence:
     if len(matches) < MIN_MATCHES:
         return NOTHING
     source, target = points[matches[:, 1]], a.points[matches[:, 0]]
-    matrix, inside = cv2.estimateAffine2D(
+    found, inside = cv2.estimateAffine2D(
         source, target, method=cv2.RANSAC, ransacReprojThreshold=3.0, maxIters=1000
     )
-    if matrix is None or not _is_plausible(matrix):
+    if found is None:
+        return NOTHING
+    matrix = np.asarray(found, np.float64)
+    if not _is_plausible(matrix):
         return NOTHING
     picture = np.ascontiguousarray(b.grey[:, ::-1]) if mirrored else b.grey
-    overlap, ssim = _structure(a.grey, picture, matrix)
-    return Evidence(int(inside.sum()), overlap, ssim)
+    return Evidence(int(inside.sum()), *_agreement(a.grey, picture, matrix))
 
 
 def _match(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -149,14 +158,15 @@ def _by_turns(a: Prepared, b: Prepared) -> Evidence:
         return NOTHING
     picture = np.asarray(cv2.resize(_whole(turned[best]), (width, height)), np.uint8)
     matrix = _refine(a.grey, picture)
-    overlap, ssim = _structure(a.grey, picture, matrix)
-    return Evidence(0, overlap, ssim)
+    if not _is_nearly_still(matrix, height, width):
+        return NOTHING
+    return Evidence(0, *_agreement(a.grey, picture, matrix))
 
 
 def _refine(target: Grey, picture: Grey) -> NDArray[np.float64]:
     """Return the affine map of `picture` onto `target` by ECC, the identity where it fails."""
     inverse = np.eye(2, 3, dtype=np.float32)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
     try:
         mask = np.ones_like(target)
         _, found = cv2.findTransformECC(
@@ -167,43 +177,59 @@ def _refine(target: Grey, picture: Grey) -> NDArray[np.float64]:
     return np.asarray(cv2.invertAffineTransform(found), np.float64)
 
 
-def _structure(target: Grey, picture: Grey, matrix: NDArray[np.float64]) -> tuple[float, float]:
-    """Return (overlap, ssim) after warping `picture` onto `target`."""
+def _is_nearly_still(matrix: NDArray[np.float64], height: int, width: int) -> bool:
+    """Ask for a small change: a free one lays any edge over any other."""
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
+    moved = np.abs(corners @ matrix[:, :2].T + matrix[:, 2] - corners).max() / max(height, width)
+    stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
+    return bool(moved <= 0.25 and stretch[0] <= 1.25 and stretch[1] >= 0.7)
+
+
+def _agreement(
+    target: Grey, picture: Grey, matrix: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Return (overlap, structure, likeness) after warping `picture` onto `target`."""
     height, width = target.shape
-    warped = cv2.warpAffine(picture, matrix, (width, height)).astype(np.float32)
-    ones = np.ones(picture.shape, np.uint8)
-    inside = np.asarray(cv2.warpAffine(ones, matrix, (width, height), flags=cv2.INTER_NEAREST))
-    covered = inside.astype(bool)
-    area = float(covered.sum())
+    inside = np.asarray(
+        cv2.warpAffine(np.ones_like(picture), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    )
     own = picture.size * abs(float(np.linalg.det(matrix[:, :2])))
-    overlap = area / max(1.0, min(own, float(target.size)))
-    if area < 256:
-        return min(overlap, 1.0), 0.0
-    reference = _smooth(target.astype(np.float32))
-    fitted = _fit_gain(_smooth(warped), reference, covered)
-    core = cv2.erode(inside, np.ones((9, 9), np.uint8)).astype(bool)
-    if fitted is None or core.sum() < 128:
-        return min(overlap, 1.0), 0.0
-    _, local = structural_similarity(reference, fitted, data_range=128.0, full=True)
-    return min(overlap, 1.0), float(np.median(local[core]))
+    overlap = min(1.0, float(inside.sum()) / max(1.0, min(own, float(target.size))))
+    core = cv2.erode(inside, np.ones((7, 7), np.uint8)).astype(bool)
+    if core.sum() < MIN_CORE_PX:
+        return overlap, 0.0, 0.0
+    warped = np.asarray(cv2.warpAffine(picture, matrix, (width, height)))
+    covered = inside.astype(bool)
+    a, b = _band(target, covered), _band(warped, covered)
+    power_a, power_b = _window(a * a), _window(b * b)
+    local = _window(a * b) / np.sqrt(power_a * power_b + 1e-6)
+    structure = _weighted_median(local[core], np.sqrt(power_a * power_b)[core])
+    return overlap, structure, _correlation(_smooth(target)[core], _smooth(warped)[core])
 
 
-def _smooth(picture: NDArray[Any]) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), BLUR_SIGMA), np.float32)
+def _smooth(picture: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(cv2.GaussianBlur(picture.astype(np.float64), (0, 0), FINE_SIGMA))
 
 
-def _fit_gain(
-    source: NDArray[np.float32], target: NDArray[np.float32], where: NDArray[np.bool_]
-) -> NDArray[np.float32] | None:
-    """Return gain · source + offset nearest to the target where they overlap; None where flat."""
-    x, y = source[where].astype(np.float64), target[where].astype(np.float64)
-    spread = x.std()
-    if spread < 1.0 or y.std() < FLAT_STD:
-        return None
-    gain = ((x - x.mean()) * (y - y.mean())).mean() / spread**2
-    if gain <= 0:
-        return None  # an accidental likeness: no edit in use turns light into dark
-    return np.asarray(gain * (source - x.mean()) + y.mean(), np.float32)
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float((_normalised(a) * _normalised(b)).mean())
+
+
+def _band(picture: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Keep what lies between noise and shading, where edits change least."""
+    values = np.where(covered, picture, picture[covered].mean()).astype(np.float32)
+    fine = cv2.GaussianBlur(values, (0, 0), FINE_SIGMA)
+    return np.asarray(fine - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA), np.float32)
+
+
+def _window(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), WINDOW_SIGMA), np.float32)
+
+
+def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order], dtype=np.float64)
+    return float(values[order][np.searchsorted(reached, reached[-1] / 2)])
 
 
 def _normalised(picture: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""What Darkroom reaches, measured; nothing here is a test."""
