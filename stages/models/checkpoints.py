@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stages.lib.files import write_bytes
 
 Arrays = list[NDArray[Any]]
+PARTS = ("variables", "average", "best_weights")
 HistoryRow = dict[str, Any]  # epoch, phase, loss, val_loss
 
 
@@ -30,7 +31,8 @@ class Progress:
     best_loss: float = float("inf")
     history: list[HistoryRow] = field(default_factory=list)  # of this phase and earlier ones
     variables: Arrays = field(default_factory=list)
-    best_weights: Arrays = field(default_factory=list)
+    average: Arrays = field(default_factory=list)  # of the weights over the last epochs
+    best_weights: Arrays = field(default_factory=list)  # the average at the best epoch
 
 
 class Checkpoint:
@@ -48,11 +50,14 @@ class Checkpoint:
         notes = {
             "fingerprint": self._fingerprint, "phase": progress.phase, "epoch": progress.epoch,
             "best_epoch": progress.best_epoch, "best_loss": progress.best_loss,
-            "history": progress.history, "variables": len(progress.variables),
+            "history": progress.history,
         }  # fmt: skip
-        arrays = {f"{i:05d}": a for i, a in enumerate(progress.variables + progress.best_weights)}
+        arrays = {
+            f"{part}/{i:05d}": array
+            for part in PARTS for i, array in enumerate(getattr(progress, part))
+        }  # fmt: skip
         stream = io.BytesIO()
-        np.savez(stream, notes=np.array(json.dumps(notes)), **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
+        np.savez(stream, notes=np.array(json.dumps(notes)), **arrays)
         write_bytes(self._path, stream.getvalue())
 
     def load(self) -> Progress | None:
@@ -63,9 +68,12 @@ class Checkpoint:
             notes = json.loads(str(saved["notes"]))
             if notes.pop("fingerprint") != self._fingerprint:
                 return None
-            arrays = [saved[name] for name in sorted(set(saved.files) - {"notes"})]
-        count = notes.pop("variables")
-        return Progress(**notes, variables=arrays[:count], best_weights=arrays[count:])
+            names = sorted(saved.files)
+            arrays: dict[str, Any] = {
+                part: [saved[name] for name in names if name.startswith(f"{part}/")]
+                for part in PARTS
+            }
+        return Progress(**notes, **arrays)
 
     def remove(self) -> None:
         """Forget the state, once the training's result is published."""

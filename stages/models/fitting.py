@@ -25,7 +25,7 @@ from stages.lib.pixels import Pixels
 from stages.lib.randomness import digest_number, generator
 from stages.models import inputs
 from stages.models.backbones import Backbone, build_backbone
-from stages.models.checkpoints import Checkpoint, HistoryRow, Progress, assign, values_of
+from stages.models.checkpoints import Arrays, Checkpoint, HistoryRow, Progress, assign, values_of
 from stages.models.losses import loss_of
 from stages.models.targets import Distributions
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"  # raised when a change makes old checkpoints unusable
 WEIGHT_DECAY = 1e-3
+EPOCHS_AVERAGED = 4  # about; the running average validates steadier than one epoch's weights
 AHEAD_THREADS = 2
 AHEAD_ITEMS = 4
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -115,7 +116,9 @@ def check_examples(train: Examples, validation: Examples) -> None:
             " split.validation in params.yaml, or add images of other groups"
         )
     for part in (train, validation):
-        if not (np.isfinite(part.targets).all() and np.allclose(part.targets.sum(axis=1), 1, atol=1e-4)):
+        if not (
+            np.isfinite(part.targets).all() and np.allclose(part.targets.sum(axis=1), 1, atol=1e-4)
+        ):
             raise UserError("train: targets must be finite and sum to 1 per image")
 
 
@@ -177,7 +180,9 @@ def _head_phase(
     """Train the last layer on features: each image goes through the backbone once."""
     make = _predictor(backbone.features)
     known, unseen = (
-        inputs.predict_each(make, _ahead(_viewer(part.images, params, backbone.rule), range(len(part.images))))
+        inputs.predict_each(
+            make, _ahead(_viewer(part.images, params, backbone.rule), range(len(part.images)))
+        )
         for part in (train, validation)
     )
     predict = _predictor(head)
@@ -255,7 +260,11 @@ def _run_epoch(phase: _Phase, progress: Progress, step: Any, optimizer: Any) -> 
         optimizer.learning_rate.assign(phase.rate * 0.5 * (1 + math.cos(math.pi * done / total)))
         losses.append(float(step(batch, targets)) * len(batch))
         images += len(batch)
+    weights = values_of(phase.model.weights)
+    progress.average = _blend(progress.average, weights)
+    assign(phase.model.weights, progress.average)
     loss, val_loss = sum(losses) / images, phase.validate()
+    assign(phase.model.weights, weights)
     progress.epoch += 1
     if not (math.isfinite(loss) and math.isfinite(val_loss)):
         raise UserError(
@@ -264,9 +273,14 @@ def _run_epoch(phase: _Phase, progress: Progress, step: Any, optimizer: Any) -> 
         )
     if val_loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = val_loss, progress.epoch
-        progress.best_weights = values_of(phase.model.weights)
+        progress.best_weights = progress.average
     progress.history.append(
-        {"epoch": len(progress.history) + 1, "phase": phase.name, "loss": loss, "val_loss": val_loss}
+        {
+            "epoch": len(progress.history) + 1,
+            "phase": phase.name,
+            "loss": loss,
+            "val_loss": val_loss,
+        }
     )
     logger.info(
         "train: %s epoch %d of %d, loss %.4f, validation %.4f",
@@ -274,12 +288,19 @@ def _run_epoch(phase: _Phase, progress: Progress, step: Any, optimizer: Any) -> 
     )  # fmt: skip
 
 
+def _blend(average: Arrays, weights: Arrays) -> Arrays:
+    """Return the running average over epochs; the first epoch begins it."""
+    if not average:
+        return weights
+    share = np.float32(1 / EPOCHS_AVERAGED)
+    return [old + share * (new - old) for old, new in zip(average, weights, strict=True)]
+
+
 def _train_step(model: "keras.Model", optimizer: Any, loss: Any) -> Any:
     import tensorflow as tf
 
     shapes = [tf.TensorSpec(model.input_shape), tf.TensorSpec(model.output_shape)]
 
-    @tf.function(input_signature=shapes)
     def step(batch: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             value = tf.reduce_mean(loss(targets, model(batch, training=True)))
@@ -287,7 +308,7 @@ def _train_step(model: "keras.Model", optimizer: Any, loss: Any) -> Any:
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return value
 
-    return step
+    return tf.function(step, input_signature=shapes)
 
 
 def _predictor(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -305,9 +326,7 @@ def _mean_loss(task: str, targets: Distributions, predicted: NDArray[np.float32]
     return float(np.mean(np.asarray(loss_of(task)(targets, predicted))))
 
 
-def _order(
-    count: int, size: int, seed: int, phase: str, epoch: int
-) -> Iterator[NDArray[np.int64]]:
+def _order(count: int, size: int, seed: int, phase: str, epoch: int) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of each batch: every image once, in an order of this epoch's own."""
     shuffled = generator(seed, "order", phase, epoch).permutation(count)
     yield from (shuffled[start : start + size] for start in range(0, count, size))

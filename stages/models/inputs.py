@@ -38,7 +38,9 @@ def views(pixels: Pixels, size_px: int, rule: Rule) -> Views:
     if min(pixels.shape[:2]) < size_px:
         pixels = _with_short_side(pixels, size_px)
     tops, lefts = (_starts(side, size_px) for side in pixels.shape[:2])
-    return np.stack([pixels[t : t + size_px, left : left + size_px] for t in tops for left in lefts])
+    return np.stack(
+        [pixels[t : t + size_px, left : left + size_px] for t in tops for left in lefts]
+    )
 
 
 def _starts(side: int, size_px: int) -> list[int]:
@@ -72,7 +74,9 @@ def random_view(pixels: Pixels, size_px: int, rng: np.random.Generator) -> Pixel
 
 def centre(pixels: Pixels, height: int, width: int) -> Pixels:
     """Return the centre of an image, at most (height, width, 3)."""
-    top, left = (max(0, (a - b) // 2) for a, b in zip(pixels.shape[:2], (height, width), strict=True))
+    top, left = (
+        max(0, (a - b) // 2) for a, b in zip(pixels.shape[:2], (height, width), strict=True)
+    )
     return pixels[top : top + height, left : left + width]
 
 
@@ -131,9 +135,7 @@ class Cached(Sequence[NDArray[np.uint8]]):
     def __getitem__(self, position: int) -> NDArray[np.uint8]: ...
     @overload
     def __getitem__(self, position: slice) -> list[NDArray[np.uint8]]: ...
-    def __getitem__(
-        self, position: int | slice
-    ) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
+    def __getitem__(self, position: int | slice) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
         """Return the array at `position`, made or kept. Raises IndexError past the end."""
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(self._count))]

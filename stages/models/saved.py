@@ -153,6 +153,8 @@ def fix_times(content: bytes) -> bytes:
         for name in sorted(given.namelist()):
             data = given.read(name)
             if name == "metadata.json":
-                data = re.sub(rb'"date_saved": "[^"]*"', b'"date_saved": "1980-01-01@00:00:00"', data)
+                data = re.sub(
+                    rb'"date_saved": "[^"]*"', b'"date_saved": "1980-01-01@00:00:00"', data
+                )
             fixed.writestr(zipfile.ZipInfo(name, _FIXED_TIME), data)
     return stream.getvalue()

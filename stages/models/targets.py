@@ -39,7 +39,7 @@ def from_ratings(ratings: Sequence[Sequence[int]], scale: Scale) -> Distribution
             "ratings: expected counts of votes, none below 0 and at least one per image;"
             " correct the label table, or leave the image's cells empty to keep it unlabelled"
         )
-    return (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float32)
 
 
 def from_means(

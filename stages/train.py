@@ -1,0 +1,148 @@
+"""Train the model on the labelled images of the train split, and export it.
+
+Enters: `data/split.parquet` and `data/dedupe/groups.parquet` (who, with which label), the bytes in
+`data/raw/` and `data/augmented/`, and section `train` of params.yaml. Leaves: `data/model/`
+(`model.keras`, `model.tflite`, `model.json`), `metrics/train.json` and the training curves.
+
+- Only labelled images are trained on; an augmented image has its parent's label.
+- `rating`: a softmax over `train.scale.bins` scores against the votes of each image, or against a
+  Gaussian with its mean (and std); loss: earth mover's distance with r = 2 (NIMA, Talebi and
+  Milanfar 2018). `classification`: a softmax over the class names in order, cross entropy.
+  `none`: a `model.json` that says so, and nothing else.
+- The validation split decides which epoch's weights are kept, and when to stop.
+- A killed run resumes from `.darkroom/train/` and ends with the same bytes.
+
+Alone: `python -m stages.train`.
+"""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.lib.files import MetricTree, write_metrics, write_text
+from stages.lib.params import Params, TrainParams, resolve_path
+from stages.lib.progress import Progress
+from stages.lib.script import run_as_script
+from stages.models import inputs, targets
+from stages.models.checkpoints import HistoryRow
+from stages.models.examples import StoredImages, find_classes, read_rows
+from stages.models.fitting import Examples, Fitted, fit_model
+from stages.models.saved import write_model, write_none
+
+MODEL = Path("data/model")
+METRICS = Path("metrics/train.json")
+HISTORY = Path("metrics/plots/train/history.csv")
+SCRATCH = Path(".darkroom/train")
+PROBES = 32  # images on which the two exported networks are compared
+
+logger = logging.getLogger(__name__)
+
+
+def make_targets(
+    rows: pd.DataFrame, classes: tuple[str, ...], params: TrainParams
+) -> targets.Distributions:
+    """Return what the model is to predict for each row: (n, bins or classes)."""
+    if params.task == "classification":
+        return targets.one_hot(list(rows["label"]), classes)
+    return targets.distributions(rows, params.scale)
+
+
+def digest(rows: pd.DataFrame, distributions: targets.Distributions) -> str:
+    """Return a digest of the training data: keys are content hashes, so it covers the pixels."""
+    known = "\n".join(f"{row.split} {row.key}" for row in rows.itertuples())
+    return hashlib.sha256(known.encode() + distributions.tobytes()).hexdigest()
+
+
+def describe(params: Params, classes: tuple[str, ...], fitted: Fitted, data: str) -> dict[str, Any]:
+    """Return what `model.json` says; nothing in it depends on when or where it was made."""
+    rating = params.train.task == "rating"
+    return {
+        "task": params.train.task,
+        "classes": list(classes),
+        "scale": params.train.scale.model_dump() if rating else None,
+        "input": {"size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255"},
+        "seed": params.seed,
+        "parameters": params.train.model_dump(),
+        "training_data": data,
+    }
+
+
+def summarise(fitted: Fitted, rows: pd.DataFrame, originals: int, difference: float) -> MetricTree:
+    """Return the metrics: how much data, how long, and how well it fits."""
+    last = fitted.history[-1] if fitted.history else {"loss": None}
+    phases = [row["phase"] for row in fitted.history]
+    trained = int((rows["split"] == "train").sum())
+    return {
+        "images": {
+            "train": originals,
+            "augmented": trained - originals,
+            "validation": int((rows["split"] == "validation").sum()),
+        },
+        "epochs": {"head": phases.count("head"), "fine_tune": phases.count("fine_tune")},
+        "best_epoch": fitted.best_epoch,
+        "loss": {"train": last["loss"], "validation": fitted.best_loss},
+        "parameters": int(fitted.model.count_params()),
+        "export": {"largest_difference": difference},
+    }
+
+
+def write_history(path: Path, history: list[HistoryRow]) -> None:
+    """Publish the training curves, one row per epoch."""
+    columns = ["epoch", "phase", "loss", "val_loss"]
+    write_text(path, pd.DataFrame(history, columns=columns).to_csv(index=False))
+
+
+def run(root: Path, params: Params) -> None:
+    """Train on the labelled images, export, and write metrics and curves."""
+    if params.train.task == "none":
+        _write_none(root)
+        return
+    rows, originals = read_rows(root, params.train.task)
+    classes = find_classes(rows) if params.train.task == "classification" else ()
+    wanted = make_targets(rows, classes, params.train)
+    train, validation = (
+        Examples(StoredImages(root, rows[rows["split"] == name]), wanted[rows["split"] == name])
+        for name in ("train", "validation")
+    )
+    progress = Progress("train", len(rows))
+    data = digest(rows, wanted)
+    fitted = fit_model(
+        train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data
+    )
+    card = describe(params, classes, fitted, data)
+    difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train))
+    write_history(root / HISTORY, fitted.history)
+    write_metrics(root / METRICS, summarise(fitted, rows, originals, difference))
+    shutil.rmtree(root / SCRATCH, ignore_errors=True)
+    progress.close(len(rows), {})
+
+
+def _write_none(root: Path) -> None:
+    write_none(root / MODEL)
+    write_history(root / HISTORY, [])
+    write_metrics(root / METRICS, {"task": "none"})
+    logger.info("train: train.task is none: nothing is trained")
+
+
+def _resolved(root: Path, params: TrainParams) -> TrainParams:
+    """Return the parameters with `weights`, when it is a file, as an absolute path."""
+    if params.weights in (None, "imagenet"):
+        return params
+    return params.model_copy(update={"weights": str(resolve_path(root, str(params.weights)))})
+
+
+def _probe(fitted: Fitted, train: Examples) -> NDArray[np.float32]:
+    """Return a few training images as the network takes them: (b, size, size, 3)."""
+    some = range(min(PROBES, len(train.images)))
+    views = [inputs.views(train.images[i], fitted.size_px, fitted.rule)[0] for i in some]
+    return np.stack(views).astype(np.float32)
+
+
+if __name__ == "__main__":
+    run_as_script(run)
