@@ -136,8 +136,8 @@ class DedupeParams(Section):
 
     @model_validator(mode="after")
     def _in_order(self) -> "DedupeParams":
-        if not self.candidate_threshold <= self.family_threshold <= self.threshold:
-            raise ValueError("expected candidate_threshold <= family_threshold <= threshold")
+        if self.candidate_threshold > min(self.family_threshold, self.threshold):
+            raise ValueError("candidate_threshold must not exceed the other two thresholds")
         return self
 
 
@@ -252,10 +252,23 @@ def check_params(values: Any, where: str = FILE) -> Params:
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: expected sections such as `clean:`, got {type(values).__name__}")
     try:
-        return Params.model_validate(values)
+        params = Params.model_validate(values)
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
         raise UserError(f"{where} has wrong settings:\n{problems}") from error
+    _check_cutoff(params, where)
+    return params
+
+
+def _check_cutoff(params: Params, where: str) -> None:
+    """Raise UserError for a cutoff that no mean score can be above, or none below."""
+    scale, cutoff = params.train.scale, params.evaluate.cutoff
+    if params.train.task == "rating" and not scale.low <= cutoff < scale.high:
+        raise UserError(
+            f"{where} has wrong settings:\n  evaluate.cutoff: expected a score of train.scale, from"
+            f" {scale.low:g} to below {scale.high:g}; got {cutoff:g}; set it to the mean score"
+            " above which an image is good"
+        )
 
 
 def _explain(problem: Any) -> str:
