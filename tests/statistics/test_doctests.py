@@ -1,0 +1,20 @@
+import doctest
+import importlib
+
+import pytest
+
+NAMES = [
+    "agreement", "classes", "curves", "emd", "figures", "intervals", "operating", "predictions",
+    "ratings", "roc",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_in_docstrings_hold(name):
+    module = importlib.import_module(f"stages.statistics.{name}")
+    assert doctest.testmod(module).failed == 0
+
+
+def test_every_module_is_listed(repository):
+    files = (repository / "stages/statistics").glob("*.py")
+    assert sorted(path.stem for path in files if path.stem != "__init__") == NAMES

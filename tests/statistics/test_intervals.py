@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from stages.statistics.agreement import weighted_mean, weighted_plcc
+from stages.statistics.intervals import (
+    Interval,
+    auc_interval,
+    cluster_bootstrap,
+    delong,
+    delong_variance,
+    ratio_interval,
+    share_interval,
+    wilson,
+)
+from stages.statistics.roc import auc
+
+RNG = np.random.default_rng(3)
+levels = st.floats(0.6, 0.999)
+
+
+def rng():
+    return np.random.default_rng(7)
+
+
+def slow_delong_variance(positive, score):
+    """DeLong's equations 4 to 7, pair by pair."""
+    up, down = score[positive][:, None], score[~positive][None]
+    kernel = (up > down) + (up == down) / 2  # (positives, negatives)
+    above, below = kernel.mean(axis=1), kernel.mean(axis=0)
+    return above.var(ddof=1) / above.size + below.var(ddof=1) / below.size
+
+
+@given(total=st.integers(1, 500), share=st.floats(0, 1), level=levels)
+def test_wilson_is_scipys_and_contains_the_share(total, share, level):
+    successes = round(share * total)
+    interval = wilson(successes, total, level)
+    expected = stats.binomtest(successes, total).proportion_ci(level, "wilson")
+    assert interval.low == pytest.approx(expected.low, abs=1e-9)
+    assert interval.high == pytest.approx(expected.high, abs=1e-9)
+    assert 0 <= interval.low <= successes / total <= interval.high <= 1
+
+
+@given(
+    success=arrays(np.bool_, 14),
+    groups=arrays(np.int64, 14, elements=st.integers(0, 6)),
+    level=levels,
+)
+def test_a_share_among_groups_is_contained_and_no_surer_than_alone(success, groups, level):
+    interval = share_interval(success, groups, level)
+    if len(set(groups)) == 1:
+        assert interval.low is None
+        assert "one group" in interval.note
+    else:
+        alone = wilson(success.sum(), success.size, level)
+        assert 0 <= interval.low <= success.mean() + 1e-12
+        assert success.mean() - 1e-12 <= interval.high <= 1
+        assert interval.high - interval.low >= alone.high - alone.low - 1e-12
+
+
+def test_copies_do_not_add_certainty():
+    success, groups = RNG.random(200) < 0.7, np.arange(200)
+    once = share_interval(success, groups, 0.95)
+    thrice = share_interval(np.tile(success, 3), np.tile(groups, 3), 0.95)
+    assert once[:2] == pytest.approx(thrice[:2], abs=0.005)
+
+
+@given(
+    positive=arrays(np.bool_, 15),
+    score=arrays(np.float64, 15, elements=st.integers(0, 9).map(float)),
+)
+def test_delong_is_the_slow_sum_and_contains_the_auc(positive, score):
+    enough = 2 <= positive.sum() <= 13
+    if enough:
+        slow = slow_delong_variance(positive, score)
+        assert delong_variance(positive, score) == pytest.approx(slow, abs=1e-12)
+    interval = delong(positive, score, 0.95)
+    value = auc(positive, score)
+    if interval.low is None:
+        assert interval.note
+    else:
+        assert 0 <= interval.low <= value <= interval.high <= 1
+
+
+@pytest.mark.parametrize(
+    ("positive", "score", "note"),
+    [
+        pytest.param([1, 1, 1], [1, 2, 3], "one class", id="one class"),
+        pytest.param([1, 0, 0], [2, 1, 3], "fewer than two", id="one positive"),
+        pytest.param([1, 0, 1, 0], [5, 5, 5, 5], "constant", id="constant predictions"),
+        pytest.param([], [], "one class", id="nothing"),
+    ],
+)
+def test_an_auc_without_interval_says_why(positive, score, note):
+    interval = delong(np.array(positive, bool), np.array(score, float), 0.95)
+    assert (interval.low, interval.high) == (None, None)
+    assert note in interval.note
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["perfect", "reversed"])
+def test_a_perfect_auc_is_not_certain(right):
+    positive = np.arange(30) >= 20
+    score = np.arange(30.0) * (1 if right else -1)
+    interval = delong(positive, score, 0.95)
+    assert interval[:2] == pytest.approx((0.722, 1) if right else (0, 0.278), abs=1e-3)
+    grouped = auc_interval(positive, score, np.arange(30) // 2, 0.95, 200, rng())
+    assert grouped.high - grouped.low > interval.high - interval.low
+
+
+def test_delong_and_bootstrap_agree_on_single_images():
+    positive = RNG.random(400) < 0.4
+    score = positive + RNG.normal(size=400)
+    pairs = np.tile(np.arange(400), 2)
+    analytic = auc_interval(positive, score, np.arange(400), 0.95, 2000, rng())
+    doubled = auc_interval(np.tile(positive, 2), np.tile(score, 2), pairs, 0.95, 2000, rng())
+    assert analytic.method == "delong, logit"
+    assert doubled.method == "cluster bootstrap, bca"
+    assert doubled[:2] == pytest.approx(analytic[:2], abs=0.006)
+
+
+def test_bca_is_scipys_on_single_images():
+    values = np.random.default_rng(3).exponential(size=80)
+
+    def theirs(method):
+        return stats.bootstrap(
+            (values,), np.mean, confidence_level=0.9, n_resamples=50000, batch=10000,
+            method=method, rng=rng(),
+        ).confidence_interval  # fmt: skip
+
+    ours = cluster_bootstrap(weighted_mean(values), np.arange(80), 0.9, 50000, rng())
+    assert ours[:2] == pytest.approx(tuple(theirs("BCa")), abs=0.005)
+    assert theirs("percentile").high < ours.high - 0.01  # so that the correction is seen at all
+
+
+def test_groups_are_drawn_whole():
+    group_means = RNG.normal(size=40)
+    values, groups = np.repeat(group_means, 5), np.repeat(np.arange(40), 5)
+    clustered = cluster_bootstrap(weighted_mean(values), groups, 0.95, 4000, rng())
+    of_means = cluster_bootstrap(weighted_mean(group_means), np.arange(40), 0.95, 4000, rng())
+    naive = cluster_bootstrap(weighted_mean(values), np.arange(200), 0.95, 4000, rng())
+    assert clustered[:2] == pytest.approx(of_means[:2], abs=1e-9)
+    assert clustered.high - clustered.low > 1.8 * (naive.high - naive.low)
+
+
+@given(
+    x=arrays(np.float64, 12, elements=st.floats(-1e3, 1e3)),
+    y=arrays(np.float64, 12, elements=st.floats(-1e3, 1e3)),
+    groups=arrays(np.int64, 12, elements=st.integers(0, 5)),
+)
+def test_a_bootstrap_interval_is_ordered_or_explained(x, y, groups):
+    interval = cluster_bootstrap(weighted_plcc(x, y), groups, 0.95, 100, rng())
+    if interval.low is None:
+        assert interval.note
+    else:
+        assert -1 <= interval.low <= interval.high <= 1
+
+
+def test_names_of_groups_do_not_matter():
+    values, groups = RNG.normal(size=60), np.arange(60) % 12
+    names = np.array([f"photograph {g:02d}" for g in groups], object)
+    numbered = cluster_bootstrap(weighted_mean(values), groups, 0.95, 300, rng())
+    assert numbered == cluster_bootstrap(weighted_mean(values), names, 0.95, 300, rng())
+
+
+@given(hits=st.integers(0, 30), misses=st.integers(0, 30), total=st.integers(30, 60), level=levels)
+def test_a_ratio_is_contained(hits, misses, total, level):
+    top, bottom = hits / total, misses / total
+    low, high = ratio_interval(
+        (top, wilson(hits, total, level)), (bottom, wilson(misses, total, level))
+    )
+    assert 0 <= low <= high
+    if bottom:
+        assert low <= top / bottom + 1e-9
+        assert top / bottom <= high + 1e-9
+    else:
+        assert high == np.inf
+
+
+def test_a_ratio_as_published_methods_give_it():
+    log = np.sqrt(1 / 80 - 1 / 100 + 1 / 20 - 1 / 100)  # Katz's interval: close for large counts
+    expected = np.exp(np.log(4) + np.array([-1.96, 1.96]) * log)
+    found = ratio_interval((0.8, wilson(80, 100, 0.95)), (0.2, wilson(20, 100, 0.95)))
+    np.testing.assert_allclose(found, expected, rtol=0.05)
+
+
+def test_a_ratio_needs_bounds():
+    with pytest.raises(ValueError, match="two intervals"):
+        ratio_interval((0.5, Interval(None, None, "none")), (0.5, wilson(1, 2, 0.95)))

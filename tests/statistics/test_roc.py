@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import roc_auc_score
+
+from stages.statistics.roc import auc, has_both, roc_curve, weighted_auc, youden_threshold
+
+flags = arrays(np.bool_, 12)
+scores = arrays(np.float64, 12, elements=st.integers(0, 5).map(float))
+
+
+@given(positive=flags, score=scores, weights=arrays(np.int64, 12, elements=st.integers(0, 3)))
+def test_a_weight_counts_an_image_so_often(positive, score, weights):
+    drawn = np.repeat(positive, weights), np.repeat(score, weights)
+    found = weighted_auc(positive, score)(weights[None].astype(float))[0]
+    if has_both(drawn[0]):
+        assert found == pytest.approx(roc_auc_score(*drawn), abs=1e-9)
+        assert auc(*drawn) == pytest.approx(roc_auc_score(*drawn), abs=1e-9)
+    else:
+        assert np.isnan(found)
+        assert auc(*drawn) is None
+
+
+@given(positive=flags, score=scores)
+def test_the_other_way_round_it_is_the_rest(positive, score):
+    if has_both(positive):
+        assert auc(~positive, score) == pytest.approx(1 - auc(positive, score), abs=1e-12)
+        assert auc(positive, -score) == pytest.approx(1 - auc(positive, score), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("positive", "score", "threshold"),
+    [
+        pytest.param([0, 0, 1, 1], [1, 2, 3, 4], 3, id="separated"),
+        pytest.param([0, 1, 0, 1], [1, 2, 3, 4], 4, id="equal gains: the higher one"),
+        pytest.param([1, 1, 0, 0], [1, 2, 3, 4], None, id="worse than chance"),
+        pytest.param([0, 1, 0, 1], [2, 2, 2, 2], None, id="constant"),
+        pytest.param([1, 1, 1, 1], [1, 2, 3, 4], None, id="one class"),
+    ],
+)
+def test_the_threshold_that_youden_chooses(positive, score, threshold):
+    assert youden_threshold(np.array(positive, bool), np.array(score, float)) == threshold
+
+
+def test_the_curve_goes_from_corner_to_corner():
+    curve = roc_curve(np.array([False, True, False, True]), np.array([0.1, 0.4, 0.5, 0.9]))
+    assert (curve.false_positive_rate[0], curve.true_positive_rate[0]) == (0, 0)
+    assert (curve.false_positive_rate[-1], curve.true_positive_rate[-1]) == (1, 1)
+    assert roc_curve(np.array([True]), np.array([0.5])) is None
