@@ -5,7 +5,8 @@ What others call:
 - `saved.SavedModel.load(folder)` reads `data/model/` through LiteRT: `.task`, `.classes` (a tuple,
   empty unless classification), `.scale` (`Scale`: low, high, bins; or None), `.size_px`, and
   `.predict(images) -> (n, bins or classes) float32`, rows sum to 1; images are RGB uint8 of any
-  size, as `lib.pixels.decode` gives them. `.task` is "none" when nothing was trained; `predict` then raises UserError.
+  size, as `lib.pixels.decode` gives them. `.task` is "none" when nothing was trained; `predict`
+  then raises UserError.
 - `saved.write_model(folder, model, card)` writes `model.keras`, `model.tflite` and `model.json`.
 - `targets.bin_scores(scale) -> (bins,)` are the scores that the bins stand for;
   `targets.from_ratings`, `targets.from_means` and `targets.one_hot` make the target distributions.

@@ -1,0 +1,137 @@
+"""Predict for images with the trained model: `python -m stages.predict IMAGE_OR_FOLDER…`.
+
+Run by a person. Prints one line per image: for ratings the mean score, its standard deviation and
+the share of each bin; for classes the likeliest and every probability. `--out scores.csv` writes
+the same as a table. A file that is no whole image is named, the rest goes on, and the exit status
+is then 1. Uses LiteRT, so that one image takes a second; folders are searched recursively.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.failures import UserError
+from stages.lib.files import write_text
+from stages.lib.pixels import DecodeError, Pixels, decode
+from stages.models.saved import SavedModel
+from stages.models.targets import bin_scores
+
+MODEL = Path("data/model")
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+
+
+class Prediction(NamedTuple):
+    """What the model says about one file, by name of column; or why it could not be read."""
+
+    name: str
+    values: dict[str, float | str]
+    error: str = ""
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Return the given files, and every image file below the given folders, in order of name."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = (p for p in path.rglob("*") if p.is_file())
+            found += sorted(p for p in inside if p.suffix.lower() in EXTENSIONS)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path} does not exist: give image files or folders of them")
+    if not found:
+        raise UserError(f"no image files in {', '.join(map(str, paths))}")
+    return found
+
+
+def predict(model: SavedModel, paths: Sequence[Path]) -> list[Prediction]:
+    """Return one prediction per path, in the same order; images are read one after the other."""
+    errors: dict[Path, str] = {}
+
+    def readable() -> Iterator[Pixels]:
+        for path in paths:
+            try:
+                yield decode(path.read_bytes())
+            except (DecodeError, OSError) as error:
+                errors[path] = str(error)
+
+    shares = iter(model.predict(readable()))
+    return [
+        Prediction(str(path), {}, errors[path])
+        if path in errors
+        else Prediction(str(path), describe(model, next(shares)))
+        for path in paths
+    ]
+
+
+def describe(model: SavedModel, shares: NDArray[np.float32]) -> dict[str, float | str]:
+    """Return the columns of one prediction: shares (bins or classes,), which sum to 1."""
+    if model.scale is None:
+        named = zip(model.classes, map(float, shares), strict=True)
+        likeliest = model.classes[int(shares.argmax())]
+        return {"class": likeliest, **{f"probability_{name}": share for name, share in named}}
+    scores = bin_scores(model.scale)
+    mean = float(shares @ scores)
+    std = float(np.sqrt(max(0.0, float(shares @ (scores - mean) ** 2))))
+    bins = {f"share_{score:g}": float(s) for score, s in zip(scores, shares, strict=True)}
+    return {"mean": mean, "std": std, **bins}
+
+
+def as_line(prediction: Prediction) -> str:
+    """Return one line for a person."""
+    if prediction.error:
+        return f"{prediction.name}: not predicted, {prediction.error}"
+    cells = (f"{k} {v if isinstance(v, str) else f'{v:.3f}'}" for k, v in prediction.values.items())
+    return f"{prediction.name}: {', '.join(cells)}"
+
+
+def as_csv(predictions: Sequence[Prediction]) -> str:
+    """Return a table with one row per file; a failed one has empty cells and its error."""
+    columns = next((list(p.values) for p in predictions if not p.error), [])
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["name", *columns, "error"])
+    for p in predictions:
+        cells = [p.values.get(column, "") for column in columns]
+        writer.writerow([_safe(c) for c in (p.name, *cells, p.error)])
+    return stream.getvalue()
+
+
+def _safe(cell: float | str) -> str:
+    """Format a cell so that no spreadsheet takes it for a formula."""
+    if isinstance(cell, float):
+        return f"{cell:.6f}"
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, predict, print; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.predict", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("paths", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("--model", type=Path, default=MODEL, help="default: data/model")
+    parser.add_argument("--out", type=Path, help="a CSV file to write as well")
+    given = parser.parse_args(arguments)
+    try:
+        predictions = predict(SavedModel.load(given.model), find_images(given.paths))
+        if given.out:
+            write_text(given.out, as_csv(predictions))
+    except (UserError, FileNotFoundError, PermissionError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    for prediction in predictions:
+        stream = sys.stderr if prediction.error else sys.stdout
+        stream.write(as_line(prediction) + "\n")
+    return int(any(p.error for p in predictions))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
