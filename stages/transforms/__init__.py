@@ -1,1 +1,1 @@
-"""Augmentation operations and filters."""
+"""Operations that make new training images, and which of them keep a task's labels true."""

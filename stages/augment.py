@@ -1,0 +1,215 @@
+"""Make new training images from the train split until it has `augment.target` images.
+
+Enters: `data/split.parquet`, `data/dedupe/groups.parquet` (labels), `data/raw`. Leaves: shards and
+`index.parquet` in `data/augmented`, and `metrics/augment.json`. A new image has its parent's label.
+
+- Parents are the train split's images with a label that `train.task` can use. They take turns in
+  the order of their keys, so that each has as many variants as the others, or one more.
+- Each variant is a chain of `augment.operations_per_image` different operations that keep the
+  task's labels true (`stages.transforms.chains`), its values drawn from (seed, parent, variant).
+- Stored as PNG: compression would be a fault that the parent's rating does not know.
+- `train.task: none` and `augment.target: 0` make nothing; a target below the originals is an error.
+- Images stream, so that memory holds tables and a few images; an interrupted run starts again.
+
+Alone: `python -m stages.augment`.
+"""
+
+import io
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import chain as concatenated
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from PIL import Image
+
+from stages.lib import shards, tables
+from stages.lib.engine import worker_count
+from stages.lib.failures import UserError
+from stages.lib.files import MetricTree, write_metrics
+from stages.lib.params import EngineParams, Params
+from stages.lib.pixels import Pixels, decode
+from stages.lib.progress import Progress
+from stages.lib.script import run_as_script
+from stages.transforms.chains import Task, allowed_operations, apply, draw_variants, to_json
+
+RAW = Path("data/raw")
+GROUPS = Path("data/dedupe/groups.parquet")
+SPLIT = Path("data/split.parquet")
+TARGET = Path("data/augmented")
+METRICS = Path("metrics/augment.json")
+
+VARIANTS_PER_ORDER = 8  # bounds what a worker process hands back at once
+WORTH_A_PROCESS = 1000  # new images; below this, starting processes takes longer
+
+
+class Order(NamedTuple):
+    """Variants `first` to `last` - 1 of one parent, and all that they depend on."""
+
+    folder: Path
+    place: shards.Place
+    parent: str
+    first: int
+    last: int
+    seed: int
+    names: tuple[str, ...]
+    length: tuple[int, int]
+
+
+class Made(NamedTuple):
+    """One new image."""
+
+    parent: str
+    variant: int
+    operations: str  # JSON
+    content: bytes
+
+
+def labelled(groups: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """Return the rows with a label that `task` can be trained on."""
+    if task == "rating":
+        return groups[groups["ratings"].notna() | groups["mean"].notna()]
+    return groups[groups["label"].notna()]
+
+
+def variants_each(parents: list[str], target: int, task: str) -> dict[str, int]:
+    """Return how many variants each parent gets so that all together are `target` images.
+
+    Raises UserError when there is nothing to start from, or already more than asked for.
+    """
+    if not parents:
+        raise UserError(
+            f"augment: the train split has no image with a label for train.task: {task}. Give the "
+            "source labels, set train.task: none, or augment.target: 0 in params.yaml."
+        )
+    if target < len(parents):
+        raise UserError(
+            f"params.yaml: augment.target is {target}, but the train split has {len(parents)} "
+            f"labelled originals already, which are never dropped. Set it to {len(parents)} or "
+            "more, or to 0 for no augmentation."
+        )
+    each, more = divmod(target - len(parents), len(parents))
+    return {key: each + (turn < more) for turn, key in enumerate(sorted(parents))}
+
+
+def make(order: Order) -> list[Made]:
+    """Make the variants of one order; its images were found whole by `clean`."""
+    pixels = decode(shards.read_member(order.folder, order.place))
+    chains = draw_variants(
+        order.seed, order.parent, order.last, order.names, order.length, pixels.shape[:2]
+    )
+    return [
+        Made(order.parent, k, to_json(chains[k]), encode(apply(pixels, chains[k])))
+        for k in range(order.first, order.last)
+    ]
+
+
+def encode(pixels: Pixels) -> bytes:
+    """Return the image as PNG, compressed lightly: level 1 is fast and hardly larger."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def make_all(orders: list[Order], engine: EngineParams) -> Iterator[Made]:
+    """Yield every new image in order, made by worker processes where that saves time."""
+    workers = min(worker_count(engine), len(orders))
+    if workers <= 1 or sum(order.last - order.first for order in orders) < WORTH_A_PROCESS:
+        yield from concatenated.from_iterable(map(make, orders))
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running: deque[Future[list[Made]]] = deque()
+        for order in orders:
+            running.append(pool.submit(make, order))
+            if len(running) > 2 * workers:
+                yield from running.popleft().result()
+        for future in running:
+            yield from future.result()
+
+
+def write_shards(folder: Path, images: Iterable[Made]) -> pd.DataFrame:
+    """Stream new images into shards; return AUGMENTED."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in [folder / "index.parquet", *folder.glob("*.tar")]:
+        stale.unlink(missing_ok=True)
+    rows: list[tuple[object, ...]] = []
+    waiting = iter(images)
+    head = next(waiting, None)
+
+    def fill() -> Iterator[tuple[str, bytes]]:
+        nonlocal head
+        members = size = 0
+        while head is not None and members < shards.MAX_IMAGES and size < shards.MAX_BYTES:
+            key = shards.key_of(head.content)
+            rows.append((key, *head[:3]))
+            yield f"{key}.png", head.content
+            members, size, head = members + 1, size + len(head.content), next(waiting, None)
+
+    places: list[shards.Place] = []
+    number = 0
+    while head is not None:
+        places += shards.write_shard(folder / shards.shard_name(number), fill())
+        number += 1
+    table = [(*row, *place) for row, place in zip(rows, places, strict=True)]
+    return pd.DataFrame(table, columns=tables.AUGMENTED.names)
+
+
+def summarise(augmented: pd.DataFrame, originals: int, target: int) -> MetricTree:
+    """Return the counts that `metrics/augment.json` holds."""
+    used = Counter(step["name"] for text in augmented["operations"] for step in json.loads(text))
+    return {
+        "train_images": originals,
+        "new_images": len(augmented),
+        "target": target,
+        "operations": dict(sorted(used.items())),
+    }
+
+
+def plan(root: Path, params: Params) -> tuple[list[Order], int]:
+    """Return what to make, and how many originals the train split has."""
+    task, wishes = params.train.task, params.augment
+    names = tuple(allowed_operations(task, wishes.operations))
+    split = tables.read_table(root / SPLIT, tables.SPLIT)
+    train = set(split.loc[split["split"] == "train", "key"])
+    if task == "none":
+        return [], len(train)
+    groups = tables.read_table(root / GROUPS, tables.GROUPS)
+    parents = labelled(groups[groups["key"].isin(train)], task)["key"].tolist()
+    if wishes.target == 0:
+        return [], len(parents)
+    stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
+    stored = stored[stored["key"].isin(set(parents))]
+    places = {row.key: shards.Place(row.shard, row.offset, row.size) for row in stored.itertuples()}
+    orders = [
+        Order(root / RAW, places[parent], parent, first, min(first + VARIANTS_PER_ORDER, count),
+              params.seed, names, wishes.operations_per_image)
+        for parent, count in variants_each(parents, wishes.target, task).items()
+        for first in range(0, count, VARIANTS_PER_ORDER)
+    ]  # fmt: skip
+    return orders, len(parents)
+
+
+def run(root: Path, params: Params) -> None:
+    """Make the missing training images."""
+    orders, originals = plan(root, params)
+    progress = Progress("augment", sum(order.last - order.first for order in orders))
+
+    def counted() -> Iterator[Made]:
+        for image in make_all(orders, params.engine):
+            progress.advance(1)
+            yield image
+
+    augmented = write_shards(root / TARGET, counted())
+    tables.write_table(
+        augmented, root / TARGET / "index.parquet", tables.AUGMENTED, ["parent", "variant"]
+    )
+    write_metrics(root / METRICS, summarise(augmented, originals, params.augment.target))
+    progress.close(kept=len(augmented), rejected={})
+
+
+if __name__ == "__main__":
+    run_as_script(run)
