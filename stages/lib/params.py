@@ -164,6 +164,13 @@ class AugmentParams(Section):
     operations: Literal["auto"] | list[str]
     operations_per_image: tuple[Positive, Positive]
 
+    @model_validator(mode="after")
+    def _least_and_most(self) -> "AugmentParams":
+        least, most = self.operations_per_image
+        if least > most:
+            raise ValueError(f"operations_per_image: expected [least, most], got [{least}, {most}]")
+        return self
+
 
 class Scale(Section):
     """The scale of ratings: `bins` scores evenly spaced from `low` to `high`."""
