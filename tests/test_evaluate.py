@@ -1,0 +1,368 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+from sklearn import metrics as sk
+
+from stages import evaluate
+from stages.lib.failures import UserError
+from stages.lib.params import Scale, check_params
+from stages.lib.shards import key_of, write_shard
+from stages.lib.tables import GROUPS, INDEX, SPLIT, write_table
+from stages.models.saved import SavedModel
+from stages.statistics.curves import MOST_ROWS, PLOTS, to_csv
+from stages.statistics.predictions import class_predictions, rating_predictions
+
+SCALE = Scale(low=1, high=10, bins=10)
+RATER = SavedModel("rating", (), SCALE, 16, "resize", b"")
+
+
+def flat_png(grey):
+    from io import BytesIO
+
+    stream = BytesIO()
+    Image.fromarray(np.full((16, 16, 3), grey, np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_root(root, rows):
+    """Write the inputs of evaluate; a row is (grey, split, split_group, label columns)."""
+    contents = [flat_png(grey) for grey, *_ in rows]
+    keys = [key_of(content) for content in contents]
+    members = [(f"{key}.png", content) for key, content in zip(keys, contents, strict=True)]
+    places = write_shard(root / "data/raw/00000.tar", members)
+    index, groups, splits = [], [], []
+    for key, place, (_, split, group, labels) in zip(keys, places, rows, strict=True):
+        given = dict.fromkeys(["label", "ratings", "mean", "std", "official_split"]) | labels
+        given["source_group"] = group
+        common = {"key": key, "status": "kept", "reason": None, **given}
+        index.append(common | place._asdict() | {"source": "test", "name": key, "uri": None})
+        groups.append(
+            common | {"copy_group": key, "family": key, "representative": key, "records": 1,
+                      "label_conflict": False}
+        )  # fmt: skip
+        if split:
+            splits.append({"key": key, "split": split, "split_group": group, "stratum": None})
+    write_table(pd.DataFrame(index), root / "data/raw/index.parquet", INDEX)
+    (root / "data/dedupe").mkdir(parents=True)
+    write_table(pd.DataFrame(groups), root / "data/dedupe/groups.parquet", GROUPS)
+    write_table(pd.DataFrame(splits), root / "data/split.parquet", SPLIT)
+    return keys
+
+
+def brightness_as_votes(self, images):
+    """Stand for a model: share 1 - b on the lowest bin and b on the highest, b the brightness."""
+    bright = np.array([image.mean() / 255 for image in images], np.float32)
+    outputs = np.zeros((len(bright), self.scale.bins if self.scale else len(self.classes)))
+    outputs[:, 0], outputs[:, -1] = 1 - bright, bright
+    return outputs.astype(np.float32)
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Return a function that puts a stand-in in the place of the saved model."""
+
+    def put(model):
+        monkeypatch.setattr(SavedModel, "load", classmethod(lambda cls, folder: model))
+        monkeypatch.setattr(SavedModel, "predict", brightness_as_votes)
+
+    return put
+
+
+def read(root):
+    table = pd.read_parquet(root / "data/predictions.parquet")
+    figures = json.loads((root / "metrics/evaluate.json").read_text())
+    plots = {
+        path.stem: pd.read_csv(path)
+        for path in sorted((root / "metrics/plots/evaluate").glob("*.csv"))
+    }
+    assert sorted(plots) == sorted(PLOTS)
+    return table, figures, plots
+
+
+def rated(count, noise=25, groups=30):
+    rng = np.random.default_rng(5)
+    greys = rng.permutation(np.arange(count) * 255 // count)
+    means = np.clip(1 + 9 * (greys + rng.normal(0, noise, count)) / 255, 1, 10)
+    splits = ["train", "validation", "test", "test"]
+    return [
+        (int(grey), splits[i % 4], f"photograph {i % groups}", {"mean": float(mean)})
+        for i, (grey, mean) in enumerate(zip(greys, means, strict=True))
+    ]
+
+
+def classified(count, classes=("cage.man", "scene")):
+    rng = np.random.default_rng(6)
+    rows = []
+    for i in range(count):
+        grey = i * 255 // count
+        seen = np.clip(grey + rng.normal(0, 40), 0, 254) / 255
+        label = classes[int(seen * len(classes))]
+        rows.append((grey, ["validation", "test"][i % 2], f"{i}", {"label": label}))
+    return rows
+
+
+def test_ratings_are_judged_as_scipy_and_scikit_learn_do(tmp_path, params, use):
+    use(RATER)
+    write_root(tmp_path, rated(240))
+    evaluate.run(tmp_path, params)
+    table, figures, plots = read(tmp_path)
+    test = table[table["split"] == "test"]
+    target, predicted = test["target_mean"], test["predicted_mean"]
+    assert set(table["split"]) == {"validation", "test"}
+    assert (figures["n"], figures["n_validation"], figures["groups"]) == (120, 60, 30)
+    assert figures["positives"] == (target > 5).sum()
+    assert figures["srcc"]["value"] == pytest.approx(stats.spearmanr(target, predicted).statistic)
+    assert figures["plcc"]["value"] == pytest.approx(stats.pearsonr(target, predicted).statistic)
+    assert figures["auc"]["value"] == pytest.approx(sk.roc_auc_score(target > 5, predicted))
+    assert figures["accuracy"]["value"] == pytest.approx(((predicted > 5) == (target > 5)).mean())
+    for name in ("srcc", "plcc", "rmse", "auc", "accuracy"):
+        ends = figures[name]["ci95"]
+        assert ends["low"] < figures[name]["value"] < ends["high"], name
+    assert figures["auc"]["method"] == "cluster bootstrap, bca"
+    assert figures["interval_reliable"]
+    assert plots["roc"][["false_positive_rate", "true_positive_rate"]].iloc[-1].tolist() == [1, 1]
+    assert plots["calibration"]["n"].sum() == len(plots["confusion"]) == 120
+
+
+def test_the_threshold_is_chosen_on_validation_alone(tmp_path, params, use):
+    use(RATER)
+    write_root(tmp_path, rated(240))
+    evaluate.run(tmp_path, params)
+    table, figures, _ = read(tmp_path)
+    point = figures["operating_point"]
+    held = table[table["split"] == "validation"]
+    rates = sk.roc_curve(held["target_mean"] > 5, held["predicted_mean"], drop_intermediate=False)
+    assert point["threshold"] == rates[2][np.argmax(rates[1] - rates[0])]
+    assert point["chosen_by"] == "youden's index on validation"
+    test = table[table["split"] == "test"]
+    good, called = test["target_mean"] > 5, test["predicted_mean"] >= point["threshold"]
+    assert point["sensitivity"]["value"] == pytest.approx(called[good].mean())
+    assert point["specificity"]["value"] == pytest.approx((~called)[~good].mean())
+    assert point["ppv"]["value"] == pytest.approx(good[called].mean())
+    assert point["npv"]["value"] == pytest.approx((~good)[~called].mean())
+
+
+def test_histograms_give_distances_and_a_mean_alone_gives_none(tmp_path, params, use):
+    use(RATER)
+    votes = np.zeros(10, int)
+    votes[[0, 9]] = 3, 1
+    rows = rated(40)
+    rows[2] = (rows[2][0], "test", "known", {"ratings": votes.tolist(), "mean": 9.9})
+    keys = write_root(tmp_path, rows)
+    evaluate.run(tmp_path, params)
+    table, figures, _ = read(tmp_path)
+    known = table.set_index("key").loc[keys[2]]
+    assert known["target_mean"] == pytest.approx(1 * 0.75 + 10 * 0.25)
+    assert table["target_bin_1"].notna().sum() == 1
+    assert figures["emd_r1"]["n"] == 1
+    assert figures["emd_r1"]["value"] == pytest.approx(0.9 * abs(0.75 - known["bin_1"]), abs=1e-6)
+    assert "one group" in figures["emd_r1"]["note"]
+
+
+def test_two_classes(tmp_path, values, use):
+    values["evaluate"]["prevalence"] = 0.01
+    use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
+    write_root(tmp_path, classified(200))
+    evaluate.run(tmp_path, check_params(values))
+    table, figures, plots = read(tmp_path)
+    test = table[table["split"] == "test"]
+    truth, score = test["target_label"] == "scene", test["probability_scene"]
+    assert figures["positive_class"] == "scene"
+    assert figures["auc"]["value"] == pytest.approx(sk.roc_auc_score(truth, score))
+    assert figures["auc"]["method"] == "delong, logit"
+    assert figures["brier"]["value"] == pytest.approx(sk.brier_score_loss(truth, score))
+    assert figures["accuracy"]["method"] == "wilson"
+    point = figures["operating_point"]
+    hits, false_calls = point["sensitivity"]["value"], 1 - point["specificity"]["value"]
+    ppv = point["at_prevalence"]["ppv"]
+    assert ppv["value"] == pytest.approx(0.01 * hits / (0.01 * hits + 0.99 * false_calls))
+    assert ppv["ci95"]["low"] < ppv["value"] < ppv["ci95"]["high"]
+    assert set(plots["roc"]["class"]) == {"scene"}
+
+
+def test_a_positive_class_can_be_chosen_and_must_exist(tmp_path, values, use):
+    use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
+    write_root(tmp_path, classified(60))
+    values["evaluate"]["positive_class"] = "cage.man"
+    evaluate.run(tmp_path, check_params(values))
+    assert read(tmp_path)[1]["positive_class"] == "cage.man"
+    values["evaluate"]["positive_class"] = "cat"
+    with pytest.raises(UserError, match=r"evaluate\.positive_class.*cage\.man, scene.*'cat'"):
+        evaluate.run(tmp_path, check_params(values))
+
+
+def test_three_classes_are_judged_one_against_the_rest(tmp_path, params, use):
+    names = ("a.1", "b", "c")
+    use(SavedModel("classification", names, None, 16, "resize", b""))
+    write_root(tmp_path, classified(300, names))
+    evaluate.run(tmp_path, params)
+    table, figures, plots = read(tmp_path)
+    test = table[table["split"] == "test"]
+    scores = test[[f"probability_{name}" for name in names]].to_numpy()
+    expected = sk.roc_auc_score(test["target_label"], scores, multi_class="ovr", labels=names)
+    assert figures["auc"]["value"] == pytest.approx(expected)
+    assert list(figures["classes"]) == ["a%2E1", "b", "c"]
+    recall = sk.recall_score(test["target_label"], test["predicted_label"], average=None)
+    found = [figures["classes"][name]["sensitivity"]["value"] for name in ("a%2E1", "b", "c")]
+    assert found == pytest.approx(recall)
+    assert set(plots["roc"]["class"]) == set(names)
+
+
+def test_a_label_that_the_model_does_not_know_is_an_error_of_the_model(tmp_path, params, use):
+    use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
+    rows = classified(60)
+    rows[1] = (*rows[1][:3], {"label": "zebra"})
+    write_root(tmp_path, rows)
+    evaluate.run(tmp_path, params)
+    figures = read(tmp_path)[1]
+    assert figures["unknown_labels"] == 1
+    assert figures["accuracy"]["value"] < 1
+
+
+@pytest.mark.parametrize(
+    ("means", "groups"),
+    [
+        pytest.param([8.0, 9.0, 7.0, 8.5], "abcd", id="all good"),
+        pytest.param([8.0, 2.0, 2.5, 3.0], "abcd", id="one good"),
+        pytest.param([8.0, 2.0, 9.0, 3.0], "aaaa", id="one group"),
+        pytest.param([8.0, 2.0, 9.0, 3.0], "aabb", id="two groups"),
+        pytest.param([4.0, 4.0, 4.0, 4.0], "abcd", id="all the same"),
+        pytest.param([8.0], "a", id="one image"),
+        pytest.param([], "", id="nothing"),
+    ],
+)
+@pytest.mark.parametrize("constant", [False, True], ids=["", "constant predictions"])
+def test_what_cannot_be_measured_is_null_with_a_note(means, groups, constant):
+    keys = {
+        "key": [f"k{i}" for i in range(len(means))],
+        "split": "test",
+        "split_group": list(groups),
+    }
+    rows = pd.DataFrame(keys).assign(ratings=None, mean=means)
+    bright = np.full(len(means), 0.5) if constant else np.linspace(0.2, 0.8, len(means))
+    outputs = np.zeros((len(means), 10), np.float32)
+    outputs[:, 0], outputs[:, 9] = 1 - bright, bright
+    table = rating_predictions(rows, outputs, SCALE)
+    params = evaluate.EvaluateParams(
+        cutoff=5, positive_class=None, confidence=0.95, prevalence=0.1, bootstrap=100
+    )
+    figures = evaluate.judge(table, RATER, params, 17)
+    evaluate.draw(table, RATER, params)
+    json.dumps(figures, allow_nan=False)
+    assert not figures["interval_reliable"]
+    assert figures["note"] == f"interval unreliable: {len(set(groups))} groups"
+    for figure in (figures["auc"], figures["srcc"], figures["accuracy"]):
+        assert (figure["ci95"]["low"] is None) == ("note" in figure)
+
+
+@pytest.mark.parametrize("labels", [["cat"] * 4, ["cat"], []], ids=["one class", "one", "nothing"])
+def test_classes_that_cannot_be_measured(labels):
+    count = len(labels)
+    names = [f"k{i}" for i in range(count)]
+    rows = pd.DataFrame({"key": names, "split": "test", "split_group": names, "label": labels})
+    for classes in (("cat", "dog"), ("cat", "dog", "cow"), ("cat",)):
+        model = SavedModel("classification", classes, None, 16, "resize", b"")
+        outputs = np.full((count, len(classes)), 1 / len(classes), np.float32)
+        table = class_predictions(rows, outputs, classes)
+        params = evaluate.EvaluateParams(
+            cutoff=5, positive_class=None, confidence=0.9, prevalence=0.1, bootstrap=100
+        )
+        figures = evaluate.judge(table, model, params, 17)
+        evaluate.draw(table, model, params)
+        json.dumps(figures, allow_nan=False)
+        assert figures["auc"]["value"] is None
+        assert figures["auc"]["note"]
+        assert "ci90" in figures["auc"]
+
+
+def test_without_a_task_every_out_is_there_and_empty(tmp_path, params):
+    (tmp_path / "data/model").mkdir(parents=True)
+    (tmp_path / "data/model/model.json").write_text('{"task": "none"}')
+    evaluate.run(tmp_path, params)
+    table, figures, plots = read(tmp_path)
+    assert list(table.columns) == ["key", "split", "split_group"]
+    assert len(table) == 0
+    assert figures == {"task": "none"}
+    assert {name: list(rows.columns) for name, rows in plots.items()} == PLOTS
+
+
+def test_without_a_model_it_says_what_to_run(tmp_path, params):
+    with pytest.raises(FileNotFoundError, match=r"dvc repro"):
+        evaluate.run(tmp_path, params)
+
+
+def test_unlabelled_images_are_not_judged(tmp_path, params, use):
+    use(RATER)
+    rows = rated(40)
+    rows[3] = (*rows[3][:3], {})
+    keys = write_root(tmp_path, rows)
+    evaluate.run(tmp_path, params)
+    table, figures, _ = read(tmp_path)
+    assert keys[3] not in set(table["key"])
+    assert figures["n"] == 19
+
+
+def test_two_runs_agree_byte_for_byte_whatever_the_order(tmp_path, params, use):
+    use(RATER)
+    rows = rated(80)
+    for name, order in (("one", rows), ("two", rows[::-1])):
+        write_root(tmp_path / name, order)
+        evaluate.run(tmp_path / name, params)
+    outs = [tmp_path / "one" / evaluate.TARGET, tmp_path / "one" / evaluate.METRICS]
+    outs += sorted((tmp_path / "one" / evaluate.PLOTS).iterdir())
+    for path in outs:
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes(), path.name
+
+
+def test_a_cutoff_off_the_scale_stops_at_once(values):
+    values["train"]["scale"] = {"low": 0, "high": 1, "bins": 10}
+    with pytest.raises(UserError, match=r"evaluate\.cutoff: expected .* from 0 to below 1; got 5"):
+        check_params(values)
+
+
+def test_a_large_test_split_is_drawn_by_a_sample():
+    count = MOST_ROWS + 500
+    rows = pd.DataFrame({"key": [f"{i:05d}" for i in range(count)], "split": "test"})
+    rows = rows.assign(split_group="g", ratings=None, mean=np.linspace(1, 10, count))
+    rng = np.random.default_rng(1)
+    outputs = rng.dirichlet(np.ones(10), count).astype(np.float32)
+    params = evaluate.EvaluateParams(
+        cutoff=5, positive_class=None, confidence=0.95, prevalence=None, bootstrap=100
+    )
+    plots = evaluate.draw(rating_predictions(rows, outputs, SCALE), RATER, params)
+    assert len(plots["predictions"]) == MOST_ROWS
+    assert len(plots["roc"]) <= 500
+    assert plots["calibration"]["n"].sum() == count
+
+
+def test_a_cell_is_no_formula():
+    assert (
+        to_csv(pd.DataFrame({"class": ["=1+1", "cat"], "n": [-1, 2]}))
+        == "class,n\n'=1+1,-1\ncat,2\n"
+    )
+
+
+# Keras 3.15 reads its variables in a way that NumPy 2 warns of: keras/src/backend/tensorflow/core.py
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_saved_model_itself_predicts(tmp_path, params):
+    keras = pytest.importorskip("tensorflow").keras
+    from stages.models.saved import write_model
+
+    image = keras.Input((16, 16, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(mean))
+    weights = np.repeat((np.arange(10) - 4.5)[None] / 255, 3, axis=0)
+    model.layers[-1].set_weights([weights, -1.5 * (np.arange(10) - 4.5)])
+    card = {"task": "rating", "classes": [], "scale": SCALE.model_dump(),
+            "input": {"size_px": 16, "rule": "resize"}}  # fmt: skip
+    write_model(tmp_path / "data/model", model, card, np.zeros((2, 16, 16, 3), np.float32))
+    write_root(tmp_path, rated(120))
+    evaluate.run(tmp_path, params)
+    table, figures, _ = read(tmp_path)
+    assert table[[f"bin_{k}" for k in range(1, 11)]].sum(axis=1).to_numpy() == pytest.approx(1)
+    assert figures["srcc"]["value"] > 0.9
