@@ -23,7 +23,7 @@ from stages.lib.params import Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from stages.pages import charts, labels, results, sheets
+from stages.pages import findings, labels, results, sheets
 from stages.pages.flow import Flow, trace
 
 SOURCES = Path("data/sources.json")
@@ -36,7 +36,6 @@ METRICS, PLOTS = Path("metrics"), Path("metrics/plots")
 TARGET = Path("metrics/report.html")
 
 TEMPLATES = Path(__file__).parent / "pages"
-FEW_GROUPS = 20  # below this, intervals cover less than they say: benchmarks/coverage
 
 
 class Tables:
@@ -81,7 +80,7 @@ def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"name": n, "count": c, "of": len(kept)} for n, c in counts.items() if c]
 
 
-def describe_copies(root: Path, tables: Tables) -> dict[str, Any]:
+def describe_sheets(root: Path, tables: Tables) -> dict[str, Any]:
     """Return the contact sheets, and of how many images each shows a part."""
     raw = sheets.Album(root / RAW, tables.index)
     new = sheets.Album(root / NEW, tables.augmented)
@@ -97,53 +96,6 @@ def describe_copies(root: Path, tables: Tables) -> dict[str, Any]:
         "augmented_total": len(tables.augmented),
         "parents_total": tables.augmented["parent"].nunique(),
     }
-
-
-def describe_training(root: Path, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the curves of train's history and its metrics."""
-    history = results.read_plot(root / PLOTS / "train/history.csv")
-    named = {"training": "loss", "validation": "val_loss"}
-    series = {name: results.points(history, "epoch", y) for name, y in named.items()}
-    series = {name: points for name, points in series.items() if points}
-    begins: list[float] = []
-    if "phase" in history:
-        first = history.groupby("phase", sort=False)["epoch"].min()
-        begins = [float(epoch) - 0.5 for epoch in first.iloc[1:]]
-    chart = charts.curves_chart(series, "epoch", "loss", begins) if series else None
-    found = results.facts(metrics.get("train", {}))
-    return {"chart": chart, "names": list(series), "begins": begins, "facts": found}
-
-
-def describe_test(root: Path, tables: Tables, metrics: dict[str, Any], flow: Flow,
-                  params: Params) -> dict[str, Any]:  # fmt: skip
-    """Return the measures on the test split, their charts, and what to be careful about."""
-    tree = metrics.get("evaluate", {})
-    measures = results.measures(tree)
-    groups = next(branch.groups for branch in flow.branches if branch.name == "test")
-    notes = results.warnings(tree)
-    if groups < FEW_GROUPS:
-        notes.insert(0, f"One split, illustrative: its test images come from {groups} groups alone,"
-                        " so that another split could say something else.")  # fmt: skip
-    roc = results.points(
-        results.read_plot(root / PLOTS / "evaluate/roc.csv"),
-        "false_positive_rate", "true_positive_rate",
-    )  # fmt: skip
-    test = tables.predictions
-    test = test[test["split"] == "test"] if "split" in test else test
-    pairs = results.points(test, "target_mean", "predicted_mean")
-    scale, rating = params.train.scale, params.train.task == "rating"
-    return {
-        "measures": measures,
-        "auc": next((m for m in measures if m.name == "AUC"), None),
-        "notes": notes,
-        "illustrative": groups < FEW_GROUPS,
-        "facts": results.facts(tree),
-        "roc": charts.roc_chart(roc) if roc else None,
-        "scatter": charts.scatter_chart(pairs, scale.low, scale.high, params.evaluate.cutoff)
-        if pairs and rating else None,
-        "matrix": results.confusion(test),
-        "confidence": f"{params.evaluate.confidence * 100:g} %",
-    }  # fmt: skip
 
 
 def headline(flow: Flow) -> str:
@@ -211,10 +163,10 @@ def run(root: Path, params: Params) -> None:
         "flow": flow,
         "flags": describe_flags(tables.summary),
         "labels": labels.describe(tables.groups, tables.split, params),
-        "training": describe_training(root, metrics),
+        "training": findings.describe_training(root / PLOTS, metrics),
         "settings": describe_settings(params),
-        **describe_copies(root, tables),
-        **describe_test(root, tables, metrics, flow, params),
+        **describe_sheets(root, tables),
+        **findings.describe_test(root / PLOTS, tables.predictions, metrics, params),
     }
     write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))
     progress.close(kept=flow.steps[-1].left, rejected={"in all": page["rejected_total"]})

@@ -14,6 +14,8 @@ from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, w
 from stages.report import run
 
 LABELS = ["label", "ratings", "mean", "std", "source_group", "official_split"]
+OPERATIONS = '[{"name": "flip"}, {"name": "shift", "down_px": 3}]'
+ROC = "class,false_positive_rate,true_positive_rate,threshold\n"
 HOSTILE = "<script>alert(1)</script>\"'&.jpg"
 
 
@@ -125,10 +127,17 @@ def full(task="rating") -> DataSet:
             data.group(copy, of=key, reason="copy", likeness=0.97 - number / 100, **labels)
             new = picture(200 + number)
             data.variants.append({"key": key_of(new), "parent": key, "variant": number,
-                                  "operations": "flip_horizontal", "content": new})  # fmt: skip
+                                  "operations": OPERATIONS, "content": new})  # fmt: skip
         if split == "test" and task == "rating":
-            data.predictions.append({"key": key, "split": "test", "split_group": key,
-                                     "target_mean": mean, "predicted_mean": mean + 0.2})  # fmt: skip
+            data.predictions.append(
+                {
+                    "key": key,
+                    "split": "test",
+                    "split_group": key,
+                    "target_mean": mean,
+                    "predicted_mean": mean + 0.2,
+                }
+            )
         if split == "test" and task == "classification":
             data.predictions.append({"key": key, "split": "test", "split_group": key,
                                      "target_label": labels["label"],
@@ -139,11 +148,16 @@ def full(task="rating") -> DataSet:
     data.groups[-1]["label_conflict"] = True
     data.plots["train/history.csv"] = "epoch,phase,loss,val_loss\n1,fit,0.4,0.5\n2,fit,0.3,0.4\n"
     data.plots["evaluate/roc.csv"] = "false_positive_rate,true_positive_rate\n0,0\n0.2,0.8\n1,1\n"
-    interval = {"low": 0.81, "high": 0.97, "method": "delong"}
+    pairs = "".join(f"{n},{n}.2\n" for n in range(2, 7))
+    data.plots["evaluate/predictions.csv"] = f"target_mean,predicted_mean\n{pairs}"
+    interval = {"low": 0.81, "high": 0.97}
     data.metrics["train"] = {"epochs": 2, "best": {"val_loss": 0.4}}
     data.metrics["evaluate"] = {
-        "images": 5,
-        "auc": {"value": 0.912, "ci95": interval, "note": "interval unreliable: 5 groups"},
+        "n": 5,
+        "groups": 5,
+        "interval_reliable": False,
+        "note": "interval unreliable: 5 groups",
+        "auc": {"value": 0.912, "ci95": interval, "method": "delong"},
         "srcc": {"value": None, "ci95": {"low": None, "high": None}},
     }
     return data
@@ -210,21 +224,24 @@ def test_copies_stand_after_their_representative_with_their_similarity(tmp_path,
     html = page(full().write(tmp_path), parameters())
     sheet = text_of(html[html.index('id="copies"') : html.index('id="labels"')])
     assert "3 of 3 groups" in sheet
-    assert "representative image 1.jpg similarity 0.960 copy 1.jpg" in sheet
+    assert "kept image 1.jpg cosine 0.960 copy 1.jpg" in sheet
 
 
 def test_augmented_images_stand_beside_their_parent(tmp_path, parameters):
     html = page(full().write(tmp_path), parameters())
     sheet = text_of(html[html.index('id="augmented"') : html.index('id="training"')])
     assert "3 new images" in sheet
-    assert "flip_horizontal" in sheet
+    assert "flip, shift down px 3" in sheet
     assert "original image 1.jpg" in sheet
 
 
 def test_results_come_with_intervals_method_and_warnings(tmp_path, parameters):
     html = page(full().write(tmp_path), parameters())
     text = text_of(html[html.index('id="test"') :])
-    assert "AUC chance that a good image scores above a bad one 0.912 0.810 to 0.970 delong" in text
+    assert (
+        "AUC chance that a positive image scores above a negative one 0.912 0.810 to 0.970 delong"
+        in text
+    )
     assert "interval unreliable: 5 groups" in text
     assert "illustrative" in text
     assert "simulated panel" in text
@@ -251,7 +268,8 @@ def test_ratings_of_people_are_not_called_simulated(tmp_path, parameters):
 
 def test_without_a_task_there_is_a_page_without_a_model(tmp_path, parameters):
     data = full("none")
-    data.metrics, data.plots = {"train": {"task": "none"}, "evaluate": {"task": "none"}}, {}
+    data.metrics = {"train": {"task": "none"}, "evaluate": {"task": "none"}}
+    data.plots = {"train/history.csv": "epoch,phase,loss,val_loss\n", "evaluate/roc.csv": ROC}
     html = page(data.write(tmp_path), parameters("none"))
     text = text_of(html)
     assert "No model was trained" in text
@@ -277,7 +295,8 @@ def test_hostile_names_labels_and_reasons_are_escaped(tmp_path, parameters):
     data.variants[0]["operations"] = HOSTILE
     for row in data.predictions:
         row["target_label"] = row["predicted_label"] = HOSTILE
-    data.metrics["evaluate"]["warning"] = HOSTILE
+    data.metrics["evaluate"]["note"] = HOSTILE
+    data.metrics["evaluate"]["classes"] = {HOSTILE: {"auc": {"value": 0.5}}}
     data.metrics["evaluate"][HOSTILE] = {"value": 1.0, "method": HOSTILE}
     html = page(data.write(tmp_path), parameters("classification"))
     assert "<script" not in html
@@ -334,3 +353,14 @@ def test_metrics_json_is_not_needed_to_be_complete(tmp_path, parameters):
     (root / "metrics").mkdir(exist_ok=True)
     (root / "metrics/evaluate.json").write_text(json.dumps({"auc": {"value": None}}))
     assert "No curve was written" in page(root, parameters())
+
+
+def test_several_classes_have_a_curve_and_figures_each(tmp_path, parameters):
+    data = full("classification")
+    rows = [f"{name},{x},{y},\n" for name in "abcde" for x, y in [(0, 0), (0.1, 0.7), (1, 1)]]
+    data.plots["evaluate/roc.csv"] = ROC + "".join(rows)
+    classes = {name: {"n": 3, "auc": {"value": 0.7}} for name in ("a", "no%2E1")}
+    data.metrics["evaluate"]["classes"] = classes
+    html = page(data.write(tmp_path), parameters("classification"))
+    assert html.count("<polyline") == 2 + 1 + 5  # training, chance, classes
+    assert "class · no.1 · AUC" in text_of(html)

@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 Points = Sequence[tuple[float, float]]
 
+STYLES = ("first", "second", "third")
+FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 14.0, 42.0  # room for tick labels and axis titles
 
 
@@ -34,6 +36,17 @@ def axis(title: str, values: Sequence[float], whole: bool = False) -> Axis:
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(round(number * step, 10) for number in range(first, last + 1))
     return Axis(title, ticks[0], ticks[-1], ticks)
+
+
+def scale_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Return about ten round ticks within a scale, so that 1 to 10 ticks at each score.
+
+    >>> scale_ticks(1, 10)
+    (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
+    """
+    step = nice_step((high - low) / 9)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return tuple(round(number * step, 10) for number in range(first, last + 1))
 
 
 def nice_step(step: float) -> float:
@@ -132,32 +145,49 @@ class Canvas:
         self._marks.append(mark.format(style, _f(x), _f(y), anchor, text))
 
 
-def roc_chart(points: Points, operating: tuple[float, float] | None = None) -> Markup:
-    """Draw sensitivity over 1 - specificity, both in [0, 1], with the line of chance."""
-    fifths = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+def roc_chart(curves: Mapping[str, Points], operating: tuple[float, float] | None = None) -> Markup:
+    """Draw sensitivity over 1 - specificity, both in [0, 1], one curve per class, and chance."""
     canvas = Canvas(
-        Axis("1 − specificity", 0, 1, fifths), Axis("sensitivity", 0, 1, fifths),
+        Axis("1 − specificity", 0, 1, FIFTHS), Axis("sensitivity", 0, 1, FIFTHS),
         "ROC curve", 400, 380,
     )  # fmt: skip
-    canvas.area(points, "fill")
     canvas.curve([(0, 0), (1, 1)], "chance")
-    canvas.curve(points, "first")
+    if len(curves) == 1:
+        canvas.area(next(iter(curves.values())), "fill")
+    for style, points in zip(styles(len(curves)), curves.values(), strict=True):
+        canvas.curve(points, style)
     if operating:
         canvas.dots([operating], "operating", 5)
     return canvas.svg()
 
 
+def calibration_chart(points: Points, low: float, high: float) -> Markup:
+    """Draw what was observed over what was predicted, in bins, and the line of equality."""
+    ticks = scale_ticks(low, high)
+    canvas = Canvas(Axis("predicted", low, high, ticks), Axis("observed", low, high, ticks),
+                    "Observed against predicted", 400, 380)  # fmt: skip
+    canvas.curve([(low, low), (high, high)], "equal")
+    canvas.curve(points, "first")
+    canvas.dots(points, "operating", 4)
+    return canvas.svg()
+
+
+def styles(count: int) -> list[str]:
+    """Return a style per curve: three colours, the rest in grey."""
+    return [*STYLES, *["rest"] * count][:count]
+
+
 def curves_chart(
     series: Mapping[str, Points], x_title: str, y_title: str, begins: Sequence[float] = ()
 ) -> Markup:
-    """Draw up to three named curves; a line stands where each phase after the first begins."""
+    """Draw named curves; a line stands where each phase after the first begins."""
     every = [point for points in series.values() for point in points]
     across = axis(x_title, [x for x, _ in every], whole=True)
     up = axis(y_title, [y for _, y in every if math.isfinite(y)])
     canvas = Canvas(across, up, f"{y_title} by {x_title}", 560, 320)
     for begin in begins:
         canvas.upright(begin, "chance")
-    for style, points in zip(("first", "second", "third"), series.values(), strict=False):
+    for style, points in zip(styles(len(series)), series.values(), strict=True):
         canvas.curve(points, style)
         if len(points) == 1:
             canvas.dots(points, f"{style} solid")
@@ -166,7 +196,7 @@ def curves_chart(
 
 def scatter_chart(points: Points, low: float, high: float, cutoff: float) -> Markup:
     """Draw predicted over target on equal axes, the line of equality, and the cutoff on both."""
-    ticks = tuple(t for t in axis("", [low, high]).ticks if low <= t <= high)
+    ticks = scale_ticks(low, high)
     canvas = Canvas(Axis("target", low, high, ticks), Axis("predicted", low, high, ticks),
                     "Predicted against target", 400, 380)  # fmt: skip
     canvas.upright(cutoff, "chance")
@@ -183,7 +213,7 @@ def histogram(values: Sequence[float], low: float, high: float, cutoff: float | 
     for value in values:
         position = int((value - low) / (high - low) * bins)
         counts[min(max(position, 0), bins - 1)] += 1
-    ticks = tuple(t for t in axis("", [low, high]).ticks if low <= t <= high)
+    ticks = scale_ticks(low, high)
     canvas = Canvas(Axis("mean score", low, high, ticks),
                     axis("images", [0.0, float(max([*counts, 1]))], whole=True),
                     "Images by mean score", 560, 240)  # fmt: skip

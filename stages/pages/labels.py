@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -40,7 +41,7 @@ def describe(groups: pd.DataFrame, split: pd.DataFrame, params: Params) -> Label
     """Return the labels of the kept images: classes where there are any, else mean scores."""
     kept = groups[groups["status"] == "kept"].merge(split[["key", "split"]], on="key", how="left")
     conflicts = int(groups["label_conflict"].fillna(False).astype(bool).sum())
-    named, rated = kept["label"].dropna(), kept["mean"].dropna()
+    named, rated = kept["label"].dropna(), mean_scores(kept, params).dropna()
     if (params.train.task != "rating" and len(named)) or not len(rated):
         every = class_rows(kept)
         shown = every[:CLASSES]
@@ -50,6 +51,16 @@ def describe(groups: pd.DataFrame, split: pd.DataFrame, params: Params) -> Label
     low, high = min(scale.low, rated.min()), max(scale.high, rated.max())
     drawing = histogram(list(rated), low, high, cutoff)
     return Labels(len(kept), len(rated), conflicts, drawing, (), 0)
+
+
+def mean_scores(kept: pd.DataFrame, params: Params) -> pd.Series:
+    """Return each image's mean score: the given one, else that of its votes; null without both."""
+    scale, scores = params.train.scale, []
+    for mean, votes in zip(kept["mean"].astype(float), kept["ratings"], strict=True):
+        if np.isnan(mean) and isinstance(votes, np.ndarray) and votes.sum() > 0:
+            mean = np.average(np.linspace(scale.low, scale.high, len(votes)), weights=votes)
+        scores.append(float(mean))
+    return pd.Series(scores, kept.index, dtype=float)
 
 
 def class_rows(kept: pd.DataFrame) -> tuple[ClassRow, ...]:

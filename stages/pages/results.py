@@ -10,21 +10,18 @@ import pandas as pd
 
 # what a measure is, in words; one that is not listed shows its own name
 MEANINGS = {
-    "auc": ("AUC", "chance that a good image scores above a bad one"),
-    "partial_auc": ("partial AUC", "AUC of the corner of high specificity, McClish's scale"),
+    "auc": ("AUC", "chance that a positive image scores above a negative one"),
     "emd_r1": ("EMD, r = 1", "mean |ΔCDF| of the score histograms; lower is better"),
     "emd_r2": ("EMD, r = 2", "root of the mean ΔCDF²; lower is better"),
     "srcc": ("rank correlation", "Spearman, predicted against target mean"),
     "plcc": ("linear correlation", "Pearson, predicted against target mean"),
     "rmse": ("RMSE", "of the mean score, in its units; lower is better"),
-    "mae": ("mean error", "of the mean score, in its units; lower is better"),
     "accuracy": ("accuracy", "share decided rightly"),
-    "balanced_accuracy": ("balanced accuracy", "mean of the classes' shares"),
     "sensitivity": ("sensitivity", "share of positives found"),
     "specificity": ("specificity", "share of negatives left alone"),
-    "precision": ("precision", "share of the found that are positive"),
+    "ppv": ("positive predictive value", "share of the called that are positive"),
+    "npv": ("negative predictive value", "share of the not called that are negative"),
     "brier": ("Brier score", "mean squared error of the probability; lower is better"),
-    "log_loss": ("log loss", "lower is better"),
 }
 
 
@@ -62,29 +59,19 @@ def measures(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Measur
     found = []
     for key, inner in tree.items():
         if isinstance(inner, Mapping):
-            here = (*path, key)
-            if "value" in inner:
-                found.append(_measure(here, inner))
-            found += measures(inner, here)
-    return sorted(found, key=lambda m: m.name.lower()) if path else _known_first(found)
-
-
-def _known_first(found: list[Measure]) -> list[Measure]:
+            here = (*path, class_name(key))
+            found += [_measure(here, inner)] if "value" in inner else measures(inner, here)
     order = {name: position for position, (name, _) in enumerate(MEANINGS.values())}
     return sorted(found, key=lambda m: (order.get(m.name, len(order)), m.name.lower()))
 
 
 def _measure(path: tuple[str, ...], tree: Mapping[str, Any]) -> Measure:
-    found = [inner for key, inner in tree.items() if key.startswith("ci")]
-    interval: Mapping[str, Any] = next((inner for inner in found if inner), {})
-    texts = {**interval, **tree}
-    name, meaning = MEANINGS.get(path[-1], (" · ".join(path).replace("_", " "), ""))
-    if len(path) > 1 and path[-1] in MEANINGS:
-        name = f"{' · '.join(path[:-1]).replace('_', ' ')} · {name}"
+    ends: Mapping[str, Any] = next((v for k, v in tree.items() if k.startswith("ci")), {})
+    name, meaning = MEANINGS.get(path[-1], (_words(path[-1]), ""))
+    name = " · ".join([*map(_words, path[:-1]), name])
     return Measure(
-        name, meaning, _real(tree["value"]),
-        _real(interval.get("low")), _real(interval.get("high")),
-        str(texts.get("method") or ""), str(texts.get("note") or texts.get("warning") or ""),
+        name, meaning, _real(tree["value"]), _real(ends.get("low")), _real(ends.get("high")),
+        str(tree.get("method") or ""), str(tree.get("note") or tree.get("average") or ""),
     )  # fmt: skip
 
 
@@ -92,22 +79,32 @@ def facts(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str
     """Return the scalars of a metrics tree that belong to no measure, by their path in words."""
     found = []
     for key, inner in tree.items():
+        here = (*path, class_name(key))
         if isinstance(inner, Mapping):
-            found += [] if "value" in inner else facts(inner, (*path, key))
-        elif inner is not None:
-            found.append((" · ".join((*path, key)).replace("_", " "), inner))
+            found += [] if "value" in inner else facts(inner, here)
+        elif inner is not None and key != "note":
+            found.append((" · ".join(map(_words, here)), inner))
     return found
 
 
-def warnings(tree: Mapping[str, Any]) -> list[str]:
-    """Return every text below a key that names a warning, each once, in order."""
+def notes(tree: Mapping[str, Any]) -> list[str]:
+    """Return every note that belongs to no single measure, each once, in order."""
     found = []
     for key, inner in tree.items():
-        if isinstance(inner, Mapping):
-            found += warnings(inner)
-        elif isinstance(inner, str) and inner and "warning" in key:
+        if isinstance(inner, Mapping) and "value" not in inner:
+            found += notes(inner)
+        elif isinstance(inner, str) and key == "note":
             found.append(inner)
     return list(dict.fromkeys(found))
+
+
+def class_name(key: str) -> str:
+    """Return the class that a key of metrics means: evaluate escapes dots, which DVC joins by."""
+    return key.replace("%2E", ".").replace("%25", "%")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def read_plot(path: Path) -> pd.DataFrame:
@@ -123,6 +120,14 @@ def points(frame: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
         return []
     rows = frame[[x, y]].astype(float).itertuples(index=False)
     return [(a, b) for a, b in rows if math.isfinite(a) and math.isfinite(b)]
+
+
+def curves(frame: pd.DataFrame, x: str, y: str) -> dict[str, list[tuple[float, float]]]:
+    """Return the points of each class of a plot, in the order of the file."""
+    if "class" not in frame:
+        return {"": points(frame, x, y)} if len(frame) else {}
+    parts = frame.groupby(frame["class"].astype(str), sort=False)
+    return {str(name): points(part, x, y) for name, part in parts}
 
 
 def confusion(predictions: pd.DataFrame) -> Matrix | None:

@@ -1,6 +1,7 @@
 """Contact sheets: a few images of each kind, chosen the same way every time, as small JPEGs."""
 
 import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,12 +124,12 @@ def duplicate_groups(
         others = tuple(
             Frame(
                 album.thumbnail(key), names.get(key, key),
-                "through another copy" if likeness is None else f"similarity {likeness:.3f}",
+                "through another copy" if likeness is None else f"cosine {likeness:.3f}",
                 _several(records.get(key, 1), "" if reason == "copy" else _words(reason)),
             )
             for likeness, key, reason in members[:COPIES]
         )  # fmt: skip
-        first = Frame(album.thumbnail(best), names.get(best, best), "representative",
+        first = Frame(album.thumbnail(best), names.get(best, best), "kept",
                       _several(records.get(best, 1), ""))  # fmt: skip
         found.append(Group(first, others, len(members) - len(others)))
     return found
@@ -145,7 +146,7 @@ def augmented_groups(
     for parent in [parents[number * len(parents) // shown] for number in range(shown)]:
         rows = augmented[augmented["parent"] == parent].sort_values("variant")
         frames = tuple(
-            Frame(new.thumbnail(row.key), row.key, row.operations or "", f"variant {row.variant}")
+            Frame(new.thumbnail(row.key), _details(row.operations), _chain(row.operations))
             for row in rows.head(VARIANTS).itertuples()
         )
         first = Frame(album.thumbnail(parent), names.get(parent, parent), "original")
@@ -164,6 +165,30 @@ def similarities(pairs: pd.DataFrame) -> dict[frozenset[str], float]:
     """Return the similarity of each pair of keys, in whichever order it is asked for."""
     rows = pairs[["key_a", "key_b", "similarity"]].itertuples(index=False)
     return {frozenset((a, b)): float(likeness) for a, b, likeness in rows if likeness == likeness}
+
+
+def _steps(operations: Any) -> list[dict[str, Any]]:
+    """Return the chain of operations that augment wrote as JSON; none for any other text."""
+    try:
+        steps = json.loads(operations)
+    except (TypeError, ValueError):
+        return []
+    return steps if isinstance(steps, list) and all(isinstance(s, dict) for s in steps) else []
+
+
+def _chain(operations: Any) -> str:
+    names = [_words(step.get("name")) for step in _steps(operations)]
+    return ", ".join(names) or str(operations)
+
+
+def _details(operations: Any) -> str:
+    values = [
+        f"{_words(name)} {round(value, 2) if isinstance(value, float) else value}"
+        for step in _steps(operations)
+        for name, value in step.items()
+        if name != "name"
+    ]
+    return ", ".join(values)
 
 
 def _several(records: Any, reason: str) -> str:
