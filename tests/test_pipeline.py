@@ -49,13 +49,14 @@ class Finder(MetaPathFinder):
         return spec
 
 def trace(module):
-    seen, reading_file = set(), []
+    # Of the process that read params.yaml only that object counts: a model has a Scale of its own.
+    seen, reading_file, read = set(), [], set()
     plain, check = module.Section.__getattribute__, module.check_params
 
     def noted(self, name):
         section = type(self)
-        known = (section.__name__, name) in seen
-        if not known and not reading_file and name in section.__pydantic_fields__:
+        new = (section.__name__, name) not in seen and name in section.__pydantic_fields__
+        if new and not reading_file and (not read or id(self) in read):
             seen.add((section.__name__, name))
             with open(os.environ["SETTINGS_READ"], "a") as handle:
                 handle.write(f"{section.__name__} {name}\\n")
@@ -64,9 +65,17 @@ def trace(module):
     def check_unnoted(*args, **options):
         reading_file.append(True)
         try:
-            return check(*args, **options)
+            params = check(*args, **options)
+            remember(params)
+            return params
         finally:
             reading_file.pop()
+
+    def remember(section):
+        read.add(id(section))
+        for value in section.__dict__.values():
+            if isinstance(value, module.Section):
+                remember(value)
 
     module.Section.__getattribute__, module.check_params = noted, check_unnoted
 
