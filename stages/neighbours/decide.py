@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from stages.lib import shards, tables
 from stages.lib.engine import worker_count
@@ -20,7 +21,7 @@ from stages.neighbours.verify import SIDE_PX, Evidence, Prepared, compare, prepa
 MIN_OVERLAP = 0.6
 MIN_STRUCTURE = 0.7
 MIN_INLIERS = 10  # keypoints on one transform, which prove a copy by themselves
-MIN_INLIERS_NEAR = 6  # … where embeddings are as near as `dedupe.threshold`
+MIN_INLIERS_NEAR = 8  # … where embeddings are as near as `dedupe.threshold`
 MIN_LIKENESS_NEAR = 0.97  # … and without keypoints, as in blurred or plain pictures
 SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise
 
@@ -87,7 +88,8 @@ def _run(folder: Path, tasks: list[Task], engine: EngineParams) -> list[list[Evi
 def verify_task(folder: Path, task: Task) -> list[Evidence]:
     """Return the evidence of a run of pairs, in their order."""
     cv2.setNumThreads(1)
-    return [compare(_prepared(folder, a), _prepared(folder, b), whole) for a, b, whole in task]
+    with threadpool_limits(1):  # the workers share the cores already
+        return [compare(_prepared(folder, a), _prepared(folder, b), w) for a, b, w in task]
 
 
 @lru_cache(maxsize=2048)  # about 0.4 MB each

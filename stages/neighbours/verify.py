@@ -23,6 +23,7 @@ from stages.lib.pixels import Pixels
 SIDE_PX = 160  # long side for comparing; SIFT itself looks at twice of it
 RATIO = 0.85  # Lowe's ratio test; loose, since RANSAC sorts out the rest
 MIN_MATCHES = 6
+SURE_INLIERS = 8  # with fewer, the whole pictures are tried as well
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px
@@ -63,7 +64,7 @@ def prepare(pixels: Pixels) -> Prepared:
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
     points, descriptors = _keypoints(grey)
-    mirrored_points, mirrored_descriptors = _keypoints(np.ascontiguousarray(grey[:, ::-1]))
+    mirrored_points, mirrored_descriptors = _mirror(points, descriptors, grey.shape[1])
     flat = float(np.std(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2))) < FLAT_STD
     return Prepared(grey, flat, points, descriptors, mirrored_points, mirrored_descriptors)
 
@@ -82,6 +83,21 @@ def _keypoints(grey: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.array([point.pt for point in found], np.float32), root.astype(np.float32)
 
 
+def _mirror(
+    points: NDArray[np.float32], descriptors: NDArray[np.float32], width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the keypoints of the mirror image, without seeking them there.
+
+    A descriptor is 4 rows x 4 columns x 8 directions in the keypoint's own frame, of which a mirror
+    reverses the rows and the sense of direction.
+    """
+    mirrored_points = points.copy()
+    mirrored_points[:, 0] = width - 1 - points[:, 0]
+    frames = descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
+    turned = frames[..., [0, 7, 6, 5, 4, 3, 2, 1]]
+    return mirrored_points, np.ascontiguousarray(turned.reshape(-1, 128))
+
+
 def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
     """Return the evidence of the best alignment of `b` onto `a`.
 
@@ -93,7 +109,7 @@ def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
         return NOTHING
     found = [_by_keypoints(a, b, mirrored) for mirrored in (False, True)]
     best = max(found, key=lambda e: (e.structure, e))
-    if whole and (best.structure < 0.8 or best.overlap < 0.6):
+    if whole and (best.inliers < SURE_INLIERS or best.structure < 0.8 or best.overlap < 0.6):
         best = max(best, _by_turns(a, b), key=lambda e: (e.structure, e))
     return best
 
