@@ -347,7 +347,7 @@ def test_a_cell_is_no_formula():
     )
 
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of: keras/src/backend/tensorflow/core.py
+# NumPy 2 warns of how Keras 3.15 reads its variables: keras/src/backend/tensorflow/core.py
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_saved_model_itself_predicts(tmp_path, params):
     keras = pytest.importorskip("tensorflow").keras

@@ -12,6 +12,7 @@ from stages.statistics.intervals import (
     cluster_bootstrap,
     delong,
     delong_variance,
+    expanded_ends,
     ratio_interval,
     share_interval,
     wilson,
@@ -124,9 +125,11 @@ def test_delong_and_bootstrap_agree_on_single_images():
 def test_bca_is_scipys_on_single_images():
     values = np.random.default_rng(3).exponential(size=80)
 
+    level = 1 - 2 * stats.norm.cdf(expanded_ends(80, 0.9)[0])
+
     def theirs(method):
         return stats.bootstrap(
-            (values,), np.mean, confidence_level=0.9, n_resamples=50000, batch=10000,
+            (values,), np.mean, confidence_level=level, n_resamples=50000, batch=10000,
             method=method, rng=rng(),
         ).confidence_interval  # fmt: skip
 

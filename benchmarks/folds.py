@@ -1,0 +1,188 @@
+"""Judge the model out of fold: every photograph is tested once, by a model that never saw it.
+
+    python -m benchmarks.folds [--data ROOT] [--folds 5] [--augment N]
+
+ROOT (default: the working folder) is a folder in which the pipeline has run as far as `split`; its
+params.yaml is used. Every labelled image takes part, whatever its split. Folds are made of split
+groups (photographs, with their copies and families), stratified by class or score quintile; of
+each training part a sixth of the groups is held out for early stopping. Each model trains as
+`stages.train` does, with new images as `stages.augment` makes them until N train (default
+`augment.target`; 0 for none). Nothing is written.
+
+A single split of few photographs says as much about which photograph fell into it as about the
+model; this uses them all. Intervals draw photographs, not images; they hold for the recipe on
+photographs like these, and do not include what other seeds would give.
+"""
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from stages.augment import variants_each
+from stages.evaluate import judge
+from stages.lib import shards, tables
+from stages.lib.failures import UserError
+from stages.lib.files import MetricTree
+from stages.lib.params import Params, load_params, resolve_path
+from stages.lib.pixels import Pixels
+from stages.models.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
+from stages.models.fitting import Examples, fit_model
+from stages.models.saved import SavedModel
+from stages.statistics.figures import interval_name
+from stages.statistics.predictions import class_predictions, rating_predictions
+from stages.train import make_targets
+from stages.transforms.chains import allowed_operations, apply, draw_variants
+
+HELD_OUT = 6  # one part in so many of the training groups stops the training
+
+Indices = NDArray[np.int64]
+
+
+class Augmented(Sequence[Pixels]):
+    """The originals, and after them their variants, made when asked for as `augment` makes them."""
+
+    def __init__(self, originals: StoredImages, keys: list[str], params: Params, target: int):
+        """Plan the variants that bring the originals to `target` images."""
+        self._originals, self._keys, self._params = originals, keys, params
+        wanted = variants_each(keys, target, params.train.task) if target > len(keys) else {}
+        self.parents = list(range(len(keys)))  # of each image, its original's position
+        self._variants = [-1] * len(keys)
+        for position, key in enumerate(keys):
+            for variant in range(wanted.get(key, 0)):
+                self.parents.append(position)
+                self._variants.append(variant)
+
+    def __len__(self) -> int:
+        """Return the number of images, new ones included."""
+        return len(self.parents)
+
+    def __getitem__(self, position: Any) -> Any:
+        """Read one image, and change it if it is a variant."""
+        parent, variant = self.parents[position], self._variants[position]
+        pixels = self._originals[parent]
+        if variant < 0:
+            return pixels
+        wishes = self._params.augment
+        names = tuple(allowed_operations(self._params.train.task, wishes.operations))
+        chains = draw_variants(
+            self._params.seed, self._keys[parent], variant + 1, names,
+            wishes.operations_per_image, pixels.shape[:2],
+        )  # fmt: skip
+        return apply(pixels, chains[variant])
+
+
+def read_rows(root: Path, task: str) -> pd.DataFrame:
+    """Return every labelled image that was kept: labels, split group, place."""
+    split = tables.read_table(root / SPLIT, tables.SPLIT)
+    rows = select_labelled(split, tables.read_table(root / GROUPS, tables.GROUPS), task)
+    stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
+    rows = rows.merge(split[["key", "split_group"]], on="key", validate="1:1")
+    return rows.merge(stored, on="key", validate="1:1").assign(folder=str(RAW))
+
+
+def strata(rows: pd.DataFrame, task: str, scores: NDArray[np.float64]) -> NDArray[Any]:
+    """Return what to stratify by: the class, or the quintile of the mean score."""
+    if task == "classification":
+        return rows["label"].to_numpy()
+    ranks = scores.argsort(kind="stable").argsort(kind="stable")
+    return np.asarray(5 * ranks // len(ranks))
+
+
+def divide(
+    groups: NDArray[Any], strata: NDArray[Any], folds: int, seed: int
+) -> list[tuple[Indices, Indices, Indices]]:
+    """Return (train, validation, test) positions per fold; no group is on two sides."""
+    least = max(folds, 3)
+    if len(set(groups)) < least:
+        raise UserError(f"expected at least {least} groups of images, got {len(set(groups))}")
+    outer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    divided = []
+    for others, test in outer.split(groups, strata, groups):
+        parts = min(HELD_OUT, len(set(groups[others])))
+        inner = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+        train, validation = next(iter(inner.split(others, strata[others], groups[others])))
+        divided.append((others[train], others[validation], test))
+    return divided
+
+
+def predict_fold(
+    root: Path, rows: pd.DataFrame, wanted: NDArray[np.float32], parts: tuple[Indices, ...],
+    params: Params, target: int,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Fit on the first part, stop by the second, and return what is predicted for the third."""
+    train, validation, test = parts
+    images = [StoredImages(root, rows.iloc[part]) for part in parts]
+    more = Augmented(images[0], rows["key"].iloc[train].tolist(), params, target)
+    fitted = fit_model(
+        Examples(more, wanted[train[more.parents]]), Examples(images[1], wanted[validation]),
+        params.train, params.seed,
+    )  # fmt: skip
+    return fitted.predict(images[2][i] for i in range(len(test)))
+
+
+def show(tree: MetricTree, confidence: float) -> None:
+    """Print the figures with their intervals."""
+    for name in ("srcc", "plcc", "auc", "emd_r1", "emd_r2", "rmse", "accuracy", "brier"):
+        figure = tree.get(name)
+        if figure is None:
+            continue
+        value, (low, high) = figure["value"], (
+            figure[interval_name(confidence)][end] for end in ("low", "high")
+        )  # fmt: skip
+        shown = "     -" if value is None else f"{value:6.3f}"
+        between = "" if low is None else f"  {100 * confidence:g} % {low:6.3f} to {high:6.3f}"
+        print(f"  {name:9s}{shown}{between}  {figure['method']}  {figure.get('note', '')}".rstrip())
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Fit and test every fold, and print what the predictions of all together are worth."""
+    root, params = arguments.data, load_params(arguments.data)
+    if params.train.weights not in (None, "imagenet"):
+        weights = str(resolve_path(root, str(params.train.weights)))
+        train = params.train.model_copy(update={"weights": weights})
+        params = params.model_copy(update={"train": train})
+    task, rating = params.train.task, params.train.task == "rating"
+    if task == "none":
+        raise UserError("params.yaml: train.task is none, so that there is nothing to judge")
+    target = params.augment.target if arguments.augment is None else arguments.augment
+    rows = read_rows(root, task)
+    classes = () if rating else tuple(sorted(rows["label"].unique()))
+    model = SavedModel(task, classes, params.train.scale if rating else None, 0, "crop", b"")
+    wanted = make_targets(rows, classes, params.train)
+
+    def table(positions: Indices, outputs: NDArray[np.float32]) -> pd.DataFrame:
+        chosen = rows.iloc[positions].assign(split="test").reset_index(drop=True)
+        if model.scale is not None:
+            return rating_predictions(chosen, outputs, model.scale)
+        return class_predictions(chosen, outputs, classes)
+
+    groups, scores = rows["split_group"].to_numpy(object), wanted @ np.arange(wanted.shape[1])
+    parts = divide(groups, strata(rows, task, scores), arguments.folds, params.seed)
+    print(f"{len(rows)} images in {len(set(groups))} groups, {len(parts)} folds", flush=True)
+    tested = []
+    for number, part in enumerate(parts):
+        tested.append(table(part[2], predict_fold(root, rows, wanted, part, params, target)))
+        sizes = ", ".join(str(len(positions)) for positions in part)
+        print(f"fold {number + 1}: {sizes} images to train, stop, test", flush=True)
+        show(judge(tested[-1], model, params.evaluate, params.seed), params.evaluate.confidence)
+    print("all, each image predicted by the model of its fold:")
+    show(judge(pd.concat(tested, ignore_index=True), model, params.evaluate, params.seed),
+         params.evaluate.confidence)  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path.cwd(), help="where the pipeline ran")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--augment", type=int, default=None, help="training images per fold")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.WARNING)
+    main(parser.parse_args())
