@@ -30,7 +30,8 @@ def axis(title: str, values: Sequence[float], whole: bool = False) -> Axis:
     """Return an axis with round ticks that covers `values`; no values give 0 to 1."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        margin = max(0.5, abs(low) * 0.1)
+        low, high = low - margin, high + margin
     step = nice_step((high - low) / 4)
     step = max(1.0, round(step)) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
