@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stages.lib.failures import UserError
 from stages.lib.params import TrainParams
 from stages.models.inputs import Rule
+from stages.models.small import SMALLEST_PX, build_small
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +36,12 @@ def build_backbone(params: TrainParams) -> Backbone:
     if params.backbone in ("small", "bundled"):
         _refuse_settings(params)
         if params.backbone == "small":
-            return Backbone(small(params.image_size), "crop")
+            if params.image_size < SMALLEST_PX:
+                raise UserError(
+                    f"params.yaml: train.image_size: expected at least {SMALLEST_PX} with"
+                    f" train.backbone: small, got {params.image_size}"
+                )
+            return Backbone(build_small(params.image_size), "crop")
         return Backbone(_freeze_statistics(bundled(params.image_size)), "resize")
     network = _application(params)
     return Backbone(_freeze_statistics(network) if params.weights else network, "resize")
@@ -49,21 +55,6 @@ def _refuse_settings(params: TrainParams) -> None:
                 f"params.yaml: train.{name}: expected null with train.backbone: {params.backbone},"
                 f" got {value!r}; set it to null, or choose a network of keras.applications"
             )
-
-
-def small(size_px: int) -> "keras.Model":
-    """Build a compact network that learns image quality from nothing."""
-    import keras
-    from keras import layers, ops
-
-    image = keras.Input((size_px, size_px, 3), name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
-    x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(x)
-    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(x)
-    x = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(x)
-    mean = ops.mean(x, axis=(1, 2))
-    std = ops.sqrt(ops.var(x, axis=(1, 2)) + 1e-6)
-    return keras.Model(image, layers.Concatenate()([mean, std]), name="small")
 
 
 def bundled(size_px: int) -> "keras.Model":

@@ -60,7 +60,7 @@ class Fitted:
     size_px: int
     history: list[HistoryRow]  # one per epoch: epoch, phase, loss, val_loss
     best_epoch: int  # whose weights the model has, 0 for the untrained
-    best_loss: float  # its validation loss
+    best_loss: float | None  # its validation loss, None for the untrained
 
     def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
         """Return one distribution per image, as SavedModel does."""
@@ -92,7 +92,7 @@ def fit_model(
         progress = _run(phase, params, checkpoint, progress.history)
     return Fitted(
         model, backbone.rule, params.image_size, progress.history, progress.best_epoch,
-        progress.best_loss,
+        progress.best_loss if progress.best_epoch else None,
     )  # fmt: skip
 
 
@@ -127,6 +127,7 @@ def start_tensorflow(seed: int, threads: int) -> None:
     import keras
     import tensorflow as tf
 
+    keras.utils.clear_session()  # names of layers count from 1 again, as in a process of its own
     keras.utils.set_random_seed(digest_number(seed, "train") % 2**32)
     tf.config.experimental.enable_op_determinism()
     threading = tf.config.threading
@@ -209,11 +210,12 @@ def _fine_tune_phase(
     )
     seen = inputs.Cached(_viewer(validation.images, params, rule), len(validation.images))
     predict = _predictor(model)
+    turns = params.task == "rating" and rule == "crop"
 
     def batches(epoch: int) -> Iterator[Batch]:
         def make(rows: NDArray[np.int64]) -> Batch:
             views = [
-                inputs.random_view(kept[i], size, generator(seed, "view", epoch, int(i)))
+                inputs.random_view(kept[i], size, generator(seed, "view", epoch, int(i)), turns)
                 for i in rows
             ]
             return np.stack(views).astype(np.float32), train.targets[rows]

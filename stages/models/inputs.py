@@ -9,7 +9,8 @@ Two rules, stored in `model.json` so that training, evaluation and prediction ap
 - `resize` (every other backbone): the short side is resized to the square, the centre is taken.
 
 Training looks at one square per image and epoch, at a random place and flipped at random; under
-`resize` the short side is then an eighth larger than the square, so that there are places.
+`resize` the short side is then an eighth larger than the square, so that there are places. Ratings
+under `crop` are of technical quality, which has no upright: there quarter turns come on top.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,10 +66,16 @@ def for_training(pixels: Pixels, size_px: int, rule: Rule) -> Pixels:
     return np.ascontiguousarray(centre(pixels, most, most))
 
 
-def random_view(pixels: Pixels, size_px: int, rng: np.random.Generator) -> Pixels:
-    """Return one square at a random place, flipped left to right or not: (size, size, 3)."""
+def random_view(
+    pixels: Pixels, size_px: int, rng: np.random.Generator, turns: bool = False
+) -> Pixels:
+    """Return one square at a random place, flipped left to right or not: (size, size, 3).
+
+    With `turns` it is turned by quarters as well, which moves pixels and changes none.
+    """
     top, left = (int(rng.integers(side - size_px + 1)) for side in pixels.shape[:2])
     square = pixels[top : top + size_px, left : left + size_px]
+    square = np.rot90(square, int(rng.integers(4))) if turns else square
     return square[:, ::-1] if rng.integers(2) else square
 
 

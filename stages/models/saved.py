@@ -33,6 +33,7 @@ KERAS = "model.keras"
 LITE = "model.tflite"
 MOST_DIFFERENCE = 1e-3  # between the two files' probabilities; float32 sums differ by about 1e-6
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
+_FIXED_DATE = "1980-01-01@00:00:00"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def convert(model: "keras.Model") -> bytes:
 
 
 def keras_bytes(model: "keras.Model") -> bytes:
-    """Return the `.keras` file of a model with every time in it fixed, so that it repeats."""
+    """Return the `.keras` file of a model, equal byte for byte when the model is."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / KERAS
         model.save(path)
@@ -144,7 +145,7 @@ def keras_bytes(model: "keras.Model") -> bytes:
 
 
 def fix_times(content: bytes) -> bytes:
-    """Return a `.keras` file with fixed member times and a fixed `date_saved`."""
+    """Return a `.keras` file without what differs between saves: times and addresses."""
     stream = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(content)) as given,
@@ -153,8 +154,18 @@ def fix_times(content: bytes) -> bytes:
         for name in sorted(given.namelist()):
             data = given.read(name)
             if name == "metadata.json":
-                data = re.sub(
-                    rb'"date_saved": "[^"]*"', b'"date_saved": "1980-01-01@00:00:00"', data
-                )
+                data = json.dumps(json.loads(data) | {"date_saved": _FIXED_DATE}).encode()
+            if name == "config.json":
+                data = _number_objects(data.decode()).encode()
             fixed.writestr(zipfile.ZipInfo(name, _FIXED_TIME), data)
     return stream.getvalue()
+
+
+def _number_objects(config: str) -> str:
+    """Replace the addresses by which Keras tells shared objects apart with 1, 2, 3 …."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'("shared_object_id": )(\d+)',
+        lambda match: f"{match[1]}{numbers.setdefault(match[2], len(numbers) + 1)}",
+        config,
+    )

@@ -12,7 +12,7 @@ from stages.lib.params import Scale
 Distributions = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
 DEFAULT_SPREAD = 0.155  # of the scale's length: AVA's raters differ by about 1.4 on 1 to 10
-LEAST_SPREAD_IN_BINS = 0.3  # a narrower Gaussian cannot be told apart on the bins
+LEAST_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be told apart on the bins
 
 
 def bin_scores(scale: Scale) -> NDArray[np.float64]:

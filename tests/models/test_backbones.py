@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+from stages.models import backbones
+
+# Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def train_params(values, **changes):
+    values["train"] |= changes
+    return check_params(values).train
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        pytest.param({"backbone": "MobileNetV9"}, "MobileNetV3Small", id="unknown network"),
+        pytest.param({"weights": "imagenet"}, "train.weights", id="small has no weights"),
+        pytest.param({"alpha": 0.5}, "train.alpha", id="small has no width"),
+        pytest.param(
+            {"backbone": "VGG16", "alpha": 0.5}, "VGG16 has no width", id="VGG16 has no width"
+        ),
+        pytest.param(
+            {"backbone": "MobileNetV2", "image_size": 16}, "image_size 16", id="too small"
+        ),
+        pytest.param(
+            {"backbone": "MobileNetV2", "weights": "nowhere.h5"}, "nowhere.h5", id="absent weights"
+        ),
+        pytest.param({"image_size": 31}, "train.image_size", id="too small for small"),
+        pytest.param({"backbone": "bundled", "image_size": 17}, "train.image_size", id="own size"),
+    ],
+)
+def test_what_cannot_be_built_is_said(values, changes, word):
+    with pytest.raises(UserError, match=word):
+        backbones.build_backbone(train_params(values, **changes))
+
+
+def test_weights_that_cannot_be_fetched_name_the_file_and_its_place(values, monkeypatch, tmp_path):
+    from urllib.error import URLError
+
+    from keras.src.utils import file_utils
+
+    def refuse(*_, **__):
+        raise URLError("no route")
+
+    monkeypatch.setattr(file_utils, "urlretrieve", refuse)
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    params = train_params(values, backbone="NASNetMobile", weights="imagenet", image_size=224)
+    wanted = tmp_path / "models" / "nasnet_mobile_no_top.h5"
+    with pytest.raises(UserError, match=str(wanted)):
+        backbones.build_backbone(params)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50"])
+def test_scaling_lies_inside_as_the_network_wants_it(values, name):
+    import keras
+
+    params = train_params(values, backbone=name, image_size=32)
+    backbone = backbones.build_backbone(params)
+    assert backbone.rule == "resize"
+    assert backbone.features.input_shape == (None, 32, 32, 3)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.float32)
+    family = {"MobileNetV2": keras.applications.mobilenet_v2, "ResNet50": keras.applications.resnet}
+    inner = next(layer for layer in backbone.features.layers if isinstance(layer, keras.Model))
+    expected = inner(family[name].preprocess_input(image.copy()), training=False)
+    np.testing.assert_allclose(
+        backbone.features(image, training=False), np.mean(expected, axis=(1, 2)), rtol=1e-4
+    )
+
+
+def test_pretrained_statistics_stay(values, tmp_path):
+    import keras
+
+    made = keras.applications.MobileNetV2(
+        input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None
+    )
+    made.save_weights(tmp_path / "own.weights.h5")
+    params = train_params(
+        values, backbone="MobileNetV2", alpha=0.35, image_size=32,
+        weights=str(tmp_path / "own.weights.h5"),
+    )  # fmt: skip
+    network = backbones.build_backbone(params).features
+    before = [v.numpy() for v in network.non_trainable_variables]
+    network(np.full((4, 32, 32, 3), 200, np.float32), training=True)
+    for old, new in zip(before, network.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_bundled_gives_the_pooled_features(values):
+    import keras
+
+    if not backbones.BUNDLED.exists():
+        pytest.skip("stages/embedding/network.keras is not here")
+    size = keras.models.load_model(backbones.BUNDLED, compile=False).input_shape[1]
+    backbone = backbones.build_backbone(train_params(values, backbone="bundled", image_size=size))
+    assert backbone.features.output_shape == (None, 1280)
+    assert backbone.rule == "resize"

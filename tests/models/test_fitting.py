@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+from stages.models import checkpoints, fitting
+from stages.models.backbones import Backbone
+from stages.models.saved import keras_bytes
+
+# Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+class Killed(BaseException):
+    pass
+
+
+def few_layers(params):
+    """A backbone that is built in no time."""
+    import keras
+
+    image = keras.Input((params.image_size, params.image_size, 3))
+    maps = keras.layers.Conv2D(4, 3, strides=4, activation="relu")(image / 255.0)
+    normal = keras.layers.BatchNormalization()(maps)
+    pooled = keras.layers.GlobalAveragePooling2D()(normal)
+    return Backbone(keras.Model(image, pooled, name="backbone"), "crop")
+
+
+@pytest.fixture
+def tiny(values, monkeypatch):
+    """Two classes that differ in brightness, and parameters for three quick epochs."""
+    monkeypatch.setattr(fitting, "build_backbone", few_layers)
+    values["train"] |= {
+        "task": "classification", "image_size": 32, "batch_size": 8, "threads": 2,
+        "epochs": {"head": 1, "fine_tune": 3},
+    }  # fmt: skip
+    rng = np.random.default_rng(5)
+    bright = np.arange(24) % 2
+    images = [(rng.integers(0, 120, (36, 40, 3)) + 130 * side).astype(np.uint8) for side in bright]
+    examples = fitting.Examples(images, np.eye(2, dtype=np.float32)[bright])
+    first, rest = slice(0, 16), slice(16, 24)
+    parts = [fitting.Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
+    return *parts, check_params(values).train
+
+
+def test_two_runs_give_equal_bytes_and_learn(tiny):
+    train, validation, params = tiny
+    first = fitting.fit_model(train, validation, params, 17)
+    second = fitting.fit_model(train, validation, params, 17)
+    assert keras_bytes(first.model) == keras_bytes(second.model)
+    assert first.history == second.history
+    assert [row["phase"] for row in first.history] == ["head"] + ["fine_tune"] * 3
+    assert first.history[-1]["loss"] < first.history[0]["loss"]
+    predicted = first.predict(validation.images)
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_killed_after_any_epoch_ends_with_the_same_bytes(tiny, tmp_path, monkeypatch, after):
+    train, validation, params = tiny
+    whole = fitting.fit_model(train, validation, params, 17)
+    save, saved = checkpoints.Checkpoint.save, []
+
+    def save_and_die(self, progress):
+        save(self, progress)
+        saved.append(progress.epoch)
+        if len(saved) == after:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Checkpoint, "save", save_and_die)
+        with pytest.raises(Killed):
+            fitting.fit_model(train, validation, params, 17, tmp_path, "data")
+    resumed = fitting.fit_model(train, validation, params, 17, tmp_path, "data")
+    assert keras_bytes(resumed.model) == keras_bytes(whole.model)
+    assert resumed.history == whole.history
+
+
+def test_checkpoint_of_other_data_is_not_resumed(tmp_path):
+    progress = checkpoints.Progress("fine_tune", 2, variables=[np.ones(3)])
+    checkpoints.Checkpoint(tmp_path, "one").save(progress)
+    assert checkpoints.Checkpoint(tmp_path, "other").load() is None
+    found = checkpoints.Checkpoint(tmp_path, "one").load()
+    assert (found.phase, found.epoch, len(found.variables)) == ("fine_tune", 2, 1)
+
+
+def test_frozen_phase_changes_the_head_alone(tiny):
+    train, validation, params = tiny
+    epochs = params.epochs.model_copy(update={"head": 2, "fine_tune": 0})
+    params = params.model_copy(update={"epochs": epochs})
+    fitting.start_tensorflow(17, params.threads)
+    untouched = few_layers(params).features.get_weights()
+    fitted = fitting.fit_model(train, validation, params, 17)
+    trained = fitted.model.get_layer("backbone").get_weights()
+    for old, new in zip(untouched, trained, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert [row["phase"] for row in fitted.history] == ["head", "head"]
+
+
+def test_without_epochs_the_model_is_a_plain_guess(tiny):
+    train, validation, params = tiny
+    none = params.epochs.model_copy(update={"head": 0, "fine_tune": 0})
+    fitted = fitting.fit_model(train, validation, params.model_copy(update={"epochs": none}), 17)
+    np.testing.assert_allclose(fitted.predict(validation.images), 0.5)
+    assert fitted.history == []
+    assert fitted.best_loss is None
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [
+        pytest.param("train", "train split", id="nothing to train on"),
+        pytest.param("validation", "split.validation", id="nothing to stop by"),
+    ],
+)
+def test_nothing_to_learn_from_is_said(tiny, part, word):
+    train, validation, params = tiny
+    empty = fitting.Examples([], np.zeros((0, 2), np.float32))
+    parts = {"train": train, "validation": validation} | {part: empty}
+    with pytest.raises(UserError, match=word):
+        fitting.fit_model(**parts, params=params, seed=17)

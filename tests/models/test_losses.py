@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from stages.models.losses import cross_entropy, emd_loss
+
+
+@pytest.mark.parametrize(
+    ("target", "predicted", "loss"),
+    [
+        pytest.param([0.2, 0.3, 0.5], [0.2, 0.3, 0.5], 0.0, id="equal"),
+        pytest.param([1, 0], [0, 1], np.sqrt(1 / 2), id="two bins, opposite"),
+        pytest.param([1, 0, 0, 0], [0, 0, 0, 1], np.sqrt(3 / 4), id="farthest of four"),
+        pytest.param([1, 0, 0, 0], [0, 1, 0, 0], np.sqrt(1 / 4), id="next of four"),
+        pytest.param([0.5, 0.5, 0], [0, 0.5, 0.5], np.sqrt(2 * 0.25 / 3), id="half moved by two"),
+    ],
+)
+def test_emd_of_known_distributions(target, predicted, loss):
+    target, predicted = np.array([target], np.float32), np.array([predicted], np.float32)
+    assert float(emd_loss(target, predicted)[0]) == pytest.approx(loss, abs=2e-5)
+    assert float(emd_loss(predicted, target)[0]) == pytest.approx(loss, abs=2e-5)
+
+
+def test_emd_of_equals_has_a_finite_slope():
+    import tensorflow as tf
+
+    same = tf.Variable([[0.25, 0.75]])
+    with tf.GradientTape() as tape:
+        loss = emd_loss(tf.constant([[0.25, 0.75]]), same)
+    assert np.isfinite(tape.gradient(loss, same).numpy()).all()
+
+
+def test_cross_entropy_of_known_shares():
+    target = np.eye(2, dtype=np.float32)
+    predicted = np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)
+    found = np.asarray(cross_entropy(target, predicted))
+    np.testing.assert_allclose(found, [np.log(2), -np.log(1e-7)], rtol=1e-5)
