@@ -151,7 +151,10 @@ def test_workers_die_with_a_stage_that_is_killed(tmp_path):
     script.write_text(code)
     repository = str(Path(__file__).parents[2])
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, env={"PYTHONPATH": repository}
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the resource tracker complains of what the kill left
+        env={"PYTHONPATH": repository},
     ) as stage:
         worker = int(stage.stdout.readline())
         stage.kill()
