@@ -17,6 +17,7 @@ photographs like these, and do not include what other seeds would give.
 import argparse
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,13 +104,15 @@ def divide(
     least = max(folds, 3)
     if len(set(groups)) < least:
         raise UserError(f"expected at least {least} groups of images, got {len(set(groups))}")
-    outer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     divided = []
-    for others, test in outer.split(groups, strata, groups):
-        parts = min(HELD_OUT, len(set(groups[others])))
-        inner = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-        train, validation = next(iter(inner.split(others, strata[others], groups[others])))
-        divided.append((others[train], others[validation], test))
+    with warnings.catch_warnings():  # a rare class cannot be in every fold: as well as it goes
+        warnings.filterwarnings("ignore", message="The least populated class")
+        outer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        for others, test in outer.split(groups, strata, groups):
+            parts = min(HELD_OUT, len(set(groups[others])))
+            inner = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+            train, validation = next(iter(inner.split(others, strata[others], groups[others])))
+            divided.append((others[train], others[validation], test))
     return divided
 
 
@@ -130,6 +133,8 @@ def predict_fold(
 
 def show(tree: MetricTree, confidence: float) -> None:
     """Print the figures with their intervals."""
+    if "note" in tree:
+        print(f"  {tree['note']}")
     for name in ("srcc", "plcc", "auc", "emd_r1", "emd_r2", "rmse", "accuracy", "brier"):
         figure = tree.get(name)
         if figure is None:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -35,6 +35,7 @@ def slow_delong_variance(positive, score):
     return above.var(ddof=1) / above.size + below.var(ddof=1) / below.size
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 500), share=st.floats(0, 1), level=levels)
 def test_wilson_is_scipys_and_contains_the_share(total, share, level):
     successes = round(share * total)
@@ -45,6 +46,7 @@ def test_wilson_is_scipys_and_contains_the_share(total, share, level):
     assert 0 <= interval.low <= successes / total <= interval.high <= 1
 
 
+@settings(deadline=None)
 @given(
     success=arrays(np.bool_, 14),
     groups=arrays(np.int64, 14, elements=st.integers(0, 6)),
@@ -69,6 +71,7 @@ def test_copies_do_not_add_certainty():
     assert once[:2] == pytest.approx(thrice[:2], abs=0.005)
 
 
+@settings(deadline=None)
 @given(
     positive=arrays(np.bool_, 15),
     score=arrays(np.float64, 15, elements=st.integers(0, 9).map(float)),
@@ -148,6 +151,7 @@ def test_groups_are_drawn_whole():
     assert clustered.high - clustered.low > 1.8 * (naive.high - naive.low)
 
 
+@settings(deadline=None)
 @given(
     x=arrays(np.float64, 12, elements=st.floats(-1e3, 1e3)),
     y=arrays(np.float64, 12, elements=st.floats(-1e3, 1e3)),
@@ -168,6 +172,7 @@ def test_names_of_groups_do_not_matter():
     assert numbered == cluster_bootstrap(weighted_mean(values), names, 0.95, 300, rng())
 
 
+@settings(deadline=None)
 @given(hits=st.integers(0, 30), misses=st.integers(0, 30), total=st.integers(30, 60), level=levels)
 def test_a_ratio_is_contained(hits, misses, total, level):
     top, bottom = hits / total, misses / total
