@@ -100,7 +100,7 @@ def describe_sheets(root: Path, tables: Tables) -> dict[str, Any]:
 
 def headline(flow: Flow) -> str:
     """Return the page's first sentence."""
-    files, kept = flow.steps[0].left, flow.steps[-1].left
+    files, kept = flow.files, flow.steps[-1].left
     return f"From {files:,} files, {kept:,} distinct, usable images."
 
 
@@ -121,8 +121,8 @@ def describe_figures(flow: Flow, page: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def describe_settings(params: Params) -> str:
-    """Return the parameters as YAML, without sources (private paths) and engine (no effect)."""
-    values = params.model_dump(mode="json", exclude={"engine": True, "download": {"sources"}})
+    """Return the parameters as YAML, without download (private paths) and engine (no effect)."""
+    values = params.model_dump(mode="json", exclude={"engine", "download"})
     return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
@@ -150,7 +150,8 @@ def plain(value: Any) -> str:
 
 def run(root: Path, params: Params) -> None:
     """Write `metrics/report.html`."""
-    tables, metrics = Tables(root), results.read_metrics(root / METRICS)
+    tables = Tables(root)
+    metrics = results.read_metrics(root / METRICS, ["train", "evaluate"])
     kinds = json.loads((root / SOURCES).read_text()) if (root / SOURCES).exists() else {}
     flow = trace(tables.index, tables.summary, tables.groups, tables.split, tables.augmented)
     progress = Progress("report", len(tables.index))

@@ -197,6 +197,16 @@ def test_the_counts_reconcile(tmp_path, parameters):
     assert "test 5 5" in text
 
 
+def test_withdrawn_files_are_counted_apart(tmp_path, parameters):
+    data = full()
+    data.records.append({"name": "old.jpg", "status": "withdrawn", "reason": "gone"})
+    text = text_of(page(data.write(tmp_path), parameters()))
+    assert "From 29 files, 20 distinct" in text
+    assert "Files ever given 30 records" in text
+    assert "Files given 29 records − 1 withdrawn" in text
+    assert "Every count adds up" in text
+
+
 def test_counts_of_different_runs_are_called_out(tmp_path, parameters):
     data = full()
     data.groups.pop(0)

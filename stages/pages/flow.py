@@ -36,6 +36,11 @@ class Flow(NamedTuple):
     unexplained: tuple[str, ...]
 
     @property
+    def files(self) -> int:
+        """Return how many files the sources hold now."""
+        return next(step.left for step in self.steps if step.name == "Files given")
+
+    @property
     def most(self) -> int:
         """Return the largest count, to which bars are drawn."""
         return max([step.left for step in self.steps], default=0)
@@ -55,9 +60,13 @@ def trace(
     usable, kept = judged[judged["status"] == "kept"], groups[groups["status"] == "kept"]
     repeats = len(arrived) - unique
     unsplit = len(kept) - len(split)
+    present = index[index["status"] != "withdrawn"]
+    gone = len(index) - len(present)
     steps: tuple[Step, ...] = (
-        Step("scan", "Files given", len(index), "records"),
-        Step("download", "Arrived", len(arrived), "records", reasons(index)),
+        *([Step("scan", "Files ever given", len(index), "records")] if gone else []),
+        Step("scan", "Files given", len(present), "records",
+             (("withdrawn", gone),) if gone else ()),
+        Step("download", "Arrived", len(arrived), "records", reasons(present)),
         Step("download", "Distinct by content", unique, "images",
              (("exact_duplicate", repeats),) if repeats else ()),
         Step("clean", "Whole and usable", len(usable), "images", reasons(judged)),

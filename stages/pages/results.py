@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,9 +49,10 @@ class Matrix(NamedTuple):
         return max((count for row in self.counts for count in row), default=0)
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Return `metrics/<stage>.json` of every stage that wrote one, by stage."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+def read_metrics(folder: Path, stages: Sequence[str]) -> dict[str, Any]:
+    """Return `metrics/<stage>.json` of each of these stages that wrote one, by stage."""
+    paths = {stage: folder / f"{stage}.json" for stage in stages}
+    return {stage: json.loads(path.read_text()) for stage, path in paths.items() if path.exists()}
 
 
 def measures(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Measure]:
