@@ -32,7 +32,7 @@ from stages.lib.script import run_as_script
 from stages.lib.splits import strength
 from stages.neighbours.decide import verify_pairs
 from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
-from stages.neighbours.labels import resolve_records
+from stages.neighbours.labels import resolve_records, standard_splits
 from stages.neighbours.search import candidate_pairs
 
 RAW = Path("data/raw")
@@ -70,10 +70,10 @@ def decide_groups(keys: pd.DataFrame, pairs: pd.DataFrame, family_threshold: flo
     )
     family = connected_components(keys["key"], _links(pairs[akin]))
     groups = keys.copy()
-    groups["representative"] = groups["key"].map(representative)
-    groups["copy_group"] = groups["representative"].fillna(groups["key"])
-    groups["family"] = groups["key"].map(family)
-    copies = groups["representative"].notna() & (groups["representative"] != groups["key"])
+    groups["representative"] = [representative.get(key) for key in keys["key"]]
+    groups["copy_group"] = [representative.get(key, key) for key in keys["key"]]
+    groups["family"] = [family[key] for key in keys["key"]]
+    copies = groups["copy_group"] != groups["key"]
     official = groups.set_index("key")["official_split"]
     groups.loc[copies, "status"] = "rejected"
     groups.loc[copies, "reason"] = [
@@ -96,7 +96,7 @@ def decide_records(
     """Return RECORDS: the fate of each file that the user gave."""
     cleaned = summary.set_index("key")[["status", "reason"]]
     grouped = groups.set_index("key")[["status", "reason", "representative", "official_split"]]
-    first = index[index["status"] == "kept"].sort_values(["source", "name"])
+    first = index[index["status"] == "kept"]
     first = first.assign(
         strength=[-strength(_present(split)) for split in first["official_split"]]
     ).sort_values(["strength", "source", "name"], kind="stable")
@@ -147,7 +147,7 @@ def _present(value: Any) -> str | None:
 
 def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progress) -> pd.DataFrame:
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well."""
-    embeddings = tables.read_parts(root / EMBEDDINGS)
+    embeddings = tables.read_parts(root / EMBEDDINGS, ["key", "embedding"])
     embeddings = embeddings[embeddings["key"].isin(set(keys["key"]))].sort_values("key")
     vectors = np.stack(list(embeddings["embedding"])) if len(embeddings) else np.zeros((0, 1))
     names, dedupe = list(embeddings["key"]), params.dedupe
@@ -191,6 +191,7 @@ def run(root: Path, params: Params) -> None:
     progress = Progress("dedupe", len(keys))
     pairs = find_pairs(root, keys[keys["status"] == "kept"], params, progress)
     groups = decide_groups(keys, pairs, params.dedupe.family_threshold)
+    index["official_split"] = standard_splits(index["official_split"], params)
     records = decide_records(index, summary, groups)
     metrics = summarise(groups, pairs, records)
     tables.write_table(pairs, root / TARGET / "pairs.parquet", tables.PAIRS, ["key_a", "key_b"])

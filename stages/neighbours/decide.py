@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -69,7 +70,7 @@ def verify_pairs(
     return pairs.assign(
         ssim=[round(found.structure, 6) for found in evidence],
         inliers=[found.inliers for found in evidence],
-        duplicate=[verdict.duplicate for verdict in verdicts],
+        duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),
         decided_by=[verdict.decided_by for verdict in verdicts],
     )[tables.PAIRS.names]
 

@@ -70,11 +70,16 @@ def plain(value: Any) -> Any:
     return None if value is None or value is pd.NA or _is_null(value) else value
 
 
-def _strongest(names: pd.Series, params: Params) -> str | None:
+def standard_splits(names: pd.Series, params: Params) -> list[str | None]:
+    """Return official splits by their standard names; None for none, or where they are ignored."""
     if params.split.official == "ignore":
-        return None
-    splits = [standard_split(name, params.split.map) for name in names.map(plain) if name]
-    return max(splits, key=strength, default=None)
+        return [None] * len(names)
+    known = {name: standard_split(name, params.split.map) for name in names.unique() if plain(name)}
+    return [known.get(name) for name in names]
+
+
+def _strongest(names: pd.Series, params: Params) -> str | None:
+    return max(standard_splits(names, params), key=strength, default=None)
 
 
 def _joined_groups(records: pd.DataFrame) -> dict[str, str]:

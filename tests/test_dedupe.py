@@ -1,0 +1,129 @@
+"""Dedupe on small stores: copies, exact duplicates, conflicts, leaks across official splits."""
+
+import cv2
+import pandas as pd
+import pytest
+
+from stages import clean, dedupe, embed
+from stages.lib import shards, tables
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+
+
+def png(image):
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+
+
+@pytest.fixture
+def build(tmp_path, values, patches):
+    """Return a function that stores records and runs clean, embed and dedupe."""
+    values["engine"]["workers"] = 1
+
+    def run(records, **changes):
+        for section, settings in changes.items():
+            values[section].update(settings)
+        contents = {shards.key_of(content): content for _, content, _ in records}
+        names = [f"{key}.png" for key in contents]
+        raw = tmp_path / "data/raw"
+        places = shards.write_shard(raw / "00000.tar", zip(names, contents.values(), strict=True))
+        place = dict(zip(contents, places, strict=True))
+        rows = [
+            {
+                **dict.fromkeys(tables.INDEX.names),
+                **{"source": "s", "name": name, "uri": name, "status": "kept"},
+                **{"key": (key := shards.key_of(content)), **place[key]._asdict()},
+                **labels,
+            }
+            for name, content, labels in records
+        ]
+        tables.write_table(
+            pd.DataFrame(rows), raw / "index.parquet", tables.INDEX, ["source", "name"]
+        )
+        params = check_params(values)
+        for stage in (clean, embed, dedupe):
+            stage.run(tmp_path, params)
+        folder = tmp_path / "data/dedupe"
+        records = tables.read_table(folder / "records.parquet").set_index("name")
+        return records, tables.read_table(folder / "groups.parquet").set_index("key")
+
+    return run
+
+
+def test_a_copy_goes_and_the_larger_original_stays(build, patches):
+    records, _ = build(
+        [
+            ("original", png(patches[0]), {}),
+            ("copy", png(patches[0][6:-6, 6:-6]), {}),
+            ("other", png(patches[40]), {}),
+        ]
+    )
+    assert records["status"].to_dict() == {
+        "original": "kept", "copy": "rejected", "other": "kept",
+    }  # fmt: skip
+    assert records.loc["copy", "reason"] == "copy"
+    assert records.loc["copy", "representative"] == records.loc["original", "key"]
+
+
+def test_exact_duplicates_keep_one_record(build, patches):
+    records, groups = build([(name, png(patches[0]), {"label": "x"}) for name in ("a", "b")])
+    assert list(records["status"]) == ["kept", "rejected"]
+    assert records.loc["b", "reason"] == "exact_duplicate"
+    assert groups["records"].tolist() == [2]
+
+
+CONFLICT = ("a", "x"), ("b", "y"), ("c", "y")
+
+
+@pytest.mark.parametrize(
+    ("rule", "label", "status"), [("drop", None, "rejected"), ("majority", "y", "kept")]
+)
+def test_conflicting_labels_are_settled_as_asked(build, patches, rule, label, status):
+    same = [(name, png(patches[0]), {"label": value}) for name, value in CONFLICT]
+    _, groups = build(same, dedupe={"label_conflict": rule})
+    assert groups["label_conflict"].all()
+    assert groups["status"].tolist() == [status]
+    assert groups["label"].isna().all() if label is None else groups["label"].tolist() == [label]
+
+
+def test_conflicting_labels_may_be_an_error(build, patches):
+    same = [(name, png(patches[0]), {"label": value}) for name, value in CONFLICT]
+    with pytest.raises(UserError, match="label_conflict"):
+        build(same, dedupe={"label_conflict": "error"})
+
+
+def test_the_weaker_official_split_loses_its_leaking_copies(build, patches):
+    records, _ = build(
+        [
+            ("train/a", png(patches[0]), {"official_split": "train"}),
+            ("test/a", png(patches[0][6:-6, 6:-6]), {"official_split": "test"}),
+            ("train/b", png(patches[30]), {"official_split": "train"}),
+            ("val/b", png(patches[30]), {"official_split": "val"}),
+        ]
+    )
+    assert records["status"].to_dict() == {
+        "test/a": "kept", "train/a": "rejected", "train/b": "rejected", "val/b": "kept",
+    }  # fmt: skip
+    assert records.loc["train/a", "reason"] == "leaks_into_test"
+    assert records.loc["train/b", "reason"] == "leaks_into_validation"
+
+
+def test_an_exact_duplicate_joins_the_groups_of_its_records(build, patches):
+    _, groups = build(
+        [
+            ("a", png(patches[0]), {"source_group": "one"}),
+            ("b", png(patches[0]), {"source_group": "two"}),
+            ("c", png(patches[30]), {"source_group": "two"}),
+        ]
+    )
+    assert set(groups["source_group"]) == {"one"}
+
+
+def test_different_patches_all_stay(build, patches):
+    records, _ = build([(f"{n:02d}", png(patches[n]), {}) for n in range(30)])
+    assert (records["status"] == "kept").all()
+
+
+def test_an_empty_store_gives_empty_tables(build, patches):
+    records, groups = build([("broken", b"no image", {})], clean={"max_failed_fraction": 1.0})
+    assert records.loc["broken", "reason"] == "not_an_image"
+    assert groups.empty
