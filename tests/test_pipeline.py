@@ -217,7 +217,15 @@ def source(tmp_path_factory, patches):
 
 
 @pytest.fixture(scope="session")
-def hermetic(tmp_path_factory, source):
+def code(tmp_path_factory):
+    """Return a folder with the code as it is now, so that an edit during the tests is harmless."""
+    folder = tmp_path_factory.mktemp("code")
+    copy(REPOSITORY / "stages", folder / "stages")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hermetic(tmp_path_factory, code, source):
     """Run every stage in a folder that holds its deps alone; return (results, what each did)."""
     base = tmp_path_factory.mktemp("hermetic")
     done, runs = base / "done", {}
@@ -226,7 +234,7 @@ def hermetic(tmp_path_factory, source):
     for stage in STAGES:
         box = base / stage
         for path in DVC["stages"][stage]["deps"]:
-            copy((REPOSITORY if path.startswith("stages/") else done) / path, box / path)
+            copy((code if path.startswith("stages/") else done) / path, box / path)
         write_params(box, {"kind": "folder", "path": str(source), "labels": "ratings.csv"})
         before, log = contents(box), base / f"{stage}.settings"
         process = start(stage, box, PYTHONPATH=str(base / "tracer"), SETTINGS_READ=str(log))
@@ -293,10 +301,10 @@ def state(box):
 
 
 @pytest.fixture(scope="session")
-def killed(tmp_path_factory, source):
+def killed(tmp_path_factory, code, source):
     """Run every stage with two workers, killed twice with all its processes; return the folder."""
     box = tmp_path_factory.mktemp("killed")
-    copy(REPOSITORY / "stages", box / "stages")
+    copy(code / "stages", box / "stages")
     write_params(
         box, {"kind": "folder", "path": str(source), "labels": "ratings.csv"}, engine__workers=2
     )
