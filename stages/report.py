@@ -35,6 +35,7 @@ PREDICTIONS = Path("data/predictions.parquet")
 METRICS, PLOTS = Path("metrics"), Path("metrics/plots")
 TARGET = Path("metrics/report.html")
 
+COPIES = ("copy", "exact_duplicate", "leaks_into_")  # reasons of dedupe that mean a copy
 TEMPLATES = Path(__file__).parent / "pages"
 
 
@@ -71,7 +72,7 @@ def describe_sources(tables: Tables, kinds: dict[str, Any]) -> list[dict[str, An
 
 
 def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how many kept images carry each flag that clean only informs about."""
+    """Return how many usable images carry each flag that clean only informs about."""
     kept = summary[summary["status"] == "kept"]
     flags = sorted(name for name in summary if name.startswith("is_"))
     counts = {
@@ -106,8 +107,8 @@ def headline(flow: Flow) -> str:
 
 def describe_figures(flow: Flow, page: dict[str, Any]) -> list[dict[str, str]]:
     """Return the few numbers that stand at the top."""
-    lost = dict(pair for step in flow.steps for pair in step.lost)
-    copies = sum(lost.get(reason, 0) for reason in ("copy", "exact_duplicate"))
+    lost = [pair for step in flow.steps for pair in step.lost]
+    copies = sum(count for reason, count in lost if reason.startswith(COPIES))
     train, validation, test = (branch.images for branch in flow.branches)
     figures = [
         (f"{page['rejected_total']:,}", "files or images rejected for themselves"),
@@ -144,8 +145,9 @@ def plain(value: Any) -> str:
     """Return a metric as people write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(
-        value, int) else str(value)  # fmt: skip
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def run(root: Path, params: Params) -> None:
@@ -170,7 +172,7 @@ def run(root: Path, params: Params) -> None:
         **findings.describe_test(root / PLOTS, tables.predictions, metrics, params),
     }
     write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))
-    progress.close(kept=flow.steps[-1].left, rejected={"in all": page["rejected_total"]})
+    progress.close(flow.steps[-1].left, dict(pair for step in flow.steps for pair in step.lost))
 
 
 if __name__ == "__main__":
