@@ -19,7 +19,7 @@ from stages.neighbours.verify import SIDE_PX, Evidence, Prepared, compare, prepa
 
 # Chosen on patches of photographs that are neither in the sample nor in the benchmark, by
 # benchmarks/verification.py, which prints precision and recall over their values.
-MIN_OVERLAP = 0.6
+MIN_OVERLAP = 0.75  # of the smaller one: two photographs of a scene overlap by less
 MIN_STRUCTURE = 0.7
 MIN_INLIERS = 10  # keypoints on one transform, which prove a copy by themselves
 MIN_INLIERS_NEAR = 8  # … where embeddings are as near as `dedupe.threshold`

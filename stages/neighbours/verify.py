@@ -109,7 +109,7 @@ def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
         return NOTHING
     found = [_by_keypoints(a, b, mirrored) for mirrored in (False, True)]
     best = max(found, key=lambda e: (e.structure, e))
-    if whole and (best.inliers < SURE_INLIERS or best.structure < 0.8 or best.overlap < 0.6):
+    if whole and (best.inliers < SURE_INLIERS or best.structure < 0.8 or best.overlap < 0.75):
         best = max(best, _by_turns(a, b), key=lambda e: (e.structure, e))
     return best
 
