@@ -164,7 +164,7 @@ def _plain(value: Any) -> Any:
 def write_folder(target: Path, pictures: Iterable[Picture], rows: pd.DataFrame) -> list[str]:
     """Write split/label/<key>.<ext>; return the names, relative to the target."""
     folders = slugs(rows["label"].dropna())
-    flat = not folders and bool(rows["mean"].notna().any())  # ratings are no classes
+    flat = not folders and bool(rows[["mean", "ratings"]].notna().any(axis=None))  # no classes
     names = []
     for picture in pictures:
         label = picture.labels["label"]

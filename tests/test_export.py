@@ -125,7 +125,19 @@ def test_folder_has_split_label_and_key(tmp_path):
     assert (tmp_path / f"out/validation/unlabelled/{second}.jpg").is_file()
 
 
-def test_ratings_are_no_folders(tmp_path):
+@pytest.mark.parametrize("given", ["mean", "ratings"])
+def test_either_kind_of_rating_makes_no_folder(tmp_path, given):
+    contents = build(tmp_path, [None], ratings=True)
+    groups = read_table(tmp_path / "data/dedupe/groups.parquet", GROUPS)
+    other = {"mean": "ratings", "ratings": "mean"}[given]
+    table = tmp_path / "data/dedupe/groups.parquet"
+    write_table(groups.assign(**{other: None}), table, GROUPS)
+    export(tmp_path, tmp_path / "out", "folder")
+    (path,) = (tmp_path / "out/train").iterdir()
+    assert path.stem == next(iter(contents))
+
+
+def test_the_csv_has_a_column_per_score(tmp_path):
     contents = build(tmp_path, [None], ratings=True)
     export(tmp_path, tmp_path / "out", "folder")
     (key,) = contents
