@@ -9,6 +9,7 @@ of the checkpoint, so that a killed training resumes to the same weights.
 import hashlib
 import logging
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,9 +125,12 @@ def check_examples(train: Examples, validation: Examples) -> None:
 
 def start_tensorflow(seed: int, threads: int) -> None:
     """Make TensorFlow repeat itself: seeds, deterministic operations, a fixed number of threads."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its chatter about processors
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and about each export
     import keras
     import tensorflow as tf
 
+    keras.config.disable_interactive_logging()
     keras.utils.clear_session()  # names of layers count from 1 again, as in a process of its own
     keras.utils.set_random_seed(digest_number(seed, "train") % 2**32)
     tf.config.experimental.enable_op_determinism()

@@ -6,6 +6,7 @@ task, classes in order, scale, input, parameters, digest of the training data. A
 byte for byte.
 """
 
+import contextlib
 import io
 import json
 import re
@@ -133,7 +134,8 @@ def convert(model: "keras.Model") -> bytes:
     """Return the network in LiteRT's format, float32, for batches of any length."""
     import tensorflow as tf
 
-    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the addresses of all variables
+        return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
 def keras_bytes(model: "keras.Model") -> bytes:
