@@ -105,15 +105,23 @@ def divide(
     if len(set(groups)) < least:
         raise UserError(f"expected at least {least} groups of images, got {len(set(groups))}")
     divided = []
-    with warnings.catch_warnings():  # a rare class cannot be in every fold: as well as it goes
-        warnings.filterwarnings("ignore", message="The least populated class")
-        outer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        for others, test in outer.split(groups, strata, groups):
-            parts = min(HELD_OUT, len(set(groups[others])))
-            inner = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-            train, validation = next(iter(inner.split(others, strata[others], groups[others])))
-            divided.append((others[train], others[validation], test))
+    for others, test in _split(groups, strata, folds, seed):
+        parts = min(HELD_OUT, len(set(groups[others])))
+        train, validation = _split(groups[others], strata[others], parts, seed)[0]
+        divided.append((others[train], others[validation], test))
     return divided
+
+
+def _split(
+    groups: NDArray[Any], strata: NDArray[Any], parts: int, seed: int
+) -> list[tuple[Indices, Indices]]:
+    """Return (rest, part) for each of the parts, stratified where a stratum is large enough."""
+    if np.unique(strata, return_counts=True)[1].max() < parts:
+        strata = np.zeros(len(groups), np.int64)
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # a rare class cannot be in every part: as well as it goes
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(splitter.split(groups, strata, groups))
 
 
 def predict_fold(
@@ -172,15 +180,23 @@ def main(arguments: argparse.Namespace) -> None:
     groups, scores = rows["split_group"].to_numpy(object), wanted @ np.arange(wanted.shape[1])
     parts = divide(groups, strata(rows, task, scores), arguments.folds, params.seed)
     print(f"{len(rows)} images in {len(set(groups))} groups, {len(parts)} folds", flush=True)
-    tested = []
+    tested, trees, confidence = [], [], params.evaluate.confidence
     for number, part in enumerate(parts):
         tested.append(table(part[2], predict_fold(root, rows, wanted, part, params, target)))
+        trees.append(judge(tested[-1], model, params.evaluate, params.seed))
         sizes = ", ".join(str(len(positions)) for positions in part)
         print(f"fold {number + 1}: {sizes} images to train, stop, test", flush=True)
-        show(judge(tested[-1], model, params.evaluate, params.seed), params.evaluate.confidence)
-    print("all, each image predicted by the model of its fold:")
-    show(judge(pd.concat(tested, ignore_index=True), model, params.evaluate, params.seed),
-         params.evaluate.confidence)  # fmt: skip
+        show(trees[-1], confidence)
+    print("mean over folds, each on the scale of its own model:")
+    for name in ("srcc", "auc"):
+        known = [
+            tree[name]["value"] for tree in trees if tree.get(name, {}).get("value") is not None
+        ]
+        if known:
+            print(f"  {name:9s}{np.mean(known):6.3f}  over {len(known)} folds")
+    print("all pooled, so that models that disagree about the scale cost:")
+    pooled = pd.concat(tested, ignore_index=True)
+    show(judge(pooled, model, params.evaluate, params.seed), confidence)
 
 
 if __name__ == "__main__":
