@@ -1,0 +1,97 @@
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+from stages.models import saved
+from stages.models.backbones import build_backbone
+
+# Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CARD = {
+    "task": "rating",
+    "classes": [],
+    "scale": {"low": 0.0, "high": 1.0, "bins": 5},
+    "input": {"size_px": 64, "rule": "crop"},
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    import keras
+    import yaml
+
+    from tests.harness import REPOSITORY
+
+    keras.utils.set_random_seed(3)
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    backbone = build_backbone(check_params(values).train)
+    image = keras.Input((64, 64, 3))
+    shares = keras.layers.Dense(5, activation="softmax")(backbone.features(image))
+    return keras.Model(image, shares)
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in ((64, 64), (80, 130))]
+
+
+def test_both_networks_agree_and_files_repeat(tmp_path, model, images):
+    import keras
+
+    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
+    assert saved.write_model(tmp_path / "a", model, CARD, probe) < 1e-5
+    saved.write_model(tmp_path / "b", model, CARD, probe)
+    for name in (saved.KERAS, saved.LITE, saved.CARD):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    again = keras.models.load_model(tmp_path / "a" / saved.KERAS, compile=False)
+    np.testing.assert_array_equal(again(probe, training=False), model(probe, training=False))
+
+    loaded = saved.SavedModel.load(tmp_path / "a")
+    assert (loaded.task, loaded.classes, loaded.scale.bins) == ("rating", (), 5)
+    predicted = loaded.predict(iter(images))
+    assert predicted.dtype == np.float32
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(predicted[0], model(probe[:1], training=False)[0], atol=1e-5)
+    np.testing.assert_allclose(loaded.predict(images[:1])[0], predicted[0], atol=1e-6)
+    assert loaded.predict([]).shape == (0, 5)
+
+
+def test_networks_that_differ_are_not_published(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(saved, "MOST_DIFFERENCE", -1.0)
+    with pytest.raises(RuntimeError, match="cannot be trusted"):
+        saved.write_model(tmp_path, model, CARD, np.zeros((1, 64, 64, 3), np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_keras_file_holds_no_time_and_no_address(model):
+    content = saved.keras_bytes(model)
+    import io
+
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert json.loads(file.read("metadata.json"))["date_saved"].startswith("1980")
+        shared = [int(part.split(",")[0].split("}")[0]) for part in
+                  file.read("config.json").decode().split('"shared_object_id": ')[1:]]  # fmt: skip
+    assert shared
+    assert max(shared) <= len(shared)
+
+
+def test_none_loads_and_does_not_predict(tmp_path):
+    (tmp_path / saved.LITE).write_bytes(b"of an earlier task")
+    saved.write_none(tmp_path)
+    loaded = saved.SavedModel.load(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [saved.CARD]
+    assert loaded.task == "none"
+    with pytest.raises(UserError, match=r"train\.task"):
+        loaded.predict([])
+
+
+def test_absent_model_says_what_to_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="dvc repro"):
+        saved.SavedModel.load(tmp_path)

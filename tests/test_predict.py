@@ -1,0 +1,90 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages import predict
+from stages.lib.params import Scale
+from stages.models import saved
+from stages.models.saved import SavedModel
+
+
+class Bright(SavedModel):
+    """Predicts by brightness: dark images are bad, bright ones good."""
+
+    def predict(self, images):
+        shares = [[1 - i.mean() / 255, 0, i.mean() / 255] for i in images]
+        return np.array(shares, np.float32).reshape(-1, 3)
+
+
+@pytest.fixture
+def rating():
+    return Bright("rating", (), Scale(low=1, high=3, bins=3), 64, "crop", b"")
+
+
+@pytest.fixture
+def classes():
+    return Bright("classification", ("bad", "fair", "good"), None, 64, "crop", b"")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (70, 70), "black").save(tmp_path / "a.png")
+    Image.new("RGB", (70, 70), "white").save(tmp_path / "deep" / "=b.jpg", quality=100)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def run(model, monkeypatch, *arguments):
+    monkeypatch.setattr(predict.SavedModel, "load", lambda folder: model)
+    return predict.main([str(a) for a in arguments])
+
+
+def test_folder_is_searched_and_a_broken_file_stops_nothing(
+    rating, folder, monkeypatch, capsys, tmp_path
+):
+    out = tmp_path / "scores.csv"
+    assert run(rating, monkeypatch, folder, "--out", out) == 1
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert [line.split(": ")[1].split(",")[0] for line in lines] == ["mean 1.000", "mean 3.000"]
+    assert "broken.jpg: not predicted" in said.err
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [row["mean"] for row in rows] == ["1.000000", "", "3.000000"]
+    assert rows[1]["error"]
+    assert list(rows[0]) == ["name", "mean", "std", "share_1", "share_2", "share_3", "error"]
+
+
+def test_classes_are_named(classes, folder, monkeypatch, capsys):
+    assert run(classes, monkeypatch, folder / "a.png") == 0
+    assert "class bad, probability_bad 1.000" in capsys.readouterr().out
+
+
+def test_spreadsheets_see_no_formula(rating, folder, monkeypatch):
+    monkeypatch.chdir(folder / "deep")
+    assert run(rating, monkeypatch, "=b.jpg", "--out", "out.csv") == 0
+    assert (folder / "deep" / "out.csv").read_text().splitlines()[1].startswith("'=b.jpg,")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        pytest.param("absent.jpg", "does not exist", id="absent file"),
+        pytest.param("empty", "no image files", id="empty folder"),
+    ],
+)
+def test_nothing_to_predict_is_said(rating, tmp_path, monkeypatch, capsys, name, word):
+    (tmp_path / "empty").mkdir()
+    assert run(rating, monkeypatch, tmp_path / name) == 1
+    assert word in capsys.readouterr().err
+
+
+def test_absent_model_and_task_none_are_said(tmp_path, folder, capsys):
+    assert predict.main([str(folder), "--model", str(tmp_path / "model")]) == 1
+    assert "dvc repro" in capsys.readouterr().err
+    saved.write_none(tmp_path / "model")
+    assert predict.main([str(folder), "--model", str(tmp_path / "model")]) == 1
+    assert "train.task" in capsys.readouterr().err
