@@ -302,31 +302,34 @@ def state(box):
 
 @pytest.fixture(scope="session")
 def killed(tmp_path_factory, code, source):
-    """Run every stage with two workers, killed twice with all its processes; return the folder."""
+    """Run every stage with two workers, killed with all its processes; return (folder, kills)."""
     box = tmp_path_factory.mktemp("killed")
     copy(code / "stages", box / "stages")
     write_params(
         box, {"kind": "folder", "path": str(source), "labels": "ratings.csv"}, engine__workers=2
     )
+    kills = dict.fromkeys(STAGES, 0)
     for stage in STAGES:
         for wanted in KILL_AFTER_CHANGES:
             process = start(stage, box)
             if changes_until(box, process, wanted):
                 os.killpg(process.pid, signal.SIGKILL)
+                kills[stage] += 1
             process.communicate()
         process = start(stage, box)
         words, _ = process.communicate(timeout=PATIENCE_S)
         if process.returncode:
             (box / f"{stage}.failed").write_text(words)
-    return box
+    return box, kills
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_killed_and_rerun_with_more_workers_leaves_the_same_bytes(hermetic, killed, stage):
-    failed = killed / f"{stage}.failed"
+    box, kills = killed
+    failed = box / f"{stage}.failed"
     assert not failed.exists(), failed.read_text()
-    undisturbed = contents(hermetic[0])
-    disturbed = contents(killed)
+    assert kills[stage] > 0
+    undisturbed, disturbed = contents(hermetic[0]), contents(box)
     for out in outs_of(stage):
         names = {p for p in undisturbed | disturbed if p == out or p.startswith(f"{out}/")}
         different = {p for p in names if undisturbed.get(p) != disturbed.get(p)}

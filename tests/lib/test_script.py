@@ -1,0 +1,57 @@
+"""What a user sees who gives a stage something wrong: one message, exit code 1, no trace."""
+
+import pytest
+
+from stages import clean, download, scan
+from stages.lib.script import run_as_script
+from tests.harness import write_params
+
+
+def run_in(folder, monkeypatch, *stages):
+    monkeypatch.chdir(folder)
+    for stage in stages:
+        run_as_script(stage.run)
+
+
+def test_a_misspelt_setting_stops_before_any_work(tmp_path, monkeypatch):
+    write_params(tmp_path, {"kind": "sample"})
+    text = (tmp_path / "params.yaml").read_text().replace("min_side_px", "min_sidepx")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SystemExit, match=r"(?s)error: .*min_sidepx: unknown key, did you mean"):
+        run_in(tmp_path, monkeypatch, scan)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_a_stage_outside_a_repository_says_what_is_missing(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match=r"error: .*params\.yaml"):
+        run_in(tmp_path, monkeypatch, scan)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"kind": "folder", "path": "absent"}, "absent"),
+        ({"kind": "folder", "path": "empty"}, "no file in .*empty; put images there"),
+        ({"kind": "list", "path": "absent.csv"}, r"absent\.csv"),
+        ({"kind": "folder", "path": "photos", "labels": "absent.csv"}, r"absent\.csv is not there"),
+    ],
+    ids=["missing folder", "empty folder", "missing list", "missing label table"],
+)
+def test_a_source_that_is_not_there_is_named_with_the_setting(
+    tmp_path, monkeypatch, source, expected
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"a")
+    write_params(tmp_path, source)
+    with pytest.raises(SystemExit, match=f"error: params.yaml: download.sources: .*{expected}"):
+        run_in(tmp_path, monkeypatch, scan)
+
+
+def test_a_folder_in_which_every_file_is_broken_stops_with_the_reasons(tmp_path, monkeypatch):
+    for number in range(4):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{number}.jpg").write_text(f"<html>{number}</html>")
+    write_params(tmp_path, {"kind": "folder", "path": "photos"})
+    with pytest.raises(SystemExit, match=r"(?s)error: clean: 4 of 4 images failed.*not_an_image"):
+        run_in(tmp_path, monkeypatch, scan, download, clean)
