@@ -9,6 +9,8 @@ Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddin
 - A group holds a representative and the images verified against it: no chains. The best image is
   of the strongest official split (test, validation, train), labelled, of the highest resolution,
   of the highest quality scores, and of the smallest key, in this order.
+- Two copies that were rated apart (both have ratings, and these differ) stay where
+  `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
 - Images of similarity `dedupe.family_threshold`, or that share a scene, are one family: all stay,
   and `split` keeps them together.
 - Records of one key that disagree on their label are settled as `dedupe.label_conflict` says.
@@ -26,13 +28,13 @@ import pandas as pd
 from stages.lib import shards, tables
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import Params
+from stages.lib.params import DedupeParams, Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.splits import strength
 from stages.neighbours.decide import verify_pairs
 from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
-from stages.neighbours.labels import resolve_records, standard_splits
+from stages.neighbours.labels import rating_of, resolve_records, standard_splits
 from stages.neighbours.search import candidate_pairs
 
 RAW = Path("data/raw")
@@ -58,14 +60,27 @@ def rank(keys: pd.DataFrame) -> list[str]:
     return list(order.sort_values(list(order.columns))["key"])
 
 
-def decide_groups(keys: pd.DataFrame, pairs: pd.DataFrame, family_threshold: float) -> pd.DataFrame:
+def rated_apart(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Return for each pair whether both images are rated, and differently."""
+    rating = {
+        row.key: rating_of(row.ratings, row.mean, row.std)
+        for row in keys[["key", "ratings", "mean", "std"]].itertuples(index=False)
+    }
+    both = [(rating[a], rating[b]) for a, b in _links(pairs)]
+    return pd.Series([None not in two and two[0] != two[1] for two in both], pairs.index, bool)
+
+
+def decide_groups(keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupeParams) -> pd.DataFrame:
     """Return GROUPS: who represents whom, which families there are, and why a copy is rejected."""
-    duplicates = _links(pairs[pairs["duplicate"]])
+    redundant = pairs["duplicate"]
+    if params.rated_apart == "keep":
+        redundant = redundant & ~rated_apart(keys, pairs)
+    duplicates = _links(pairs[redundant])
     candidates = keys[keys["status"] == "kept"]
     representative = group_duplicates(rank(candidates), duplicates)
     akin = (
         pairs["duplicate"]
-        | (pairs["similarity"] >= family_threshold)
+        | (pairs["similarity"] >= params.family_threshold)
         | (pairs["decided_by"] == "scene")
     )
     family = connected_components(keys["key"], _links(pairs[akin]))
@@ -133,6 +148,7 @@ def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) 
         "pairs": {
             "candidates": len(pairs),
             "duplicates": int(pairs["duplicate"].sum()),
+            "rated_apart": int((pairs["duplicate"] & rated_apart(groups, pairs)).sum()),
         },
     }
 
@@ -190,7 +206,7 @@ def run(root: Path, params: Params) -> None:
         )
     progress = Progress("dedupe", len(keys))
     pairs = find_pairs(root, keys[keys["status"] == "kept"], params, progress)
-    groups = decide_groups(keys, pairs, params.dedupe.family_threshold)
+    groups = decide_groups(keys, pairs, params.dedupe)
     index["official_split"] = standard_splits(index["official_split"], params)
     records = decide_records(index, summary, groups)
     metrics = summarise(groups, pairs, records)

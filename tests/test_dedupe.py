@@ -64,6 +64,27 @@ def test_a_copy_goes_and_the_larger_original_stays(build, patches):
     assert records.loc["copy", "representative"] == records.loc["original", "key"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "means", "status"),
+    [
+        ("keep", (3.0, 7.0), "kept"),
+        ("reject", (3.0, 7.0), "rejected"),
+        ("keep", (3.0, 3.0), "rejected"),
+        ("keep", (3.0, None), "rejected"),
+    ],
+)
+def test_a_copy_that_was_rated_apart_may_stay(build, patches, rule, means, status):
+    records, groups = build(
+        [
+            ("original", png(patches[0]), {"mean": means[0]}),
+            ("copy", png(patches[0][6:-6, 6:-6]), {"mean": means[1]}),
+        ],
+        dedupe={"rated_apart": rule},
+    )
+    assert records.loc["copy", "status"] == status
+    assert groups["family"].nunique() == 1
+
+
 def test_exact_duplicates_keep_one_record(build, patches):
     records, groups = build([(name, png(patches[0]), {"label": "x"}) for name in ("a", "b")])
     assert list(records["status"]) == ["kept", "rejected"]

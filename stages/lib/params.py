@@ -133,6 +133,7 @@ class DedupeParams(Section):
     family_threshold: Fraction
     neighbours: Positive
     label_conflict: Literal["drop", "majority", "error"]
+    rated_apart: Literal["keep", "reject"]
 
     @model_validator(mode="after")
     def _in_order(self) -> "DedupeParams":

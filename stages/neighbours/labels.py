@@ -32,7 +32,7 @@ def _resolve(records: pd.DataFrame, params: Params, groups: dict[str, str]) -> d
     label, differs = agree([plain(v) for v in records["label"]], rule)
     rating, unequal = agree(
         [
-            _rating(row.ratings, row.mean, row.std)
+            rating_of(row.ratings, row.mean, row.std)
             for row in records[["ratings", "mean", "std"]].itertuples(index=False)
         ],
         rule,
@@ -54,7 +54,7 @@ def _resolve(records: pd.DataFrame, params: Params, groups: dict[str, str]) -> d
     }
 
 
-def _rating(ratings: Any, mean: Any, std: Any) -> tuple[Any, Any, Any] | None:
+def rating_of(ratings: Any, mean: Any, std: Any) -> tuple[Any, Any, Any] | None:
     """Return a hashable rating, None when the record has none."""
     counts = None if ratings is None or _is_null(ratings) else tuple(int(v) for v in ratings)
     values = (counts, plain(mean), plain(std))
