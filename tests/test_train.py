@@ -1,0 +1,168 @@
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFilter
+
+from stages import train
+from stages.lib import shards, tables
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+from stages.models import examples
+from stages.models.saved import SavedModel
+
+# Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+OUTPUTS = ["data/model/model.json", "data/model/model.keras", "data/model/model.tflite",
+           "metrics/plots/train/history.csv", "metrics/train.json"]  # fmt: skip
+
+
+def encode(patch, blurred):
+    image = Image.fromarray(patch[:48, :48])
+    stream = io.BytesIO()
+    (image.filter(ImageFilter.GaussianBlur(3)) if blurred else image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_data(root, patches, counts, **labels):
+    """Write raw shards and tables of counts[split] images; every second one is blurred."""
+    splits = [split for split, count in counts.items() for _ in range(count)]
+    contents = [encode(patch, i % 2) for i, patch in enumerate(patches[: len(splits)])]
+    keys = [shards.key_of(content) for content in contents]
+    named = [(f"{key}.png", content) for key, content in zip(keys, contents, strict=True)]
+    places = shards.write_shard(root / "data/raw/00000.tar", named)
+    empty = dict.fromkeys(tables.LABEL_COLUMNS)
+    rows = [
+        empty
+        | {"key": key, "shard": p.shard, "offset": p.offset, "size": p.size, "status": "kept",
+           "source": "s", "name": key, "uri": None, "reason": None}
+        | {name: values[i % len(values)] for name, values in labels.items()}
+        for i, (key, p) in enumerate(zip(keys, places, strict=True))
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    tables.write_table(frame, root / "data/raw/index.parquet", tables.INDEX)
+    groups = frame.assign(
+        copy_group=keys, family=keys, representative=keys, records=1, label_conflict=False
+    )
+    tables.write_table(
+        groups[tables.GROUPS.names], root / "data/dedupe/groups.parquet", tables.GROUPS
+    )
+    split = pd.DataFrame({"key": keys, "split": splits, "split_group": keys, "stratum": None})
+    tables.write_table(split, root / "data/split.parquet", tables.SPLIT)
+    write_augmented(root, keys[:2], contents[:2])
+    return keys
+
+
+def write_augmented(root, parents, contents):
+    flipped = []
+    for content in contents:
+        stream = io.BytesIO()
+        Image.open(io.BytesIO(content)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+            stream, "PNG"
+        )
+        flipped.append(stream.getvalue())
+    keys = [shards.key_of(content) for content in flipped]
+    named = [(f"{key}.png", content) for key, content in zip(keys, flipped, strict=True)]
+    places = shards.write_shard(root / "data/augmented/00000.tar", named)
+    rows = [
+        {"key": key, "parent": parent, "variant": 0, "operations": "flip", "shard": p.shard,
+         "offset": p.offset, "size": p.size}
+        for key, parent, p in zip(keys, parents, places, strict=True)
+    ]  # fmt: skip
+    tables.write_table(pd.DataFrame(rows), root / "data/augmented/index.parquet", tables.AUGMENTED)
+
+
+@pytest.fixture
+def quick(values):
+    values["train"] |= {
+        "image_size": 32, "batch_size": 8, "epochs": {"head": 0, "fine_tune": 2}, "threads": 2,
+    }  # fmt: skip
+
+    def change(**changes):
+        values["train"] |= changes
+        return check_params(values)
+
+    return change
+
+
+def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quick):
+    votes = [np.eye(10, dtype=int)[8] * 5, np.eye(10, dtype=int)[2] * 5]
+    for root in (tmp_path / "a", tmp_path / "b"):
+        keys = write_data(root, patches, {"train": 12, "validation": 4, "test": 4}, ratings=votes)
+        train.run(root, quick())
+    for name in OUTPUTS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    assert not (tmp_path / "a/.darkroom/train").exists()
+    metrics = json.loads((tmp_path / "a/metrics/train.json").read_text())
+    assert metrics["images"] == {"train": 12, "augmented": 2, "validation": 4}
+    assert metrics["epochs"] == {"head": 0, "fine_tune": 2}
+    history = pd.read_csv(tmp_path / "a/metrics/plots/train/history.csv")
+    assert list(history) == ["epoch", "phase", "loss", "val_loss"]
+    assert history["val_loss"].min() == pytest.approx(metrics["loss"]["validation"])
+    model = SavedModel.load(tmp_path / "a/data/model")
+    assert (model.task, model.rule, model.size_px) == ("rating", "crop", 32)
+    assert model.predict(patches[:3]).shape == (3, 10)
+    assert keys
+
+
+def test_classes_are_stored_in_order_of_name(tmp_path, patches, quick):
+    write_data(tmp_path, patches, {"train": 8, "validation": 4}, label=["zebra", "ant"])
+    train.run(tmp_path, quick(task="classification", epochs={"head": 0, "fine_tune": 1}))
+    assert SavedModel.load(tmp_path / "data/model").classes == ("ant", "zebra")
+
+
+def test_none_leaves_valid_empty_outs(tmp_path, quick):
+    train.run(tmp_path, quick(task="none"))
+    assert SavedModel.load(tmp_path / "data/model").task == "none"
+    assert (tmp_path / OUTPUTS[3]).read_text() == "epoch,phase,loss,val_loss\n"
+    assert json.loads((tmp_path / OUTPUTS[4]).read_text()) == {"task": "none"}
+
+
+@pytest.mark.parametrize(
+    ("task", "counts", "labels", "word"),
+    [
+        pytest.param("rating", {"train": 4, "validation": 2}, {}, "no labelled image in the train",
+                     id="no labels"),
+        pytest.param("rating", {"train": 4}, {"mean": [5.0]}, r"split\.validation",
+                     id="no validation images"),
+        pytest.param("rating", {"train": 4, "validation": 2}, {"mean": [5.0, 11.0]},
+                     r"train\.scale", id="mean outside the scale"),
+        pytest.param("rating", {"train": 4, "validation": 2}, {"ratings": [[0] * 10]},
+                     "at least one per image", id="no votes"),
+        pytest.param("rating", {"train": 4, "validation": 2}, {"ratings": [[1, 2]]},
+                     r"train\.scale\.bins", id="other bins"),
+        pytest.param("rating", {"train": 4, "validation": 2}, {"label": ["a", "b"]},
+                     "set train.task to classification", id="labels of the other task"),
+        pytest.param("classification", {"train": 4, "validation": 2}, {"label": ["cat"]},
+                     "'cat' alone", id="one class"),
+        pytest.param("classification", {"train": 2, "validation": 1}, {"label": ["a", "b", "c"]},
+                     r"\['c'\]", id="class in validation alone"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learnt_is_said(tmp_path, patches, quick, task, counts, labels, word):
+    write_data(tmp_path, patches, counts, **labels)
+    with pytest.raises(UserError, match=word):
+        train.run(tmp_path, quick(task=task))
+    assert not (tmp_path / "data/model").exists()
+
+
+def test_unlabelled_images_are_never_trained_on(tmp_path, patches):
+    keys = write_data(tmp_path, patches, {"train": 4, "validation": 4}, mean=[5.0, None])
+    rows, originals = examples.read_rows(tmp_path, "rating")
+    assert originals == 2
+    assert set(rows["key"]) - set(keys) == set(rows["key"][rows["folder"] == "data/augmented"])
+    assert len(rows) == 2 + 1 + 2, "labelled: two of train, one augmented child, two to validate"
+    assert rows["mean"].notna().all()
+
+
+def test_stored_images_are_read_in_order(tmp_path, patches):
+    keys = write_data(tmp_path, patches, {"train": 4, "validation": 2}, mean=[5.0])
+    rows, _ = examples.read_rows(tmp_path, "rating")
+    images = train.StoredImages(tmp_path, rows)
+    raw = dict(zip(keys, range(6), strict=True))
+    for key, image in zip(rows["key"], images, strict=True):
+        if key in raw and raw[key] % 2 == 0:
+            np.testing.assert_array_equal(image, patches[raw[key]][:48, :48])
