@@ -21,13 +21,14 @@ from stages.embedding.network import BUNDLED, Network
 from stages.lib.pixels import Pixels, decode, resize
 from stages.lib.randomness import generator
 from stages.neighbours.decide import decide
+from stages.neighbours.normalise import background_similarity, load_background
 from stages.neighbours.search import candidate_pairs
 from stages.neighbours.verify import Evidence, compare, prepare
 from stages.sources.copies import EDITS, edit
 from stages.sources.degradations import KINDS, degrade
 from stages.sources.photographs import SIDE_PX, has_contrast
 
-LIMITS = (0.75, 0.8, 0.85, 0.9, 0.95)
+LIMITS = (0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 
 
 def patches(path: Path) -> list[Pixels]:
@@ -71,7 +72,8 @@ def measure(images: list[Pixels], shows: list[str], network: Network) -> pd.Data
     size = network.size_px
     vectors = network.embed([resize(image, size, size) for image in images])
     keys = [f"{number:06d}" for number in range(len(images))]
-    pairs = candidate_pairs(keys, vectors, 20, 0.4)
+    foreign = background_similarity(vectors, load_background())
+    pairs = candidate_pairs(keys, vectors, foreign, 20, 0.2)
     prepared = [prepare(image) for image in images]
     rows = pairs[["key_a", "key_b"]].astype(int).to_numpy()
     evidence = [compare(prepared[a], prepared[b], whole=True) for a, b in rows]
@@ -89,15 +91,15 @@ def main() -> None:
     total = len(shows) - len(set(shows))
     pairs = measure(images, shows, Network(given.network))
     print(f"{len(images)} images, {total} true copies, {len(pairs)} candidates")
-    for similarity in np.arange(0.4, 0.96, 0.05):
-        near = pairs[pairs["similarity"] >= similarity]
+    for similarity in np.arange(0.2, 0.76, 0.05):
+        near = pairs[pairs["normalised"] >= similarity]
         print(
-            f"similarity {similarity:.2f}: recall {near['true'].sum() / total:.4f}, "
+            f"normalised similarity {similarity:.2f}: recall {near['true'].sum() / total:.4f}, "
             f"precision {near['true'].mean():.4f}, {len(near)} pairs"
         )
     verdicts = [
         decide(
-            row.similarity, Evidence(row.inliers, row.overlap, row.structure, row.likeness), limit
+            row.normalised, Evidence(row.inliers, row.overlap, row.structure, row.likeness), limit
         )
         for limit in LIMITS
         for row in pairs.itertuples()

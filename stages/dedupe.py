@@ -32,10 +32,11 @@ from stages.lib.params import DedupeParams, Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.splits import strength
-from stages.neighbours.decide import verify_pairs
+from stages.neighbours.evidence import verify_pairs
 from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
 from stages.neighbours.labels import rating_of, resolve_records, standard_splits
-from stages.neighbours.search import candidate_pairs
+from stages.neighbours.normalise import background_similarity, load_background
+from stages.neighbours.search import candidate_pairs, score_pairs
 
 RAW = Path("data/raw")
 SUMMARY = Path("data/clean/summary.parquet")
@@ -80,7 +81,7 @@ def decide_groups(keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupeParams)
     representative = group_duplicates(rank(candidates), duplicates)
     akin = (
         pairs["duplicate"]
-        | (pairs["similarity"] >= params.family_threshold)
+        | (pairs["normalised"] >= params.family_threshold)
         | (pairs["decided_by"] == "scene")
     )
     family = connected_components(keys["key"], _links(pairs[akin]))
@@ -166,9 +167,11 @@ def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progres
     embeddings = tables.read_parts(root / EMBEDDINGS, ["key", "embedding"])
     embeddings = embeddings[embeddings["key"].isin(set(keys["key"]))].sort_values("key")
     vectors = np.stack(list(embeddings["embedding"])) if len(embeddings) else np.zeros((0, 1))
+    vectors = vectors.astype(np.float32)
+    foreign = background_similarity(vectors, load_background())
     names, dedupe = list(embeddings["key"]), params.dedupe
     candidates = candidate_pairs(
-        names, vectors.astype(np.float32), dedupe.neighbours, dedupe.candidate_threshold
+        names, vectors, foreign, dedupe.neighbours, dedupe.candidate_threshold
     )
     places = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     places = places[places["key"].isin(set(names))].set_index("key")
@@ -178,11 +181,8 @@ def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progres
     known = set(_links(pairs))
     shared = [p for p in unverified_links(representative, duplicates) if p not in known]
     row = {name: position for position, name in enumerate(names)}
-    more = pd.DataFrame(shared, columns=["key_a", "key_b"])
-    more["similarity"] = [
-        round(float(vectors[row[a]].astype(float) @ vectors[row[b]].astype(float)), 6)
-        for a, b in shared
-    ]
+    rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
+    more = score_pairs(names, vectors, foreign, rows, at_least=-2.0)
     verified = verify_pairs(root / RAW, places, more, dedupe.threshold, params.engine)
     progress.advance(len(keys))
     return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs

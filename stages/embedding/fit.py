@@ -1,7 +1,8 @@
 """Fit the copy-detection network on photographs: `python -m stages.embedding.fit FOLDER_OR_SHARDS`.
 
-Enters: image files or tar shards of them (no labels). Leaves: `network.keras` and `network.tflite`
-in `--out` (default: this folder). Checkpoints every 100 steps and `log.csv` lie in
+Enters: image files or tar shards of them (no labels). Leaves: `network.keras`, `network.tflite` and
+`background.npy` (embeddings of training photographs, for score normalisation) in `--out` (default:
+this folder). Checkpoints every 100 steps and `log.csv` lie in
 `.darkroom/fit/`; a killed run continues there and sees the same views as an undisturbed one.
 
 Recipe: a MobileNetV2 of width 0.35 from ImageNet weights, its first blocks frozen, GeM pooling
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.embedding import views
+from stages.embedding.network import Network
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +46,7 @@ PEAK_RATE = 1.5e-3
 WARMUP_STEPS = 100
 STEPS_PER_CHECKPOINT = 100
 HOLDOUT = 12  # one photograph in this many
+BACKGROUND_SIZE = 4096  # photographs; twice as many gave nothing more
 SCRATCH = Path(".darkroom/fit")
 
 logger = logging.getLogger(__name__)
@@ -153,6 +156,17 @@ def fit(source: Path, out: Path, steps: int, seed: int, weights: str | None) -> 
     larger = build_network(EXPORT_SIZE_PX, None)
     larger.set_weights(network.get_weights())
     export(larger, out)
+    write_background(source, out)
+
+
+def write_background(source: Path, out: Path) -> None:
+    """Write `background.npy`: (BACKGROUND_SIZE, DIMENSIONS) float16, photographs of lowest key."""
+    photographs = sorted((k, c) for k, c in read_photographs(source) if not is_held_out(k))
+    network = Network(out / "network.tflite")
+    prepared = [network.prepare(content) for _, content in photographs[:BACKGROUND_SIZE]]
+    temporary = out / "unfinished.npy"
+    np.save(temporary, network.embed(prepared).astype(np.float16), allow_pickle=False)
+    temporary.replace(out / "background.npy")
 
 
 def _optimizer(network: "keras.Model") -> "keras.optimizers.Optimizer":

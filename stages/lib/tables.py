@@ -34,7 +34,7 @@ INDEX = _schema(
 )  # fmt: skip
 
 PAIRS = _schema(
-    key_a=_TEXT, key_b=_TEXT, similarity=_REAL, ssim=_REAL, inliers=_INT, duplicate=_FLAG,
+    key_a=_TEXT, key_b=_TEXT, similarity=_REAL, normalised=_REAL, ssim=_REAL, inliers=_INT, duplicate=_FLAG,
     decided_by=_TEXT,
 )  # fmt: skip
 
