@@ -1,6 +1,7 @@
 """Bring every image in: from the sources to shards of original bytes and an index of records.
 
-Enters: the sources of `download.sources`, in order; `data/sources.json` only tells when to look.
+Enters: the sources of `download.sources`, in order; `data/sources.json` only tells when to look;
+`data/purged.csv`, whose keys are never stored and leave the shards (see `stages.purge`).
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
 place; a URL that was fetched is not fetched again, a failed one is tried at every run; a failure is
@@ -22,6 +23,7 @@ from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.sources import fetch, folder, sample, weblist
 from stages.sources.places import cache_of, is_present
+from stages.sources.purged import PURGED, read_purged
 from stages.sources.records import Entry, Labels
 from stages.sources.store import Store
 
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 def run(root: Path, params: Params) -> None:
     """Write the shards, the index and the metrics."""
     settings = params.download
-    store = Store(root / TARGET)
+    store = Store(root / TARGET, read_purged(root / PURGED))
     sources = [source for source in settings.sources if not _stays(source, root, store)]
     # Every source is listed, and every label table read, before the first byte is stored.
     listings = [_list(source, root, settings) for source in sources]

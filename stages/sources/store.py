@@ -4,9 +4,13 @@ A new key goes to a new shard; a known one keeps its place. A record that its so
 becomes `withdrawn`, and one whose content changed leaves a withdrawn row (`replaced`) beside the
 new one, so that the index knows every member of every shard. The index is held in memory, about
 1 KB per record; image bytes are held for one shard at most.
+
+Purged keys are the exception. Their bytes are not taken in; the rest of a shard that holds one is
+written to a new shard, and the old shard goes after the index that no longer names it. Their
+records stay, `withdrawn` because `purged`, without what the source said about the image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,8 @@ import pandas as pd
 
 from stages.lib import shards
 from stages.lib.pixels import sniff_extension
-from stages.lib.shards import Place, key_of
-from stages.lib.tables import INDEX, read_table, write_table
+from stages.lib.shards import Place, key_of, read_member
+from stages.lib.tables import INDEX, LABEL_COLUMNS, read_table, write_table
 from stages.sources.records import Entry, Unreadable
 
 Row = dict[str, Any]
@@ -25,9 +29,9 @@ INDEX_FILE = "index.parquet"
 class Store:
     """Takes entries in, shard by shard; `finish` publishes the index, last of all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, purged: Collection[str] = ()) -> None:
         """Open the store at `folder`, empty or as the last finished run left it."""
-        self.folder = folder
+        self.folder, self.purged = folder, purged
         self.before = _read_index(folder / INDEX_FILE)
         self.rows: list[Row] = []
         self._places = self._known_places()
@@ -36,12 +40,14 @@ class Store:
         self._bytes = 0
 
     def stored_keys(self, source: str) -> dict[str, str]:
-        """Return the key by name of what the source gave before and the store still has."""
-        return {
-            row["name"]: row["key"]
+        """Return the key by name of what the source need not give again: stored, or purged."""
+        known = [
+            row
             for row in self.before
-            if row["source"] == source and row["key"] in self._places and row["reason"] != REPLACED
-        }
+            if row["source"] == source and self._has(row["key"]) and row["reason"] != REPLACED
+        ]
+        known.sort(key=lambda row: bool(row["status"] == "kept"))  # it outweighs a purged one
+        return {row["name"]: row["key"] for row in known}
 
     def add(self, source: str, entry: Entry) -> None:
         """Take in one entry; its bytes are read only if its key is unknown or not stored."""
@@ -69,13 +75,15 @@ class Store:
         return bool(rows)
 
     def finish(self) -> pd.DataFrame:
-        """Write the last shard and the index, drop what no index knows; return the index."""
+        """Write the last shard and the index, then drop what it does not name; return it."""
         self._flush()
+        self._leave_out_purged()
         index = self._index()
-        for path in self.folder.glob("[0-9]*.tar"):
-            if int(path.name.removesuffix(".tar")) >= self._next:
-                path.unlink()  # of a run that was killed before its index
         write_table(index, self.folder / INDEX_FILE, INDEX, ("source", "name", "status", "key"))
+        named = {INDEX_FILE, *index["shard"].dropna()}
+        for path in [*self.folder.glob("[0-9]*.tar"), *self.folder.glob(".unfinished-*")]:
+            if path.name not in named:
+                path.unlink()  # of a killed run, or with purged bytes in it
         return index
 
     def _known_places(self) -> dict[str, Place]:
@@ -86,8 +94,9 @@ class Store:
             if row["key"] is not None and row["shard"] in present
         }
 
-    def _has(self, key: str) -> bool:
-        return key in self._places or key in self._batch
+    def _has(self, key: str | None) -> bool:
+        """Return whether the bytes of `key` are not wanted: they are here, or purged."""
+        return key in self._places or key in self._batch or key in self.purged
 
     def _put(self, key: str, content: bytes) -> None:
         if self._has(key):
@@ -101,23 +110,39 @@ class Store:
     def _flush(self) -> None:
         if not self._batch:
             return
-        path = self.folder / shards.shard_name(self._next)
-        members = ((f"{key}.{sniff_extension(c)}", c) for key, c in self._batch.items())
-        places = shards.write_shard(path, members)
-        self._places.update(zip(self._batch, places, strict=True))
-        self._next += 1
+        self._write(list(self._batch), self._batch.values())
         self._batch, self._bytes = {}, 0
+
+    def _write(self, keys: list[str], contents: Iterable[bytes]) -> None:
+        path = self.folder / shards.shard_name(self._next)
+        pairs = zip(keys, contents, strict=True)
+        places = shards.write_shard(path, ((f"{k}.{sniff_extension(c)}", c) for k, c in pairs))
+        self._places.update(zip(keys, places, strict=True))
+        self._next += 1
+
+    def _leave_out_purged(self) -> None:
+        """Write what else lies in the shards of purged keys to new shards."""
+        purged = [key for key in self._places if key in self.purged]
+        for shard in sorted({self._places.pop(key).shard for key in purged}):
+            staying = [(place, key) for key, place in self._places.items() if place.shard == shard]
+            staying.sort()
+            if staying:
+                contents = (read_member(self.folder, place) for place, _ in staying)
+                self._write([key for _, key in staying], contents)
 
     def _index(self) -> pd.DataFrame:
         rows = [*self.rows, *withdrawn(self.before, self.rows)]
         for row in rows:
             place = self._places.get(row["key"]) if row["key"] else None
             row.update(place._asdict() if place else dict.fromkeys(_PLACE))
+            if row["key"] in self.purged:
+                row.update(dict.fromkeys(("uri", *LABEL_COLUMNS)))
+                row.update(status="withdrawn", reason=PURGED_REASON)
         frame = pd.DataFrame(rows, columns=INDEX.names)
         return frame.astype({"offset": "Int64", "size": "Int64", "mean": "float", "std": "float"})
 
 
-REPLACED = "replaced"
+REPLACED, PURGED_REASON = "replaced", "purged"
 _PLACE = ("shard", "offset", "size")
 
 
