@@ -10,17 +10,21 @@ its source still lists), and `metrics/clean.json`.
 - Flags follow cleanvision's scores (`stages.inspection.scores`); those named in `clean.reject`
   reject, the others inform.
 - Measuring knows no threshold: changing one decodes nothing again.
+- A person's word (`data/review.csv`) stands above flags: `reject` rejects with the reason `review`,
+  `keep` brings back what a flag rejected, though never an image that does not decode.
 - Nothing is deleted or edited: later stages read the summary.
 
 Alone: `python -m stages.clean`.
 """
 
+import logging
 from pathlib import Path
 
 import pandas as pd
 
 from stages.inspection import issues, measure
 from stages.lib import shards, tables
+from stages.lib.decisions import REVIEW, Decisions, read_decisions
 from stages.lib.engine import map_shards
 from stages.lib.failures import stop_if_too_many
 from stages.lib.files import MetricTree, write_metrics
@@ -34,10 +38,34 @@ TARGET = Path("data/clean/summary.parquet")
 METRICS = Path("metrics/clean.json")
 SCRATCH = Path(".darkroom/clean")
 
+logger = logging.getLogger(__name__)
+
 
 def wanted(index: pd.DataFrame) -> set[str]:
     """Return the keys with at least one record that is neither failed nor withdrawn."""
     return set(index.loc[(index["status"] == "kept") & index["key"].notna(), "key"])
+
+
+def obey(summary: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:
+    """Let a person's word stand above the flags; a fault stays a fault."""
+    flagged = summary["reason"].isin(issues.ISSUES)
+    decides = flagged | (summary["status"] == "kept")
+    rejected = decides & summary["key"].isin(decisions.reject)
+    brought_back = flagged & summary["key"].isin(decisions.keep)
+    obeyed = summary.copy()
+    obeyed.loc[rejected, ["status", "reason"]] = ["rejected", "review"]
+    obeyed.loc[brought_back, ["status", "reason"]] = ["kept", None]
+    return obeyed
+
+
+def count_review(summary: pd.DataFrame, obeyed: pd.DataFrame, decisions: Decisions) -> MetricTree:
+    """Return what the decisions changed, and how many wait for images that are not here."""
+    flagged = summary["status"] == "rejected"
+    return {
+        "rejected": int((obeyed["reason"] == "review").sum()),
+        "kept_despite_flags": int((flagged & (obeyed["status"] == "kept")).sum()),
+        "waiting": decisions.waiting(set(summary["key"])),
+    }
 
 
 def count(summary: pd.DataFrame) -> MetricTree:
@@ -62,6 +90,7 @@ def count(summary: pd.DataFrame) -> MetricTree:
 
 def run(root: Path, params: Params) -> None:
     """Measure what is new, then decide on everything."""
+    decisions = read_decisions(root)
     index = tables.read_table(root / RAW / "index.parquet", tables.INDEX)
     stored = shards.stored(index)
     progress = Progress("clean", len(stored))
@@ -77,8 +106,14 @@ def run(root: Path, params: Params) -> None:
         params.clean.max_failed_fraction,
     )  # fmt: skip
     summary = issues.summarise(parts, params.clean)
-    metrics = count(summary)
-    tables.write_table(summary, root / TARGET, issues.SUMMARY)
+    obeyed = obey(summary, decisions)
+    metrics = count(obeyed) | {"review": count_review(summary, obeyed, decisions)}
+    if metrics["review"]["waiting"]:
+        logger.warning(
+            "%s: %d decisions name images that are not here; they wait until these come back",
+            REVIEW, metrics["review"]["waiting"],
+        )  # fmt: skip
+    tables.write_table(obeyed, root / TARGET, issues.SUMMARY)
     write_metrics(root / METRICS, metrics)
     progress.close(metrics["kept"], metrics["rejected"], sum(metrics["failed"].values()))
 

@@ -13,6 +13,9 @@ Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddin
   `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
 - Images of similarity `dedupe.family_threshold`, or that share a scene, are one family: all stay,
   and `split` keeps them together.
+- A person's word (`data/review.csv`) stands above all of this: pairs called `duplicate` are merged,
+  those called `not_duplicate` never share a group (though they stay one family), an image to `keep`
+  is nobody's copy, and a `label` or `mean` replaces what the records say.
 - Records of one key that disagree on their label are settled as `dedupe.label_conflict` says.
 
 Alone: `python -m stages.dedupe`.
@@ -26,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from stages.lib import shards, tables
+from stages.lib.decisions import Decisions, read_decisions
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics
 from stages.lib.params import DedupeParams, Params
@@ -36,6 +40,7 @@ from stages.neighbours.evidence import verify_pairs
 from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
 from stages.neighbours.labels import rating_of, resolve_records, standard_splits
 from stages.neighbours.normalise import background_similarity, load_background
+from stages.neighbours.obey import obey
 from stages.neighbours.search import candidate_pairs, score_pairs
 
 RAW = Path("data/raw")
@@ -71,20 +76,24 @@ def rated_apart(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     return pd.Series([None not in two and two[0] != two[1] for two in both], pairs.index, bool)
 
 
-def decide_groups(keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupeParams) -> pd.DataFrame:
+def decide_groups(
+    keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupeParams, decisions: Decisions
+) -> pd.DataFrame:
     """Return GROUPS: who represents whom, which families there are, and why a copy is rejected."""
     redundant = pairs["duplicate"]
     if params.rated_apart == "keep":
         redundant = redundant & ~rated_apart(keys, pairs)
-    duplicates = _links(pairs[redundant])
-    candidates = keys[keys["status"] == "kept"]
-    representative = group_duplicates(rank(candidates), duplicates)
+    ranked = rank(keys[keys["status"] == "kept"])
+    duplicates = obey(_links(pairs[redundant]), ranked, decisions)
+    representative = group_duplicates(ranked, duplicates, decisions.not_duplicate)
     akin = (
         pairs["duplicate"]
         | (pairs["normalised"] >= params.family_threshold)
         | (pairs["decided_by"] == "scene")
     )
-    family = connected_components(keys["key"], _links(pairs[akin]))
+    present = set(keys["key"])
+    told = [pair for pair in decisions.duplicate if present.issuperset(pair)]
+    family = connected_components(keys["key"], _links(pairs[akin]) + sorted(told))
     groups = keys.copy()
     groups["representative"] = [representative.get(key) for key in keys["key"]]
     groups["copy_group"] = [representative.get(key, key) for key in keys["key"]]
@@ -154,6 +163,19 @@ def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) 
     }
 
 
+def count_review(groups: pd.DataFrame, decisions: Decisions) -> MetricTree:
+    """Return how many decisions of each kind found their images; clean counts the rest."""
+    keys = set(groups["key"])
+    kinds = {
+        "keep": [{key} for key in decisions.keep],
+        "duplicate": map(set, decisions.duplicate),
+        "not_duplicate": map(set, decisions.not_duplicate),
+        "label": [{key} for key in decisions.label],
+        "mean": [{key} for key in decisions.mean],
+    }
+    return {kind: sum(found <= keys for found in each) for kind, each in kinds.items()}
+
+
 def _links(pairs: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(pairs["key_a"], pairs["key_b"], strict=True))
 
@@ -193,7 +215,8 @@ def run(root: Path, params: Params) -> None:
     index = tables.read_table(root / RAW / "index.parquet", tables.INDEX)
     summary = tables.read_table(root / SUMMARY)
     kept = summary[summary["status"] == "kept"]
-    keys = resolve_records(index, params).merge(
+    decisions = read_decisions(root)
+    keys = resolve_records(index, params, decisions).merge(
         kept.drop(columns=["status", "reason"]), on="key", how="inner"
     )
     conflicts = int(keys["label_conflict"].sum())
@@ -206,10 +229,11 @@ def run(root: Path, params: Params) -> None:
         )
     progress = Progress("dedupe", len(keys))
     pairs = find_pairs(root, keys[keys["status"] == "kept"], params, progress)
-    groups = decide_groups(keys, pairs, params.dedupe)
+    groups = decide_groups(keys, pairs, params.dedupe, decisions)
     index["official_split"] = standard_splits(index["official_split"], params)
     records = decide_records(index, summary, groups)
     metrics = summarise(groups, pairs, records)
+    metrics["review"] = count_review(groups, decisions)
     tables.write_table(pairs, root / TARGET / "pairs.parquet", tables.PAIRS, ["key_a", "key_b"])
     tables.write_table(groups, root / TARGET / "groups.parquet", tables.GROUPS)
     tables.write_table(

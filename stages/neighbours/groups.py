@@ -1,29 +1,37 @@
 """Grouping without chaining, families, and what the records of one key agree on."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 Pair = tuple[str, str]
 
 
-def group_duplicates(ranked: Sequence[str], duplicates: Iterable[Pair]) -> dict[str, str]:
+def group_duplicates(
+    ranked: Sequence[str], duplicates: Iterable[Pair], apart: Set[Pair] = frozenset()
+) -> dict[str, str]:
     """Return each key's representative: the best image that it was verified against itself.
 
     `ranked` holds every key, best first. An image that is not yet in a group represents itself
     and takes in those that are its *own* duplicates, so that A~B and B~C never put A with C unless
-    that pair was verified as well. The result does not depend on the order of `duplicates`.
+    that pair was verified as well. No group holds both images of a pair in `apart`, keys in order:
+    the better one is in it. The result does not depend on the order of `duplicates`.
     """
+    place = {key: number for number, key in enumerate(ranked)}
     own = defaultdict(set)
     for a, b in duplicates:
         own[a].add(b)
         own[b].add(a)
     representative: dict[str, str] = {}
     for key in ranked:
-        if key not in representative:
-            representative[key] = key
-            for other in own[key]:
-                representative.setdefault(other, key)
+        if key in representative:
+            continue
+        representative[key] = key
+        group = [key]
+        for other in sorted(own[key] - representative.keys(), key=place.__getitem__):
+            if not any((min(other, member), max(other, member)) in apart for member in group):
+                representative[other] = key
+                group.append(other)
     return representative
 
 

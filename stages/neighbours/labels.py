@@ -5,29 +5,37 @@ from typing import Any
 import pandas as pd
 
 from stages.lib import tables
+from stages.lib.decisions import Decisions
 from stages.lib.params import Params
 from stages.lib.splits import standard_split, strength
 from stages.neighbours.groups import agree, connected_components
 
 
-def resolve_records(index: pd.DataFrame, params: Params) -> pd.DataFrame:
+def resolve_records(index: pd.DataFrame, params: Params, decisions: Decisions) -> pd.DataFrame:
     """Return one row per key of a kept record: its labels, `status` and `reason`.
 
     `official_split` is the strongest one of its records; `source_group` is the component of groups
     that share a key, so that no group is torn by an exact duplicate. A key whose labels conflict
-    is `rejected` with the reason `label_conflict`, unless a majority settled them.
+    is `rejected` with the reason `label_conflict`, unless a majority or a person settled them: a
+    label or mean decided by hand replaces what the records say, and a kept key stays unlabelled.
     """
     records = index[(index["status"] == "kept") & index["key"].notna()]
     groups = _joined_groups(records)
     rows = [
-        {"key": key, **_resolve(frame, params, groups)}
+        {"key": key, **_resolve(str(key), frame, params, groups, decisions)}
         for key, frame in records.groupby("key", sort=True)
     ]
     columns = ["key", "status", "reason", *tables.LABEL_COLUMNS, "records", "label_conflict"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _resolve(records: pd.DataFrame, params: Params, groups: dict[str, str]) -> dict[str, Any]:
+def _resolve(
+    key: str,
+    records: pd.DataFrame,
+    params: Params,
+    groups: dict[str, str],
+    decisions: Decisions,
+) -> dict[str, Any]:
     rule = params.dedupe.label_conflict
     label, differs = agree([plain(v) for v in records["label"]], rule)
     rating, unequal = agree(
@@ -37,8 +45,13 @@ def _resolve(records: pd.DataFrame, params: Params, groups: dict[str, str]) -> d
         ],
         rule,
     )
+    if key in decisions.label:
+        label, differs = decisions.label[key], False
+    if key in decisions.mean:
+        rating, unequal = (None, decisions.mean[key], None), False
     ratings, mean, std = rating or (None, None, None)
     lost = (differs and label is None) or (unequal and rating is None)
+    lost = lost and key not in decisions.keep
     group = next((groups[g] for g in records["source_group"].map(plain) if g), None)
     return {
         "status": "rejected" if lost else "kept",

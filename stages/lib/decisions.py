@@ -1,0 +1,231 @@
+"""What people decided by hand: `data/review.csv`, written by `review`, obeyed by clean and dedupe.
+
+One row per decision, sorted, so that git shows what changed. Columns: `key`, `other` (the second
+key of a pair), `decision`, `value`, `note` (free text).
+
+| decision | about | means |
+|---|---|---|
+| `keep` | an image | it stays, whatever its flags and whosever copy it is |
+| `reject` | an image | it goes |
+| `label` | an image | `value` replaces its label |
+| `mean` | an image | `value`, a number, replaces its rating |
+| `duplicate` | a pair | one of them is a copy of the other |
+| `not_duplicate` | a pair | neither is a copy of the other |
+
+Decisions name keys, that is contents: they outlive every re-run, and those on images that are gone
+wait until these come back. The file may be edited in a spreadsheet: a byte order mark, other line
+ends, semicolons or tabs for commas and another order of columns are read. A cell that a spreadsheet
+would take for a formula is written behind an apostrophe.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.lib.failures import UserError
+from stages.lib.files import write_text
+
+REVIEW = Path("data/review.csv")
+COLUMNS = ("key", "other", "decision", "value", "note")
+ABOUT = {
+    "keep": "fate", "reject": "fate", "label": "label", "mean": "mean",
+    "duplicate": "pair", "not_duplicate": "pair",
+}  # fmt: skip
+LONGEST = 500  # characters of a value or note: a label, no essay
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+Pair = tuple[str, str]  # in order
+
+
+class Subject(NamedTuple):
+    """What a decision is about; there is at most one decision on each."""
+
+    key: str
+    other: str  # empty unless it is a pair
+    about: str  # fate, label, mean or pair
+
+
+class Decision(NamedTuple):
+    """One row of the file."""
+
+    key: str
+    other: str
+    decision: str
+    value: str = ""
+    note: str = ""
+
+    @property
+    def subject(self) -> Subject:
+        """Return what it is about."""
+        return Subject(self.key, self.other, ABOUT[self.decision])
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All decisions, as stages ask for them."""
+
+    keep: frozenset[str] = frozenset()
+    reject: frozenset[str] = frozenset()
+    label: dict[str, str] = field(default_factory=dict)
+    mean: dict[str, float] = field(default_factory=dict)
+    duplicate: frozenset[Pair] = frozenset()
+    not_duplicate: frozenset[Pair] = frozenset()
+
+    def waiting(self, keys: Collection[str]) -> int:
+        """Return how many decisions name an image that is not among `keys`."""
+        single = [*self.keep, *self.reject, *self.label, *self.mean]
+        pairs = [*self.duplicate, *self.not_duplicate]
+        return sum(key not in keys for key in single) + sum(
+            a not in keys or b not in keys for a, b in pairs
+        )
+
+
+def collect(rows: Iterable[Decision]) -> Decisions:
+    """Return rows, checked ones, as the sets and values that stages ask for."""
+    by: dict[str, list[Decision]] = {kind: [] for kind in ABOUT}
+    for row in rows:
+        by[row.decision].append(row)
+    return Decisions(
+        keep=frozenset(row.key for row in by["keep"]),
+        reject=frozenset(row.key for row in by["reject"]),
+        label={row.key: row.value for row in by["label"]},
+        mean={row.key: float(row.value) for row in by["mean"]},
+        duplicate=frozenset((row.key, row.other) for row in by["duplicate"]),
+        not_duplicate=frozenset((row.key, row.other) for row in by["not_duplicate"]),
+    )
+
+
+def read_decisions(root: Path) -> Decisions:
+    """Return what `data/review.csv` below `root` says; an absent file says nothing.
+
+    Raises UserError on a broken row, and on rows that contradict each other.
+    """
+    path = root / REVIEW
+    return collect(parse(path.read_bytes(), str(path)) if path.exists() else [])
+
+
+def check(decision: Decision) -> Decision:
+    """Return a decision in its one form, keys in order. Raises ValueError: expected, got."""
+    key, other, kind = (cell.strip().lower() for cell in decision[:3])
+    if kind not in ABOUT:
+        raise ValueError(f"decision: expected one of {', '.join(ABOUT)}; got {kind!r}")
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"key: expected 32 hexadecimal digits, got {key!r}")
+    if ABOUT[kind] == "pair":
+        if not _KEY.fullmatch(other) or other == key:
+            raise ValueError(
+                f"other: expected the 32 hexadecimal digits of another image for {kind}, got"
+                f" {other!r}"
+            )
+        key, other = sorted((key, other))
+    elif other:
+        raise ValueError(f"other: expected nothing for {kind}, got {other!r}")
+    return Decision(key, other, kind, _value(kind, decision.value.strip()), _note(decision.note))
+
+
+def _value(kind: str, value: str) -> str:
+    if kind == "mean":
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"value: expected a number for mean, got {value!r}")
+        return f"{number:.10g}"
+    if kind == "label":
+        if not value or len(value) > LONGEST or _CONTROL.search(value):
+            raise ValueError(
+                f"value: expected a label of 1 to {LONGEST} characters on one line, got {value!r}"
+            )
+    elif value:
+        raise ValueError(f"value: expected nothing for {kind}, got {value!r}")
+    return value
+
+
+def _note(note: str) -> str:
+    return _CONTROL.sub(" ", note).strip()[:LONGEST]
+
+
+def parse(content: bytes, where: str) -> list[Decision]:
+    """Return the rows of the file, sorted, each once. Raises UserError naming the line."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{where}: expected UTF-8, got {error.reason} at byte {error.start}; save it as"
+            " 'CSV UTF-8'"
+        ) from error
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)  # a comma where none occurs
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = [name.strip().lower() for name in next(lines, [])]
+    if header and (not {"key", "decision"} <= set(header) <= set(COLUMNS)):
+        raise UserError(
+            f"{where}, line 1: expected the columns {', '.join(COLUMNS)}; got {', '.join(header)}"
+        )
+    found: dict[Subject, tuple[int, Decision]] = {}
+    try:
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                _add(found, header, cells, lines.line_num, where)
+    except csv.Error as error:
+        raise UserError(f"{where}, line {lines.line_num}: no CSV: {error}") from error
+    return sorted(row for _, row in found.values())
+
+
+def _add(
+    found: dict[Subject, tuple[int, Decision]],
+    header: list[str],
+    cells: list[str],
+    line: int,
+    where: str,
+) -> None:
+    """Check one line against the columns and all lines before it."""
+    if len(cells) > len(header) and any(cells[len(header) :]):
+        raise UserError(f"{where}, line {line}: expected {len(header)} cells, got {len(cells)}")
+    named = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(_unescape, cells), strict=False))
+    try:
+        row = check(Decision(*(named[name] for name in COLUMNS)))
+    except ValueError as error:
+        raise UserError(f"{where}, line {line}: {error}") from error
+    before, earlier = found.setdefault(row.subject, (line, row))
+    if earlier[:4] != row[:4]:
+        pair = f"{row.key} and {row.other}" if row.other else row.key
+        raise UserError(
+            f"{where}: line {before} says {_said(earlier)} and line {line} says {_said(row)} of"
+            f" {pair}; remove one of them"
+        )
+
+
+def _said(row: Decision) -> str:
+    return f"{row.decision} {row.value!r}" if row.value else row.decision
+
+
+def _unescape(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _escape(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def as_csv(rows: Iterable[Decision]) -> str:
+    """Return the file's text: sorted, one line per decision."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_escape(cell) for cell in row] for row in sorted(rows))
+    return stream.getvalue()
+
+
+def write_decisions(path: Path, rows: Iterable[Decision]) -> None:
+    """Publish the file in one step."""
+    write_text(path, as_csv(rows))
