@@ -15,6 +15,7 @@ from stages.lib import tables
 from tests.harness import REPOSITORY, call, write_bad_company, write_params, write_rated
 
 RESULTS = ("data/", "metrics/", "dvc.lock", "benchmarks/")
+KEPT = {"data/.gitignore", "data/purged.csv", "data/review.csv"}
 
 
 def make_repository(folder, source, **changes):
@@ -27,7 +28,7 @@ def make_repository(folder, source, **changes):
         check=True,
     ).stdout.splitlines()
     for name in listed:
-        wanted = not name.startswith(RESULTS) or name == "data/.gitignore"
+        wanted = not name.startswith(RESULTS) or name in KEPT
         if wanted and (REPOSITORY / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
