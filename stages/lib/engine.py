@@ -7,21 +7,24 @@ dies (a decoder that crashes, or hangs past `timeout_s`) costs the one image it 
 passed to the retry of its shard as poisoned, and no other worker notices.
 """
 
-import faulthandler
 import hashlib
 import json
 import logging
+import math
 import os
+import signal
+import struct
+import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -32,6 +35,7 @@ from stages.lib.params import EngineParams
 from stages.lib.progress import Progress
 
 CRASHED, HUNG = "decoder_crashed", "decoder_hung"  # reasons of poisoned images
+SECONDS_PER_LOOK = 0.5  # how often a worker's time at its image is compared with the limit
 
 logger = logging.getLogger(__name__)
 
@@ -54,36 +58,63 @@ class ShardTask:
 
     @property
     def current(self) -> Path:
-        """Return the file that names the image which is being worked on."""
+        """Return the file that holds the note on which image is being worked on."""
         return self.scratch / f"{self.shard}.current"
-
-    @property
-    def hung(self) -> Path:
-        """Return the file into which the watchdog writes when it ends a worker."""
-        return self.scratch / f"{self.shard}.hung"
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every member that has not killed a worker."""
+        columns = (self.members[name].tolist() for name in ("key", "offset", "size"))
         with (self.folder / self.shard).open("rb") as handle:
-            for row in self.members.itertuples():
-                if row.key not in self.poisoned:
-                    handle.seek(int(row.offset))
-                    yield str(row.key), handle.read(int(row.size))
+            for key, offset, size in zip(*columns, strict=True):
+                if key not in self.poisoned:
+                    handle.seek(offset)
+                    yield key, handle.read(size)
+
+
+class Note(NamedTuple):
+    """Who works on which image, and until when the parent lets it."""
+
+    deadline_s: float  # of the system's monotonic clock, which all processes share
+    process: int
+    key: str
+
+    def write(self, handle: int) -> None:
+        """Overwrite the note in place: creating a file anew costs more than decoding an image."""
+        os.pwrite(handle, _NOTE.pack(self.deadline_s, self.process, self.key.encode()), 0)
+
+
+_NOTE = struct.Struct("<dq32s")  # a key has 32 characters
+_handles: dict[Path, int] = {}  # the one open note of this worker
+
+
+def _read_note(task: ShardTask) -> Note | None:
+    try:
+        content = task.current.read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(content) != _NOTE.size:  # just created
+        return None
+    deadline_s, process, key = _NOTE.unpack(content)
+    return Note(deadline_s, process, key.decode())
 
 
 @contextmanager
 def guarded(task: ShardTask, key: str, timeout_s: float) -> Iterator[None]:
-    """Note which image is being worked on, and end this worker if it takes over `timeout_s`."""
-    task.current.write_text(key)
-    in_worker = get_context().parent_process() is not None
-    if in_worker:
-        # The watchdog is a C thread: it fires even while a decoder holds the interpreter lock.
-        faulthandler.dump_traceback_later(timeout_s, exit=True, file=_open_trace(task.hung))
+    """Note which image is being worked on; the parent ends this worker after `timeout_s` at it."""
+    handle = _open_note(task.current)
+    Note(time.monotonic() + timeout_s, os.getpid(), key).write(handle)
     try:
         yield
     finally:
-        if in_worker:
-            faulthandler.cancel_dump_traceback_later()
+        Note(math.inf, os.getpid(), key).write(handle)
+
+
+def _open_note(path: Path) -> int:
+    if path not in _handles:
+        while _handles:
+            os.close(_handles.popitem()[1])
+        _handles[path] = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+    return _handles[path]
 
 
 def map_shards(
@@ -177,13 +208,9 @@ def _work(
                 task = waiting.get_nowait()
             except Empty:
                 return
-            while True:
-                try:
-                    process.submit(function, task).result()
-                    break
-                except BrokenProcessPool:
-                    process.shutdown()
-                    process, task = _new_process(), _poison(task)
+            while (death := _await(process, function, task)) is not None:
+                process.shutdown()
+                process, task = _new_process(), _poison(task, *death)
             _forget(task)
             write_json(task.part.with_suffix(".json"), {"fingerprint": fingerprint(task, version)})
             progress.advance(len(task.members))
@@ -207,34 +234,45 @@ def _wait_and_exit(sentinel: int) -> None:
     os._exit(1)
 
 
-def _poison(task: ShardTask) -> ShardTask:
-    """Blame the image that the worker was at. Raises UserError when it had not begun one."""
-    if not task.current.exists():
+def _await(
+    process: ProcessPoolExecutor, function: Callable[[ShardTask], None], task: ShardTask
+) -> tuple[str, str] | None:
+    """Have the task done; return the key at which the worker died or hung, and the reason.
+
+    Raises UserError when it died without having begun an image.
+    """
+    try:
+        work, late = process.submit(function, task), None
+        while not wait([work], SECONDS_PER_LOOK).done:
+            note = _read_note(task)
+            if note is None or note.deadline_s >= time.monotonic():
+                continue
+            if note == late:  # seen twice: after a pause of the whole machine, nobody is late
+                with suppress(ProcessLookupError):
+                    os.kill(note.process, signal.SIGKILL)
+                return note.key, HUNG
+            late = note
+        work.result()
+    except BrokenProcessPool:
+        note = _read_note(task)
+        if note is not None:
+            return note.key, CRASHED
         raise UserError(
             f"{task.shard}: a worker died before its first image, perhaps for want of memory; "
             "lower engine.workers in params.yaml and run again"
-        )
-    key = task.current.read_text()
-    hung = task.hung.exists() and task.hung.stat().st_size > 0
+        ) from None
+    return None
+
+
+def _poison(task: ShardTask, key: str, reason: str) -> ShardTask:
+    """Return the task without the image that ended a worker."""
     _forget(task)
     logger.warning(
-        "%s: a worker %s at image %s; it becomes a row and is not retried",
-        task.shard, "hung" if hung else "died", key,
+        "%s: a worker ended at image %s (%s); it becomes a row and is not retried",
+        task.shard, key, reason,
     )  # fmt: skip
-    return replace(task, poisoned={**task.poisoned, key: HUNG if hung else CRASHED})
+    return replace(task, poisoned={**task.poisoned, key: reason})
 
 
 def _forget(task: ShardTask) -> None:
     task.current.unlink(missing_ok=True)
-    task.hung.unlink(missing_ok=True)
-
-
-_trace: dict[Path, IO[str]] = {}  # the one open file of this worker's watchdog
-
-
-def _open_trace(path: Path) -> IO[str]:
-    if path not in _trace:
-        while _trace:
-            _trace.popitem()[1].close()
-        _trace[path] = path.open("w")
-    return _trace[path]
