@@ -19,7 +19,8 @@ from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.lib.shards import key_of, read_tar
 from stages.sources.purged import read_purged, write_purged
-from tests.harness import REPOSITORY, tool_environment
+from tests.harness import REPOSITORY, call, tool_environment, write_bad_company, write_rated
+from tests.test_repro import make_repository, repro
 
 FOLDER = {"kind": "folder", "path": "photos"}
 NAMES = "abcdef"
@@ -62,8 +63,9 @@ def raw_files(root):
 
 
 def anywhere(root, content, *folders):
-    """Return the files below these folders that hold the middle of `content`."""
-    part = content[len(content) // 3 : len(content) // 3 + 64]
+    """Return the files below these folders that hold a part of `content`."""
+    start = 3 * len(content) // 4  # behind what a file that was cut off has in common with it
+    part = content[start : start + 64]
     return [
         path.relative_to(root).as_posix()
         for folder in folders
@@ -352,3 +354,52 @@ def test_killed_at_every_change_on_disk_a_rerun_ends_the_same(project, again, tm
         assert raw_files(root) == wanted
         changes += 1
     assert changes >= 4  # list, shard, index, old shard
+
+
+# --- to the end: DVC's cache and remote ---
+
+
+def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches):
+    photos, repository = tmp_path / "photos", tmp_path / "repository"
+    write_rated(photos, patches[:40])
+    write_bad_company(photos)
+    source = {"kind": "folder", "path": str(photos), "labels": "ratings.csv"}
+    make_repository(repository, source)
+    call(repository, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    repro(repository)
+    call(repository, "git", "add", "--all")
+    call(repository, "git", "commit", "--quiet", "--message", "First")
+    call(repository, "dvc", "push")
+
+    contents = [(photos / name).read_bytes() for name in ("000.jpg", "007.jpg")]
+    augmented = tables.read_table(repository / "data/augmented/index.parquet", tables.AUGMENTED)
+    gone = {key_of(content) for content in contents}
+    children = read_tar(repository / "data/augmented/00000.tar")
+    contents += [children[f"{row.key}.png"] for row in augmented.itertuples() if row.parent in gone]
+    assert len(contents) > 2
+    everywhere = ("repository/data", "repository/metrics", "repository/.darkroom")
+    cached = ("repository/.dvc", "remote")
+    for place in ("repository/data", "repository/.dvc/cache", "remote"):
+        assert all(anywhere(tmp_path, content, place) for content in contents)
+
+    words = call(repository, "python", "-m", "stages.purge", *sorted(gone))
+    assert not any(anywhere(tmp_path, c, "repository/data/raw") for c in contents)
+    for command in re.findall(r"^  (\w[^#\n]*)", words, re.MULTILINE):
+        call(repository, "bash", "-c", command)
+
+    assert not any(anywhere(tmp_path, c, *everywhere, *cached) for c in contents)
+    for path in [*repository.glob("data/**/*.parquet"), *repository.glob("data/**/*.tar")]:
+        if path.suffix == ".tar":
+            assert not gone & {name.partition(".")[0] for name in read_tar(path)}
+        elif path.name not in {"index.parquet", "records.parquet"}:
+            frame = tables.read_table(path)
+            assert not frame.isin(gone).any(axis=None), path
+    for path in (repository / "data/raw/index.parquet", repository / "data/dedupe/records.parquet"):
+        frame = tables.read_table(path)
+        rows = frame[frame["key"].isin(gone)]
+        assert set(rows["status"]) == {"withdrawn"}
+        assert sorted(rows["name"]) == ["000.jpg", "007.jpg", "copy.jpg"]
+    assert repro(repository) == ["scan"]
+    assert (photos / "000.jpg").exists()
+    assert len(index_of(repository).query("status == 'kept'")) == 42
+    call(repository, "dvc", "pull")
