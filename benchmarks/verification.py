@@ -21,7 +21,7 @@ from stages.embedding.network import BUNDLED, Network
 from stages.lib.pixels import Pixels, decode, resize
 from stages.lib.randomness import generator
 from stages.neighbours.decide import decide
-from stages.neighbours.normalise import background_similarity, load_background
+from stages.neighbours.normalise import load_background
 from stages.neighbours.search import candidate_pairs
 from stages.neighbours.verify import Evidence, compare, prepare
 from stages.sources.copies import EDITS, edit
@@ -72,8 +72,7 @@ def measure(images: list[Pixels], shows: list[str], network: Network) -> pd.Data
     size = network.size_px
     vectors = network.embed([resize(image, size, size) for image in images])
     keys = [f"{number:06d}" for number in range(len(images))]
-    foreign = background_similarity(vectors, load_background())
-    pairs = candidate_pairs(keys, vectors, foreign, 20, 0.2)
+    pairs = candidate_pairs(keys, vectors, load_background(), 20, 0.2)
     prepared = [prepare(image) for image in images]
     rows = pairs[["key_a", "key_b"]].astype(int).to_numpy()
     evidence = [compare(prepared[a], prepared[b], whole=True) for a, b in rows]

@@ -22,6 +22,7 @@ Alone: `python -m stages.dedupe`.
 """
 
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,22 @@ from stages.lib.files import MetricTree, write_metrics
 from stages.lib.params import DedupeParams, Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
-from stages.lib.splits import strength
+from stages.lib.splits import SPLITS, strength
 from stages.neighbours.evidence import verify_pairs
 from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
 from stages.neighbours.labels import rating_of, resolve_records, standard_splits
-from stages.neighbours.normalise import background_similarity, load_background
+from stages.neighbours.normalise import load_background
 from stages.neighbours.obey import obey
-from stages.neighbours.search import candidate_pairs, score_pairs
+from stages.neighbours.search import find_neighbours, score_pairs
 
 RAW = Path("data/raw")
 SUMMARY = Path("data/clean/summary.parquet")
 EMBEDDINGS = Path("data/embeddings")
 TARGET = Path("data/dedupe")
 METRICS = Path("metrics/dedupe.json")
+
+LEAKS = "leaks_into_"  # and the stronger official split: why the weaker side's copy goes
+SCRATCH = Path(".darkroom/dedupe")
 
 
 def rank(keys: pd.DataFrame) -> list[str]:
@@ -111,7 +115,7 @@ def decide_groups(
 def copy_reason(official: str | None, of_representative: str | None) -> str:
     """Return why a copy goes: an official split that leaks into a stronger one is named."""
     if official is not None and of_representative is not None and official != of_representative:
-        return f"leaks_into_{of_representative}"
+        return f"{LEAKS}{of_representative}"
     return "copy"
 
 
@@ -120,7 +124,8 @@ def decide_records(
 ) -> pd.DataFrame:
     """Return RECORDS: the fate of each file that the user gave."""
     cleaned = summary.set_index("key")[["status", "reason"]]
-    grouped = groups.set_index("key")[["status", "reason", "representative", "official_split"]]
+    grouped = groups.set_index("key")[["status", "reason", "representative"]]
+    official = groups.set_index("key")["official_split"].to_dict()
     first = index[index["status"] == "kept"]
     first = first.assign(
         strength=[-strength(_present(split)) for split in first["official_split"]]
@@ -132,11 +137,14 @@ def decide_records(
         if row.status == "kept" and row.key not in grouped.index:
             status, reason = cleaned.loc[row.key]
         elif row.status == "kept":
-            status, reason, representative, official = grouped.loc[row.key]
-            if status == "kept" and row.Index not in keepers:
+            status, reason, representative = grouped.loc[row.key]
+            same = status == "kept"
+            if _present(representative) and not (same and row.Index in keepers):
                 status = "rejected"
-                reason = copy_reason(_present(row.official_split), _present(official))
-                reason = "exact_duplicate" if reason == "copy" else reason
+                reason = copy_reason(
+                    _present(row.official_split), _present(official[representative])
+                )
+                reason = "exact_duplicate" if same and reason == "copy" else reason
         rows.append((row.source, row.name, row.key, status, reason, representative))
     return pd.DataFrame(rows, columns=tables.RECORDS.names)
 
@@ -155,12 +163,36 @@ def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) 
         "groups_of_copies": int((sizes > 1).sum()),
         "families": int(kept["family"].nunique()),
         "label_conflicts": int(groups["label_conflict"].sum()),
+        "copies_labelled_otherwise": labelled_otherwise(groups),
         "pairs": {
             "candidates": len(pairs),
             "duplicates": int(pairs["duplicate"].sum()),
             "rated_apart": int((pairs["duplicate"] & rated_apart(groups, pairs)).sum()),
         },
     }
+
+
+def count_leaks(official: pd.Series, records: pd.DataFrame) -> MetricTree:
+    """Return how many records of a weaker official split leak into a stronger one.
+
+    `official` has the split of each record, by its standard name.
+    """
+    reasons = records["reason"].map(lambda reason: _present(reason) or "")
+    found = Counter(
+        f"{source}_into_{reason.removeprefix(LEAKS)}"
+        for source, reason in zip(official, reasons, strict=True)
+        if reason.startswith(LEAKS)
+    )
+    ways = [f"{weak}_into_{strong}" for weak, strong in combinations(SPLITS, 2)]
+    return {way: found[way] for way in ways}
+
+
+def labelled_otherwise(groups: pd.DataFrame) -> int:
+    """Return how many copies have another label than the image that represents them."""
+    labels = groups.set_index("key")["label"]
+    copies = groups[groups["representative"].notna() & groups["label"].notna()]
+    of_best = copies["representative"].map(labels)
+    return int((of_best.notna() & (of_best != copies["label"])).sum())
 
 
 def count_review(groups: pd.DataFrame, decisions: Decisions) -> MetricTree:
@@ -186,15 +218,14 @@ def _present(value: Any) -> str | None:
 
 def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progress) -> pd.DataFrame:
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well."""
-    embeddings = tables.read_parts(root / EMBEDDINGS, ["key", "embedding"])
-    embeddings = embeddings[embeddings["key"].isin(set(keys["key"]))].sort_values("key")
-    vectors = np.stack(list(embeddings["embedding"])) if len(embeddings) else np.zeros((0, 1))
-    vectors = vectors.astype(np.float32)
-    foreign = background_similarity(vectors, load_background())
-    names, dedupe = list(embeddings["key"]), params.dedupe
-    candidates = candidate_pairs(
-        names, vectors, foreign, dedupe.neighbours, dedupe.candidate_threshold
-    )
+    names, vectors = tables.read_vectors(root / EMBEDDINGS, keys["key"])
+    dedupe = params.dedupe
+    background = load_background() if params.embed.network == "bundled" else None
+    found = find_neighbours(
+        names, vectors, background, dedupe.neighbours, dedupe.candidate_threshold,
+        root / SCRATCH / "neighbours.npz",
+    )  # fmt: skip
+    candidates = score_pairs(names, vectors, found.foreign, found.pairs())
     places = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     places = places[places["key"].isin(set(names))].set_index("key")
     pairs = verify_pairs(root / RAW, places, candidates, dedupe.threshold, params.engine)
@@ -204,7 +235,7 @@ def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progres
     shared = [p for p in unverified_links(representative, duplicates) if p not in known]
     row = {name: position for position, name in enumerate(names)}
     rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
-    more = score_pairs(names, vectors, foreign, rows, at_least=-2.0)
+    more = score_pairs(names, vectors, found.foreign, rows)
     verified = verify_pairs(root / RAW, places, more, dedupe.threshold, params.engine)
     progress.advance(len(keys))
     return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
@@ -233,6 +264,7 @@ def run(root: Path, params: Params) -> None:
     index["official_split"] = standard_splits(index["official_split"], params)
     records = decide_records(index, summary, groups)
     metrics = summarise(groups, pairs, records)
+    metrics["leaks"] = count_leaks(index["official_split"], records)
     metrics["review"] = count_review(groups, decisions)
     tables.write_table(pairs, root / TARGET / "pairs.parquet", tables.PAIRS, ["key_a", "key_b"])
     tables.write_table(groups, root / TARGET / "groups.parquet", tables.GROUPS)

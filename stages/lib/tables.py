@@ -3,12 +3,14 @@
 Absence is null. Read with `read_table`, which gives pandas columns in which null is `None` or NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stages.lib.files import unfinished
 
@@ -34,8 +36,8 @@ INDEX = _schema(
 )  # fmt: skip
 
 PAIRS = _schema(
-    key_a=_TEXT, key_b=_TEXT, similarity=_REAL, normalised=_REAL, ssim=_REAL, inliers=_INT, duplicate=_FLAG,
-    decided_by=_TEXT,
+    key_a=_TEXT, key_b=_TEXT, similarity=_REAL, normalised=_REAL, agreement=_REAL, ssim=_REAL,
+    mse=_REAL, inliers=_INT, duplicate=_FLAG, decided_by=_TEXT,
 )  # fmt: skip
 
 GROUPS = _schema(
@@ -97,3 +99,26 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read every part of a folder of `*.parquet`, in order of name; none gives an empty frame."""
     parts = [pq.read_table(path, columns=columns) for path in sorted(folder.glob("*.parquet"))]
     return pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame(columns=columns)
+
+
+def read_vectors(folder: Path, wanted: Iterable[str]) -> tuple[list[str], NDArray[np.float32]]:
+    """Return the keys of `wanted` that have an embedding, ascending, and these (n, d) in one array.
+
+    Holds 4·n·d bytes and one part; none gives (0, 1). Raises ValueError when parts differ in d.
+    """
+    paths = sorted(folder.glob("*.parquet"))
+    keys = set().union(*(pq.read_table(path, columns=["key"])[0].to_pylist() for path in paths))
+    names = sorted(keys.intersection(wanted))
+    row = {name: position for position, name in enumerate(names)}
+    vectors = np.zeros((0, 1), np.float32)
+    for path in paths if names else []:
+        table = pq.read_table(path, columns=["key", "embedding"]).combine_chunks()
+        if not table.num_rows:
+            continue
+        part = table["embedding"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        if not len(vectors):
+            vectors = np.empty((len(names), part.shape[1]), np.float32)
+        here = [(row[key], i) for i, key in enumerate(table["key"].to_pylist()) if key in row]
+        to, of = np.array(here, np.int64).reshape(-1, 2).T
+        vectors[to] = part[of]
+    return names, vectors

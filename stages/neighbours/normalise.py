@@ -16,6 +16,8 @@ BACKGROUND = Path(__file__).parents[1] / "embedding" / "background.npy"
 NEAREST = 2  # background photographs that are averaged; benchmarks/copies.py
 WEIGHT = 0.5
 DECIMALS = 6  # float32 sums differ behind this with the order of summation
+CHUNK = 4096  # vectors at a time, which keeps what is copied small
+SPARE = 4  # more than are asked for, since float32 may misplace those of nearly equal similarity
 
 
 def load_background() -> NDArray[np.float32]:
@@ -24,17 +26,42 @@ def load_background() -> NDArray[np.float32]:
     return np.array(stored / np.linalg.norm(stored, axis=1, keepdims=True), np.float32)
 
 
+def nearest_background(
+    vectors: NDArray[np.float32], background: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the `count` nearest rows of `background`, and their similarity, nearest first.
+
+    `vectors` is (n, d), `background` (m, d), both of unit length; both results are (n, count), with
+    m for `count` where there are fewer. Each row depends on its own vector alone, whatever else is
+    in the batch: similarities are rounded, and equal ones go by position.
+    """
+    count, spare = min(count, len(background)), min(count + SPARE, len(background))
+    wide = background.astype(np.float64)
+    nearest = np.empty((len(vectors), count), np.int64)
+    similarity = np.empty((len(vectors), count))
+    for start in range(0, len(vectors), CHUNK):
+        part = vectors[start : start + CHUNK]
+        _, rows = faiss.knn(part, background, spare, metric=faiss.METRIC_INNER_PRODUCT)
+        near = cosine(part[:, None], wide[rows])  # (chunk, spare)
+        order = np.lexsort((rows, -near), axis=1)[:, :count]
+        nearest[start : start + CHUNK] = np.take_along_axis(rows, order, axis=1)
+        similarity[start : start + CHUNK] = np.take_along_axis(near, order, axis=1)
+    return nearest, similarity
+
+
 def background_similarity(
     vectors: NDArray[np.float32], background: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return each vector's mean similarity to its nearest background photographs, (n,) in [-1, 1].
 
-    `vectors` is (n, d), `background` (m, d), both of unit length. Each value depends on its own
-    vector alone, whatever else is in the batch.
+    `vectors` is (n, d), `background` (m, d), both of unit length.
     """
-    _, nearest = faiss.knn(vectors, background, NEAREST, metric=faiss.METRIC_INNER_PRODUCT)
-    by_rank = [cosine(vectors, background[nearest[:, rank]]) for rank in range(NEAREST)]
-    return np.round(np.mean(by_rank, axis=0), DECIMALS)
+    return mean_of_nearest(nearest_background(vectors, background, NEAREST)[1])
+
+
+def mean_of_nearest(similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean (n,) of the first columns of `similarities` (n, count), nearest first."""
+    return np.asarray(np.round(np.mean(similarities[:, :NEAREST], axis=1), DECIMALS))
 
 
 def normalise(
@@ -48,15 +75,9 @@ def normalise(
     return np.round(similarity - WEIGHT * (of_a + of_b) / 2, DECIMALS)
 
 
-def cosine(
-    a: NDArray[np.float32], b: NDArray[np.float32], chunk: int = 100_000
-) -> NDArray[np.float64]:
-    """Return the cosine of each row of `a` with that row of `b`, (n,); both (n, d), unit length.
+def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the cosines of the vectors in `a` with those in `b`, (..., d) of unit length.
 
-    Summed in float64, row by row, and rounded, so that it does not depend on the batch.
+    Summed in float64, vector by vector, and rounded, so that it does not depend on the batch.
     """
-    parts = [
-        np.einsum("ij,ij->i", a[i : i + chunk], b[i : i + chunk], dtype=np.float64)
-        for i in range(0, len(a), chunk)
-    ]
-    return np.round(np.concatenate(parts), DECIMALS) if parts else np.zeros(0)
+    return np.asarray(np.round(np.vecdot(a.astype(np.float64), b.astype(np.float64)), DECIMALS))

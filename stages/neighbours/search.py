@@ -1,37 +1,94 @@
-"""Candidate pairs: the nearest neighbours of each embedding by cosine similarity, through faiss.
+"""Candidate pairs: which images are near enough to be looked at, through faiss.
 
-Exact search over n vectors of d dimensions holds 4·n·d bytes and costs n²·d operations.
+Nearness is the *normalised* similarity (`stages.neighbours.normalise`). It is an inner product of
+d + 2 numbers, (x, -w·b, 1) with (y, 1, -w·b), so that faiss searches within a radius of it.
+
+- Up to `EXACT_BELOW` images every pair is compared: n²/2 times d operations.
+- Above, two images are compared if they share one of their `CELLS` nearest background photographs.
+  Normalisation looks for these anyway, and they depend on the image alone: no index is trained, and
+  an image that comes or goes moves no other. So 1 % of all pairs are compared, and over 99 % of the
+  copies (`python -m benchmarks.search`).
+
+Which pairs are compared and what they score depends on the two images alone; each image then keeps
+its nearest ones, ties going by key. Hence neighbours are remembered from run to run, and only what
+is new is searched, with the same result as from scratch.
+
+Memory for n images of d dimensions: 4·n·d bytes of embeddings, 80·n for keys and cells, 20 for each
+neighbour that is found, and 1 GB to work in.
 """
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.neighbours.normalise import cosine, normalise
+from stages.lib.failures import UserError
+from stages.lib.files import unfinished
+from stages.neighbours.normalise import (
+    DECIMALS,
+    WEIGHT,
+    cosine,
+    mean_of_nearest,
+    nearest_background,
+    normalise,
+)
+
+VERSION = "1"  # raise when the same embeddings give other neighbours
+EXACT_BELOW = 50_000  # images; benchmarks/search.py
+CELLS = 8  # background photographs that an image is filed under; benchmarks/search.py
+SLACK = 1e-4  # float32 sums err less; what passes is scored again in float64
+COMPARED_AT_ONCE = 2**24  # pairs in one call of faiss, any of which may be a hit
+HELD_AT_ONCE = 2**22  # hits that are held before all but the nearest are dropped
+CHUNK = 2048  # pairs that are scored at a time
+
+# A neighbour is packed into one number, so that sorting is quick: the image that it belongs to (18
+# bits, within its block), the distance (22), the neighbour's own row (24).
+BLOCK, FARTHEST, MOST = 2**18, 2**22, 2**24
+HIGHEST = 1.5  # normalised similarity, of equal images that are opposite to every background
+
+Rows = NDArray[np.int64]  # (m,) rows of images
+Whole = NDArray[np.signedinteger[Any]]
+logger = logging.getLogger(__name__)
+
+
+class Neighbours(NamedTuple):
+    """The nearest images of each image, nearest first, and what they were found from."""
+
+    keys: NDArray[np.bytes_]  # (n,) ascending
+    prints: NDArray[np.uint64]  # (n,) fingerprints of the embeddings
+    foreign: NDArray[np.float64]  # (n,) similarity to background photographs
+    cells: NDArray[np.int32]  # (n, CELLS); (n, 1) zeros where every pair is compared
+    image: NDArray[np.int32]  # (e,) row of an image, ascending
+    other: NDArray[np.int32]  # (e,) row of its neighbour
+    distance: NDArray[np.int32]  # (e,) HIGHEST - normalised similarity, in millionths
+
+    def pairs(self) -> NDArray[np.int64]:
+        """Return the pairs of rows (m, 2), each once, the smaller row first, in order."""
+        packed = _join(self.image.astype(np.int64), self.other.astype(np.int64))
+        return np.stack(_split([packed]), axis=1)
 
 
 def candidate_pairs(
     keys: list[str],
     vectors: NDArray[np.float32],
-    foreign: NDArray[np.float64],
+    background: NDArray[np.float32] | None,
     neighbours: int,
     at_least: float,
 ) -> pd.DataFrame:
     """Return pairs (`key_a` < `key_b`, `similarity`, `normalised`) among each image's nearest ones.
 
-    `vectors` is (n, d) of unit length, `keys` its n rows, `foreign` (n,) their similarity to
-    background photographs, zeros for none. Pairs of a normalised similarity of `at_least` remain.
+    The arguments are those of `find_neighbours`.
     """
-    if len(keys) < 2:
-        return pd.DataFrame({"key_a": [], "key_b": [], "similarity": [], "normalised": []})
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    _, nearest = index.search(vectors, min(neighbours + 1, len(keys)))  # (n, k)
-    rows = np.repeat(np.arange(len(keys)), nearest.shape[1])
-    pairs = np.sort(np.stack([rows, nearest.ravel()], axis=1), axis=1)
-    pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)  # (m, 2)
-    return score_pairs(keys, vectors, foreign, pairs, at_least)
+    found = find_neighbours(keys, vectors, background, neighbours, at_least)
+    return score_pairs(keys, vectors, found.foreign, found.pairs())
 
 
 def score_pairs(
@@ -39,19 +96,251 @@ def score_pairs(
     vectors: NDArray[np.float32],
     foreign: NDArray[np.float64],
     pairs: NDArray[np.int64],
-    at_least: float,
 ) -> pd.DataFrame:
-    """Return the pairs, rows of `vectors` as (m, 2), with both similarities, in order of key."""
+    """Return the pairs, ascending rows of `vectors` as (m, 2), with both similarities."""
     a, b = pairs[:, 0], pairs[:, 1]
-    similarity = cosine(vectors[a], vectors[b])
-    normalised = normalise(similarity, foreign[a], foreign[b])
-    near = normalised >= at_least
-    ordered = np.sort(np.array(keys, dtype=object)[pairs[near]], axis=1)
+    similarity = _similarity(vectors, a, b)
+    names = np.array(keys, dtype=object)
     return pd.DataFrame(
         {
-            "key_a": ordered[:, 0],
-            "key_b": ordered[:, 1],
-            "similarity": similarity[near],
-            "normalised": normalised[near],
+            "key_a": names[a],
+            "key_b": names[b],
+            "similarity": similarity,
+            "normalised": normalise(similarity, foreign[a], foreign[b]),
         }
-    ).sort_values(["key_a", "key_b"], ignore_index=True)
+    )
+
+
+def find_neighbours(
+    keys: list[str],
+    vectors: NDArray[np.float32],
+    background: NDArray[np.float32] | None,
+    neighbours: int,
+    at_least: float,
+    memory: Path | None = None,
+) -> Neighbours:
+    """Return for each image the nearest `neighbours` of a normalised similarity of `at_least`.
+
+    `vectors` is (n, d) of unit length, `keys` its rows, ascending. `background` is (m, d) of unit
+    length; without it similarities stay as they are and every pair is compared at any n. `memory`
+    is a file of neighbours that is read, if there is one that fits, and brought up to date.
+    """
+    if len(keys) > MOST:
+        raise UserError(f"dedupe: {len(keys)} images; search can number {MOST} at most")
+    if background is None and len(keys) > EXACT_BELOW:
+        logger.warning("dedupe: without a background, every pair of %d is compared", len(keys))
+    in_cells = background is not None and len(keys) > EXACT_BELOW
+    digest = _digest(background, neighbours, at_least, in_cells)
+    known = _read(memory, digest) if memory else None
+    found, again = _carry_over(np.array(keys, "S"), vectors, known, neighbours)
+    if known is not None and len(known.keys) == len(keys) and not again.any():
+        return known
+    found = _file(found, vectors, background, in_cells)
+    lists = _pack(len(keys), found.image, found.other, found.distance)
+    for a, b in _near_pairs(vectors, found, again, at_least):
+        near = normalise(_similarity(vectors, a, b), found.foreign[a], found.foreign[b])
+        a, b, near = a[near >= at_least], b[near >= at_least], near[near >= at_least]
+        away = np.tile(np.rint((HIGHEST - near) * 10**DECIMALS).astype(np.int64), 2)
+        both = np.concatenate([a, b]), np.concatenate([b, a]), away
+        lists = _merge(lists, _pack(len(keys), *both), neighbours)
+    image, other, distance = (part.astype(np.int32) for part in _unpack(lists))
+    found = found._replace(image=image, other=other, distance=distance)
+    if memory:
+        _write(memory, digest, found)
+    return found
+
+
+def _carry_over(
+    keys: NDArray[np.bytes_],
+    vectors: NDArray[np.float32],
+    known: Neighbours | None,
+    neighbours: int,
+) -> tuple[Neighbours, NDArray[np.bool_]]:
+    """Return what is known of these images, and which of them must be searched, (n,).
+
+    Those are the new ones, and those of which a full list has lost a member: another one, which
+    the list had no room for, takes its place.
+    """
+    prints = _fingerprints(vectors)
+    n = len(keys)
+    empty = Neighbours(
+        keys, prints, np.full(n, np.nan), np.zeros((n, 1), np.int32),
+        *(np.zeros(0, np.int32) for _ in range(3)),
+    )  # fmt: skip
+    if known is None or not len(known.keys):
+        return empty, np.ones(n, bool)
+    before = np.searchsorted(known.keys, keys).clip(max=len(known.keys) - 1)
+    stays = (known.keys[before] == keys) & (known.prints[before] == prints)
+    now = np.full(len(known.keys), -1, np.int32)  # row now, by row before
+    now[before[stays]] = np.flatnonzero(stays)
+    foreign = np.where(stays, known.foreign[before], np.nan)
+    image, other = now[known.image], now[known.other]
+    whole = (image >= 0) & (other >= 0)
+    full = np.bincount(known.image, minlength=len(known.keys))[before] >= neighbours
+    lost = np.bincount(image[(image >= 0) & (other < 0)], minlength=n) > 0
+    carried = Neighbours(
+        keys, prints, foreign, known.cells[before],
+        image[whole], other[whole], known.distance[whole],
+    )  # fmt: skip
+    return carried, ~stays | (full & lost)
+
+
+def _file(
+    found: Neighbours,
+    vectors: NDArray[np.float32],
+    background: NDArray[np.float32] | None,
+    in_cells: bool,
+) -> Neighbours:
+    """Return `found` with the cells and the background similarity of images that have none yet."""
+    new = np.flatnonzero(np.isnan(found.foreign))
+    foreign = found.foreign.copy()
+    if background is None:
+        foreign[new] = 0.0
+        return found._replace(foreign=foreign)
+    nearest, similarity = nearest_background(vectors[new], background, CELLS)
+    foreign[new] = mean_of_nearest(similarity)
+    if not in_cells:
+        return found._replace(foreign=foreign)
+    cells = np.broadcast_to(found.cells, (len(vectors), nearest.shape[1])).copy()
+    cells[new] = nearest
+    return found._replace(foreign=foreign, cells=cells)
+
+
+def _near_pairs(
+    vectors: NDArray[np.float32], found: Neighbours, again: NDArray[np.bool_], at_least: float
+) -> Iterator[tuple[Rows, Rows]]:
+    """Yield rows (a, b), a < b, that may be near, of which one is `again`; some come repeatedly."""
+    held: list[Rows] = []
+    for members in _cells(found.cells):
+        wanted = again[members]
+        ordered = np.concatenate([members[wanted], members[~wanted]])
+        for hits in _compare(vectors, found.foreign, ordered, int(wanted.sum()), at_least):
+            held.append(hits)
+            if sum(map(len, held)) >= HELD_AT_ONCE:
+                yield _split(held)
+                held = []
+    if held:
+        yield _split(held)
+
+
+def _cells(cells: NDArray[np.int32]) -> Iterator[Rows]:
+    """Yield the rows that are filed under each cell."""
+    order = np.argsort(cells, axis=None, kind="stable")
+    start = 0
+    for size in np.bincount(cells.ravel()):
+        yield order[start : start + size] // cells.shape[1]
+        start += size
+
+
+def _compare(
+    vectors: NDArray[np.float32],
+    foreign: NDArray[np.float64],
+    rows: Rows,
+    wanted: int,
+    at_least: float,
+) -> Iterator[Rows]:
+    """Yield packed pairs of the first `wanted` rows with all, each compared once."""
+    if not wanted or len(rows) < 2:
+        return
+    plain, ones = vectors[rows], np.ones((len(rows), 1), np.float32)
+    taken = (-WEIGHT / 2 * foreign[rows, None]).astype(np.float32)
+    asked, stored = np.hstack([plain, taken, ones]), np.hstack([plain, ones, taken])
+    step = max(1, COMPARED_AT_ONCE // len(rows))
+    for start in range(0, wanted, step):
+        end = min(start + step, wanted)
+        index = faiss.IndexFlatIP(stored.shape[1])
+        index.add(stored[start:])  # those before have been compared with all
+        ends, _, other = index.range_search(asked[start:end], at_least - SLACK)
+        a = rows[start + np.repeat(np.arange(end - start), np.diff(ends.astype(np.int64)))]
+        b = rows[start + other]
+        yield _join(a[a != b], b[a != b])
+
+
+def _join(a: Rows, b: Rows) -> Rows:
+    """Pack pairs of rows, whichever comes first."""
+    return np.minimum(a, b) * MOST + np.maximum(a, b)
+
+
+def _split(packed: list[Rows]) -> tuple[Rows, Rows]:
+    """Return the pairs (a, b), a < b, each once and in order."""
+    pairs = np.unique(np.concatenate(packed))
+    return pairs // MOST, pairs % MOST
+
+
+def _similarity(vectors: NDArray[np.float32], a: Rows, b: Rows) -> NDArray[np.float64]:
+    parts = [
+        cosine(vectors[a[start : start + CHUNK]], vectors[b[start : start + CHUNK]])
+        for start in range(0, len(a), CHUNK)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+Packed = list[NDArray[np.uint64]]  # the lists of neighbours, block by block
+
+
+def _pack(n: int, image: Whole, other: Whole, distance: Whole) -> Packed:
+    packed = []
+    for start in range(0, max(n, 1), BLOCK):
+        here = (image >= start) & (image < start + BLOCK)
+        place = (image[here].astype(np.uint64) - np.uint64(start)) * np.uint64(FARTHEST * MOST)
+        packed.append(
+            place
+            + distance[here].astype(np.uint64) * np.uint64(MOST)
+            + other[here].astype(np.uint64)
+        )
+    return packed
+
+
+def _merge(known: Packed, more: Packed, neighbours: int) -> Packed:
+    """Return the nearest of both, at most `neighbours` for each image."""
+    merged = []
+    for a, b in zip(known, more, strict=True):
+        codes = np.unique(np.concatenate([a, b]))
+        image = codes // np.uint64(FARTHEST * MOST)
+        first = np.searchsorted(image, np.arange(BLOCK, dtype=np.uint64))
+        rank = np.arange(len(codes)) - first[image.astype(np.int64)]
+        merged.append(codes[rank < neighbours])
+    return merged
+
+
+def _unpack(packed: Packed) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return (image, other, distance) of every neighbour, by image, nearest first."""
+    codes = np.concatenate(packed)
+    block = np.repeat(np.arange(len(packed)), [len(part) for part in packed])
+    image = block * BLOCK + (codes // np.uint64(FARTHEST * MOST)).astype(np.int64)
+    distance = codes // np.uint64(MOST) % np.uint64(FARTHEST)
+    return image, codes % np.uint64(MOST), distance
+
+
+def _fingerprints(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return 64 bits per embedding, which tell a changed one."""
+    words = np.ascontiguousarray(vectors).view(np.uint32)
+    odd = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64) | 1
+    parts = [words[i : i + CHUNK].astype(np.uint64) @ odd for i in range(0, len(words), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+
+
+def _digest(
+    background: NDArray[np.float32] | None, neighbours: int, at_least: float, in_cells: bool
+) -> str:
+    text = json.dumps([VERSION, neighbours, at_least, in_cells, CELLS])
+    content = b"" if background is None else background.tobytes()
+    return hashlib.sha256(text.encode() + content).hexdigest()
+
+
+def _read(path: Path, digest: str) -> Neighbours | None:
+    """Return what a former run found, None where it searched otherwise or the file is broken."""
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            if str(stored["digest"]) == digest:
+                return Neighbours(*(stored[name] for name in Neighbours._fields))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        pass
+    return None
+
+
+def _write(path: Path, digest: str, found: Neighbours) -> None:
+    temporary = unfinished(path)
+    with temporary.open("wb") as handle:
+        np.savez(handle, digest=np.array(digest), allow_pickle=False, **found._asdict())
+    temporary.replace(path)

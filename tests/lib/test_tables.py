@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -88,3 +89,18 @@ def test_embeddings_keep_their_width(tmp_path):
     frame = pd.DataFrame({"key": ["a"], "embedding": [[0.0, 0.6, 0.8]]})
     tables.write_table(frame, tmp_path / "e.parquet", schema)
     assert pa.parquet.read_schema(tmp_path / "e.parquet").equals(schema)
+
+
+def test_vectors_come_in_order_of_key_from_any_part(tmp_path):
+    schema = tables.embeddings_schema(2)
+    for part, keys in (("00000", ["b", "d"]), ("00001", []), ("00002", ["a", "c"])):
+        vectors = [np.array([ord(key), 1], np.float32) for key in keys]
+        frame = pd.DataFrame({"key": keys, "embedding": pd.Series(vectors, dtype=object)})
+        tables.write_table(frame, tmp_path / f"{part}.parquet", schema)
+    keys, vectors = tables.read_vectors(tmp_path, ["d", "a", "b", "x"])
+    assert keys == ["a", "b", "d"]
+    assert vectors.tolist() == [[ord(key), 1] for key in keys]
+
+
+def test_no_vectors(tmp_path):
+    assert tables.read_vectors(tmp_path, ["a"])[0] == []

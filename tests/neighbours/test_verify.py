@@ -6,7 +6,6 @@ import pytest
 from skimage import data
 
 from stages.neighbours.decide import decide
-from stages.neighbours.search import candidate_pairs
 from stages.neighbours.verify import NOTHING, compare, prepare
 
 THRESHOLD = 0.85
@@ -78,16 +77,3 @@ def test_gradients_of_other_direction_are_not_copies():
     across = np.repeat(np.tile(np.arange(128, dtype=np.uint8), (128, 1))[:, :, None], 3, axis=2)
     bump = (120 * np.exp(-(((np.indices((128, 128)) - 64) / 30) ** 2).sum(axis=0))).astype(np.uint8)
     assert not _verdict(across, np.repeat(bump[:, :, None], 3, axis=2), 0.99).duplicate
-
-
-def test_search_finds_the_near_pairs_alone():
-    vectors = np.array([[1, 0], [0.9, np.sqrt(1 - 0.81)], [0, 1]], np.float32)
-    pairs = candidate_pairs(["c", "a", "b"], vectors, 2, 0.5)
-    assert pairs.to_dict("records") == [
-        {"key_a": "a", "key_b": "c", "similarity": pytest.approx(0.9)}
-    ]
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_search_without_a_second_image(count):
-    assert len(candidate_pairs(["a"] * count, np.ones((count, 1), np.float32), 5, 0.5)) == 0
