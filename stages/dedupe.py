@@ -49,9 +49,9 @@ SUMMARY = Path("data/clean/summary.parquet")
 EMBEDDINGS = Path("data/embeddings")
 TARGET = Path("data/dedupe")
 METRICS = Path("metrics/dedupe.json")
+SCRATCH = Path(".darkroom/dedupe")
 
 LEAKS = "leaks_into_"  # and the stronger official split: why the weaker side's copy goes
-SCRATCH = Path(".darkroom/dedupe")
 
 
 def rank(keys: pd.DataFrame) -> list[str]:

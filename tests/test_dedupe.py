@@ -1,5 +1,7 @@
 """Dedupe on small stores: copies, exact duplicates, conflicts, leaks across official splits."""
 
+import json
+
 import cv2
 import pandas as pd
 import pytest
@@ -126,6 +128,39 @@ def test_the_weaker_official_split_loses_its_leaking_copies(build, patches):
     }  # fmt: skip
     assert records.loc["train/a", "reason"] == "leaks_into_test"
     assert records.loc["train/b", "reason"] == "leaks_into_validation"
+
+
+def test_leaks_are_counted_by_file_and_by_their_two_splits(build, patches, tmp_path):
+    half = png(patches[0][6:-6, 6:-6])
+    records, _ = build(
+        [
+            ("test/a", png(patches[0]), {"official_split": "test"}),
+            ("test/a cut", half, {"official_split": "test"}),
+            ("train/a cut", half, {"official_split": "train"}),
+            ("val/a cut", half, {"official_split": "val"}),
+            ("train/b", png(patches[30]), {"official_split": "train"}),
+            ("val/b", png(patches[30]), {"official_split": "val"}),
+            ("unsplit/b", png(patches[30]), {}),
+        ]
+    )
+    metrics = json.loads((tmp_path / "metrics/dedupe.json").read_text())
+    assert metrics["leaks"] == {
+        "train_into_validation": 1, "train_into_test": 1, "validation_into_test": 1,
+    }  # fmt: skip
+    assert records.loc["test/a cut", "reason"] == "copy"
+    assert records.loc["unsplit/b", "reason"] == "exact_duplicate"
+
+
+@pytest.mark.parametrize(("labels", "count"), [("xy", 1), ("xx", 0), (("x", None), 0)])
+def test_copies_labelled_otherwise_are_counted(build, patches, tmp_path, labels, count):
+    build(
+        [
+            ("original", png(patches[0]), {"label": labels[0]}),
+            ("copy", png(patches[0][6:-6, 6:-6]), {"label": labels[1]}),
+        ]
+    )
+    metrics = json.loads((tmp_path / "metrics/dedupe.json").read_text())
+    assert metrics["copies_labelled_otherwise"] == count
 
 
 def test_an_exact_duplicate_joins_the_groups_of_its_records(build, patches):
