@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
-from stages.neighbours.verify import Evidence
+from stages.neighbours.verify import Evidence, is_same_whole
 
-# Chosen on patches of photographs that are neither in the sample nor in the benchmark, by
-# benchmarks/verification.py, which prints precision and recall over their values.
+# Chosen on photographs that are neither in the sample nor in the benchmark, by
+# benchmarks/verification.py, which prints recall and mistakes over values of `dedupe.threshold`.
 MIN_OVERLAP = 0.75  # of the smaller one: two photographs of a scene overlap by less
-MIN_STRUCTURE = 0.7
-MIN_INLIERS = 10  # keypoints on one transform, which prove a copy by themselves
-MIN_INLIERS_NEAR = 8  # … where embeddings are as near as `dedupe.threshold`
-MIN_LIKENESS_NEAR = 0.97  # … and without keypoints, as in blurred or plain pictures
+MIN_AGREEMENT = 0.75
+MIN_INLIERS = 10  # keypoints on one map
+MIN_AGREEMENT_NEAR = 0.65  # where embeddings are as near as `dedupe.threshold`: captions, stickers
+MIN_INLIERS_NEAR = 8
+MAX_MSE_NEAR = 0.06  # … and without keypoints, as in blurred or plain pictures
 SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise
 
 
@@ -18,16 +19,19 @@ class Verdict(NamedTuple):
     """Whether a pair is a copy, and by which rule."""
 
     duplicate: bool
-    decided_by: str  # keypoints, likeness, scene (relatives), or none
+    decided_by: str  # whole, keypoints, likeness, scene (relatives), or none
 
 
 def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
     """Return the verdict on one verified pair of this normalised similarity."""
-    if evidence.overlap >= MIN_OVERLAP and evidence.structure >= MIN_STRUCTURE:
-        near = normalised >= threshold
+    near = normalised >= threshold
+    if is_same_whole(evidence):
+        return Verdict(True, "whole")
+    agrees = evidence.agreement >= (MIN_AGREEMENT_NEAR if near else MIN_AGREEMENT)
+    if agrees and evidence.overlap >= MIN_OVERLAP:
         if evidence.inliers >= (MIN_INLIERS_NEAR if near else MIN_INLIERS):
             return Verdict(True, "keypoints")
-        if near and evidence.likeness >= MIN_LIKENESS_NEAR:
+        if near and evidence.mse <= MAX_MSE_NEAR:
             return Verdict(True, "likeness")
     if evidence.inliers >= SCENE_INLIERS:
         return Verdict(False, "scene")

@@ -39,7 +39,9 @@ def verify_pairs(
         for normalised, found in zip(pairs["normalised"], evidence, strict=True)
     ]
     return pairs.assign(
-        ssim=[round(found.structure, 6) for found in evidence],
+        agreement=[round(found.agreement, 6) for found in evidence],
+        ssim=[round(found.ssim, 6) for found in evidence],
+        mse=[round(found.mse, 6) for found in evidence],
         inliers=[found.inliers for found in evidence],
         duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),
         decided_by=[verdict.decided_by for verdict in verdicts],

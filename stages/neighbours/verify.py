@@ -1,32 +1,48 @@
-"""Verification: is one picture really an edit of the other? Geometry first, then structure.
+"""Verification: is one picture really an edit of the other? Cheap first, then only what needs it.
 
-SIFT keypoints (Lowe 2004) of one picture are matched to those of the other and of its mirror image,
-and a similarity transform is fitted by RANSAC; SIFT covers rotations, the mirror image covers
-flips. Where texture gives too few keypoints, the eight right-angle turns and flips are tried and
-refined by ECC (Evangelidis and Psarakis 2008). One picture is then warped onto the other and
-compared by the structure term of SSIM (Wang et al. 2004, eq. 10) of band-passed grey in Gaussian
-windows: it does not see brightness, contrast, shading or fine noise, which edits change. Of its
-values the median, weighted by local contrast, is taken over the overlap, so that flat areas have
-no say and a caption or a sticker does not decide.
+1. The whole pictures as thumbnails, in the eight turns and flips: a picture that was resized,
+   recompressed, recoloured or flipped already lies on the other one.
+2. SIFT keypoints (Lowe 2004) of one picture are matched to those of the other and of its mirror
+   image, and an affine map is fitted by RANSAC; SIFT covers rotations, the mirror image covers
+   flips. Affine and not a homography, since what edits do (crop, scale, aspect, turn) is affine:
+   the two further degrees of freedom take in what is not a copy, a scene from another place.
+3. Where there are too few keypoints, the best turn is refined by ECC (Evangelidis and Psarakis
+   2008), for pairs whose embeddings are near.
+
+Aligned greys are compared by scikit-image: SSIM (Wang et al. 2004) of band-passed grey with local
+contrast evened out, which does not see brightness, contrast, shading or fine noise, and the mean
+squared error of the smoothed grey. What decides is the share of the detailed part of the overlap
+that agrees: a person before another wall, or a window with other content, fails by what differs,
+however well the rest fits, while a caption or a sticker is a small share.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from skimage.metrics import mean_squared_error, structural_similarity
 
 from stages.lib.pixels import Pixels
 
+VERSION = "2"  # raise it when the same two pictures give other evidence
+
 SIDE_PX = 160  # long side for comparing; SIFT itself looks at twice of it
+THUMB_PX = 32
 RATIO = 0.85  # Lowe's ratio test; loose, since RANSAC sorts out the rest
 MIN_MATCHES = 6
-SURE_INLIERS = 8  # with fewer, the whole pictures are tried as well
+SURE_INLIERS = 8  # with fewer, or less agreement, the whole pictures are tried as well
+SURE_AGREEMENT = 0.7
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
+ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; ECC may find the way
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
-WINDOW_SIGMA = 5.0  # px
+WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
+SSIM_STEP, SSIM_WINDOW = 2, 9  # the band holds no finer detail than every second pixel; pixels
+DETAIL = 0.5  # of the mean local contrast: from here on a place has detail
+AGREES = 0.8  # local SSIM
+WHOLE_AGREEMENT, WHOLE_MSE = 0.85, 0.1  # whole pictures that agree so far need no keypoints
 MIN_CORE_PX = 400  # fewer compared pixels prove nothing
 
 Grey = NDArray[np.uint8]  # (height, width)
@@ -35,38 +51,101 @@ Grey = NDArray[np.uint8]  # (height, width)
 class Evidence(NamedTuple):
     """What verification found for the best alignment of a pair."""
 
-    inliers: int  # matched keypoints that obey the transform
+    inliers: int  # matched keypoints that obey the map; 0 where the whole pictures were laid on
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
-    structure: float  # median local structure term of SSIM in the overlap, in [-1, 1]
-    likeness: float  # correlation of the smoothed grey values in the overlap, in [-1, 1]
+    agreement: float  # share of the overlap's detail that agrees, in [0, 1]
+    ssim: float  # mean of scikit-image's SSIM over the overlap's detail, in [-1, 1]
+    mse: float  # scikit-image's mean squared error of smoothed grey of unit variance, in [0, 4]
 
 
-NOTHING = Evidence(0, 0.0, 0.0, 0.0)
+NOTHING = Evidence(0, 0.0, 0.0, float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """SIFT keypoints of one picture."""
+
+    points: NDArray[np.float32]  # (n, 2) x, y in pixels of the grey picture
+    descriptors: NDArray[np.float32]  # (n, 128) unit length
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture ready for verification."""
+    """A picture ready for verification; its keypoints are sought when first asked for."""
 
-    grey: Grey
+    grey: Grey  # long side SIDE_PX
     flat: bool
-    points: NDArray[np.float32]  # (n, 2) x, y in pixels of `grey`
-    descriptors: NDArray[np.float32]  # (n, 128)
-    mirrored_points: NDArray[np.float32]
-    mirrored_descriptors: NDArray[np.float32]
+
+    @cached_property
+    def keypoints(self) -> Keypoints:
+        """Keypoints of the picture."""
+        return _keypoints(self.grey)
+
+    @cached_property
+    def mirrored(self) -> Keypoints:
+        """Keypoints of its mirror image."""
+        return _mirror(self.keypoints, self.grey.shape[1])
+
+    @cached_property
+    def thumbs(self) -> NDArray[np.float32]:
+        """The eight turns and flips of its thumbnail, (8, 1024), zero mean and unit length."""
+        thumb = _thumb(self.grey)
+        turned = [np.rot90(t, k).ravel() for t in (thumb, thumb[:, ::-1]) for k in range(4)]
+        return np.stack(turned)
 
 
 def prepare(pixels: Pixels) -> Prepared:
-    """Reduce a picture (height, width, 3) to grey and find its keypoints, mirrored ones too."""
-    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    """Reduce a picture (height, width, 3) to grey."""
+    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
     scale = SIDE_PX / max(grey.shape)
     size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
-    points, descriptors = _keypoints(grey)
-    mirrored_points, mirrored_descriptors = _mirror(points, descriptors, grey.shape[1])
     flat = float(np.std(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2))) < FLAT_STD
-    return Prepared(grey, flat, points, descriptors, mirrored_points, mirrored_descriptors)
+    return Prepared(grey, flat)
+
+
+def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
+    """Return the evidence of the best alignment of the two pictures, in either order the same.
+
+    `whole` also refines the whole pictures where neither they nor keypoints decide. Two plain
+    pictures (an edge, a gradient) may well align by chance: ask for it only when the embeddings are
+    near.
+    """
+    if a.flat or b.flat:
+        return NOTHING
+    if a.grey.tobytes() > b.grey.tobytes():  # RANSAC takes one picture as the frame of the other
+        a, b = b, a
+    alike = b.thumbs @ a.thumbs[0]  # (8,)
+    turn = int(np.argmax(alike))
+    if alike[turn] >= ALIKE:
+        laid = _by_turn(a, b, turn)
+        if is_same_whole(laid):
+            return laid
+    mirror_image = np.ascontiguousarray(b.grey[:, ::-1])
+    found = [_by_keypoints(a, b.grey, b.keypoints), _by_keypoints(a, mirror_image, b.mirrored)]
+    best = max(found, key=lambda e: (e.inliers >= SURE_INLIERS, e.agreement, e.inliers))
+    unsure = best.inliers < SURE_INLIERS or best.agreement < SURE_AGREEMENT
+    if whole and unsure and alike[turn] >= HARDLY_ALIKE:
+        refined = _by_turn(a, b, turn, refine=True)
+        if refined.agreement >= max(SURE_AGREEMENT, best.agreement):
+            return refined
+    return best
+
+
+def is_same_whole(evidence: Evidence) -> bool:
+    """Return whether the whole pictures agree so well as they lie that keypoints add nothing."""
+    return (
+        evidence.inliers == 0
+        and evidence.agreement >= WHOLE_AGREEMENT
+        and evidence.mse <= WHOLE_MSE
+    )
+
+
+def _thumb(grey: Grey) -> NDArray[np.float32]:
+    thumb = cv2.resize(grey, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+    thumb -= thumb.mean()
+    return np.asarray(thumb / (np.linalg.norm(thumb) + 1e-6), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -74,62 +153,42 @@ def _sift() -> Any:
     return cv2.SIFT.create(nfeatures=300, contrastThreshold=0.01)
 
 
-def _keypoints(grey: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _keypoints(grey: Grey) -> Keypoints:
     found, descriptors = _sift().detectAndCompute(grey, None)
     if descriptors is None:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+        return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     # RootSIFT (Arandjelović and Zisserman 2012): Hellinger distance matches better.
     root = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
-    return np.array([point.pt for point in found], np.float32), root.astype(np.float32)
+    return Keypoints(np.array([p.pt for p in found], np.float32), root.astype(np.float32))
 
 
-def _mirror(
-    points: NDArray[np.float32], descriptors: NDArray[np.float32], width: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _mirror(keypoints: Keypoints, width: int) -> Keypoints:
     """Return the keypoints of the mirror image, without seeking them there.
 
     A descriptor is 4 rows x 4 columns x 8 directions in the keypoint's own frame, of which a mirror
     reverses the rows and the sense of direction.
     """
-    mirrored_points = points.copy()
-    mirrored_points[:, 0] = width - 1 - points[:, 0]
-    frames = descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
+    points = keypoints.points.copy()
+    points[:, 0] = width - 1 - points[:, 0]
+    frames = keypoints.descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
     turned = frames[..., [0, 7, 6, 5, 4, 3, 2, 1]]
-    return mirrored_points, np.ascontiguousarray(turned.reshape(-1, 128))
+    return Keypoints(points, np.ascontiguousarray(turned.reshape(-1, 128)))
 
 
-def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
-    """Return the evidence of the best alignment of `b` onto `a`.
-
-    `whole` also tries the whole pictures, turned and flipped, where keypoints do not decide. Two
-    plain pictures (an edge, a gradient) may well align by chance: ask for it only when the
-    embeddings are near, and believe it only then.
-    """
-    if a.flat or b.flat:
-        return NOTHING
-    found = [_by_keypoints(a, b, mirrored) for mirrored in (False, True)]
-    best = max(found, key=lambda e: (e.structure, e))
-    if whole and (best.inliers < SURE_INLIERS or best.structure < 0.8 or best.overlap < 0.75):
-        best = max(best, _by_turns(a, b), key=lambda e: (e.structure, e))
-    return best
-
-
-def _by_keypoints(a: Prepared, b: Prepared, mirrored: bool) -> Evidence:
-    points = b.mirrored_points if mirrored else b.points
-    descriptors = b.mirrored_descriptors if mirrored else b.descriptors
-    matches = _match(a.descriptors, descriptors)
+def _by_keypoints(a: Prepared, picture: Grey, keypoints: Keypoints) -> Evidence:
+    """Lay `picture`, which has these keypoints, onto `a`."""
+    matches = _match(a.keypoints.descriptors, keypoints.descriptors)
     if len(matches) < MIN_MATCHES:
         return NOTHING
-    source, target = points[matches[:, 1]], a.points[matches[:, 0]]
+    source, target = keypoints.points[matches[:, 1]], a.keypoints.points[matches[:, 0]]
     found, inside = cv2.estimateAffine2D(
         source, target, method=cv2.RANSAC, ransacReprojThreshold=3.0, maxIters=1000
     )
     if found is None:
         return NOTHING
     matrix = np.asarray(found, np.float64)
-    if not _is_plausible(matrix):
+    if not _is_plausible(matrix) or inside.sum() < MIN_MATCHES:
         return NOTHING
-    picture = np.ascontiguousarray(b.grey[:, ::-1]) if mirrored else b.grey
     return Evidence(int(inside.sum()), *_agreement(a.grey, picture, matrix))
 
 
@@ -150,7 +209,7 @@ def _match(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _is_plausible(matrix: NDArray[np.float64]) -> bool:
-    """Refuse transforms that no copy has: strong shear, scale beyond 4, mirror images."""
+    """Refuse maps that no copy has: strong shear, scale beyond 4, mirror images."""
     stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
     return bool(
         np.linalg.det(matrix[:, :2]) > 0
@@ -160,20 +219,12 @@ def _is_plausible(matrix: NDArray[np.float64]) -> bool:
     )
 
 
-def _by_turns(a: Prepared, b: Prepared) -> Evidence:
-    """Try the eight turns and flips of the whole picture; refine the best one by ECC."""
+def _by_turn(a: Prepared, b: Prepared, turn: int, refine: bool = False) -> Evidence:
+    """Lay the whole of `b` onto `a`, turned as the thumbnail is, refined by ECC if asked."""
     height, width = a.grey.shape
-    flat = _normalised(cv2.resize(a.grey, (32, 32), interpolation=cv2.INTER_AREA))
-    turned = [np.rot90(p, k) for p in (b.grey, b.grey[:, ::-1]) for k in range(4)]
-    scores = [
-        float((flat * _normalised(cv2.resize(_whole(t), (32, 32), interpolation=3))).mean())
-        for t in turned
-    ]
-    best = int(np.argmax(scores))
-    if scores[best] < 0.6:  # of a correlation; below, ECC does not find the way
-        return NOTHING
-    picture = np.asarray(cv2.resize(_whole(turned[best]), (width, height)), np.uint8)
-    matrix = _refine(a.grey, picture)
+    turned = np.rot90(b.grey[:, ::-1] if turn >= 4 else b.grey, turn % 4)
+    picture = np.asarray(cv2.resize(np.ascontiguousarray(turned), (width, height)), np.uint8)
+    matrix = _refine(a.grey, picture) if refine else np.eye(2, 3)
     if not _is_nearly_still(matrix, height, width):
         return NOTHING
     return Evidence(0, *_agreement(a.grey, picture, matrix))
@@ -203,8 +254,8 @@ def _is_nearly_still(matrix: NDArray[np.float64], height: int, width: int) -> bo
 
 def _agreement(
     target: Grey, picture: Grey, matrix: NDArray[np.float64]
-) -> tuple[float, float, float]:
-    """Return (overlap, structure, likeness) after warping `picture` onto `target`."""
+) -> tuple[float, float, float, float]:
+    """Return (overlap, agreement, ssim, mse) after warping `picture` onto `target`."""
     height, width = target.shape
     inside = np.asarray(
         cv2.warpAffine(np.ones_like(picture), matrix, (width, height), flags=cv2.INTER_NEAREST)
@@ -213,45 +264,39 @@ def _agreement(
     overlap = min(1.0, float(inside.sum()) / max(1.0, min(own, float(target.size))))
     core = cv2.erode(inside, np.ones((7, 7), np.uint8)).astype(bool)
     if core.sum() < MIN_CORE_PX:
-        return overlap, 0.0, 0.0
+        return overlap, *NOTHING[2:]
     warped = np.asarray(cv2.warpAffine(picture, matrix, (width, height)))
     covered = inside.astype(bool)
-    a, b = _band(target, covered), _band(warped, covered)
-    power_a, power_b = _window(a * a), _window(b * b)
-    local = _window(a * b) / np.sqrt(power_a * power_b + 1e-6)
-    structure = _weighted_median(local[core], np.sqrt(power_a * power_b)[core])
-    return overlap, structure, _correlation(_smooth(target)[core], _smooth(warped)[core])
+    a, contrast_a = _evened_band(target, covered, core)
+    b, contrast_b = _evened_band(warped, covered, core)
+    detail = (core & (np.maximum(contrast_a, contrast_b) >= DETAIL))[::SSIM_STEP, ::SSIM_STEP]
+    error = float(mean_squared_error(_standard(target, core), _standard(warped, core)))
+    step = slice(None, None, SSIM_STEP)
+    _, local = structural_similarity(
+        a[step, step], b[step, step], win_size=SSIM_WINDOW, data_range=1.0, full=True
+    )
+    values = local[detail]
+    if not len(values):
+        return overlap, *NOTHING[2:]
+    return overlap, float((values >= AGREES).mean()), float(values.mean()), error
 
 
-def _smooth(picture: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(cv2.GaussianBlur(picture.astype(np.float64), (0, 0), FINE_SIGMA))
-
-
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float((_normalised(a) * _normalised(b)).mean())
-
-
-def _band(picture: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Keep what lies between noise and shading, where edits change least."""
-    values = np.where(covered, picture, picture[covered].mean()).astype(np.float32)
-    fine = cv2.GaussianBlur(values, (0, 0), FINE_SIGMA)
-    return np.asarray(fine - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA), np.float32)
-
-
-def _window(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), WINDOW_SIGMA), np.float32)
-
-
-def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order], dtype=np.float64)
-    return float(values[order][np.searchsorted(reached, reached[-1] / 2)])
-
-
-def _normalised(picture: NDArray[Any]) -> NDArray[np.float64]:
-    values = picture.astype(np.float64)
+def _standard(picture: NDArray[Any], core: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the smoothed grey values in the core, (n,), of zero mean and unit variance."""
+    values = cv2.GaussianBlur(picture.astype(np.float64), (0, 0), FINE_SIGMA)[core]
     return np.asarray((values - values.mean()) / (values.std() + 1e-6))
 
 
-def _whole(picture: Grey) -> Grey:
-    return np.ascontiguousarray(picture)
+def _evened_band(
+    picture: NDArray[Any], covered: NDArray[np.bool_], core: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return (band, contrast): what lies between noise and shading, where edits change least.
+
+    Its local contrast, in units of the mean over the core, is evened out by division.
+    """
+    values = np.where(covered, picture, picture[covered].mean()).astype(np.float32)
+    fine = cv2.GaussianBlur(values, (0, 0), FINE_SIGMA)
+    band = fine - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA)
+    local = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW_SIGMA))
+    scale = float(local[core].mean()) + 1e-6
+    return np.asarray(band / (local + 0.2 * scale), np.float32), np.asarray(local / scale)

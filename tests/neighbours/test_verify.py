@@ -70,7 +70,7 @@ def test_the_next_patch_of_a_texture_is_not():
 def test_flat_pictures_prove_nothing(level):
     flat = np.full((64, 64, 3), level, np.uint8)
     noise = np.random.default_rng(0).integers(0, 3, (64, 64, 3), np.uint8)
-    assert compare(prepare(flat), prepare(np.minimum(flat, 252) + noise), whole=True) == NOTHING
+    assert compare(prepare(flat), prepare(np.minimum(flat, 252) + noise), whole=True) is NOTHING
 
 
 def test_gradients_of_other_direction_are_not_copies():
