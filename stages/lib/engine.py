@@ -219,10 +219,10 @@ def _work(
 
 
 def _new_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_die_with_parent)
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """End this worker when the stage is killed: an orphan would go on writing beside its rerun."""
     parent = get_context().parent_process()
     if parent is not None:

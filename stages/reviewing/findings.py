@@ -1,0 +1,327 @@
+"""What there is to review: groups of copies, leaks, conflicts, close calls, rejected images.
+
+Grows with the tables alone: they are held in memory once, and a page of items is a slice of them.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.lib import shards, tables
+from stages.lib.decisions import Decision, Subject
+from stages.lib.params import Params, Scale
+from stages.lib.shards import Place
+
+RAW = Path("data/raw")
+INDEX = RAW / "index.parquet"
+SUMMARY = Path("data/clean/summary.parquet")
+PAIRS = Path("data/dedupe/pairs.parquet")
+GROUPS = Path("data/dedupe/groups.parquet")
+RECORDS = Path("data/dedupe/records.parquet")
+
+EVIDENCE = ["similarity", "normalised", "ssim", "inliers", "duplicate", "decided_by"]
+KINDS = ("copies", "candidates", "leaks", "conflicts", "rejected", "decided")
+MOST_IMAGES = 24  # of one item on a page; the rest comes when asked for
+MOST_RECORDS = 12
+MOST_LABELS = 500  # that are offered while typing
+
+# Only for the order in which pairs are shown. The scale of each sign of being a copy: where it
+# says neither yes nor no, and the distance from there at which it is sure.
+STRUCTURE = (0.7, 0.3)
+INLIERS = (np.log2(11), 3.5)  # of log2(1 + inliers): 10 say neither, above 120 is sure
+NORMALISED_SPAN = 0.25
+CLOSE = 0.5  # mean of the three signs, in [-1, 1]; beyond this no person is needed
+
+
+class Item(NamedTuple):
+    """One thing to decide on: a group (representative first), a pair, or a single image."""
+
+    kind: str
+    keys: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Return the name by which the page asks for it."""
+        return f"{self.kind}:{'-'.join(self.keys[:2])}"
+
+
+Rows = Mapping[Subject, Decision]
+
+
+def certainty(pairs: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
+    """Return for each pair, in [-1, 1], how surely it is a copy (1) or none (-1); 0 is open.
+
+    The mean of what the network (`normalised`), structure (`ssim`) and keypoints (`inliers`) say.
+    """
+    signs = [
+        (pairs["normalised"] - threshold) / NORMALISED_SPAN,
+        (pairs["ssim"] - STRUCTURE[0]) / STRUCTURE[1],
+        (np.log2(1 + pairs["inliers"]) - INLIERS[0]) / INLIERS[1],
+    ]
+    clipped = [np.clip(sign.to_numpy(np.float64), -1, 1) for sign in signs]
+    return np.asarray(np.mean(clipped, axis=0))
+
+
+def is_settled(item: Item, rows: Rows, broken: Collection[str] = ()) -> bool:
+    """Return whether nothing is left to decide; of `broken` images there is nothing to keep."""
+    first, others = item.keys[0], item.keys[1:]
+
+    def judged(key: str) -> bool:
+        return Subject(key, "", "fate") in rows
+
+    if item.kind == "rejected":
+        return judged(first) or first in broken
+    if item.kind == "conflicts":
+        labelled = any(Subject(first, "", about) in rows for about in ("label", "mean"))
+        return labelled or judged(first)
+    if not others:
+        return judged(first) or item.kind == "decided"
+    if item.kind == "candidates" and judged(first):
+        return True
+    return all(judged(key) or pair_of(first, key) in rows for key in others)
+
+
+def pair_of(a: str, b: str) -> Subject:
+    """Return the subject of a pair, in whichever order it is named."""
+    return Subject(min(a, b), max(a, b), "pair")
+
+
+class Findings:
+    """All items by kind, most doubtful first, and everything that the page says of an image."""
+
+    def __init__(self, root: Path, params: Params, rows: Rows) -> None:
+        """Read the tables. Raises FileNotFoundError naming what to run first."""
+        self.folder, self.stamp = root / RAW, stamp(root)
+        index = tables.read_table(root / INDEX, tables.INDEX)
+        self._groups = tables.read_table(root / GROUPS, tables.GROUPS).set_index("key")
+        self._pairs = tables.read_table(root / PAIRS, columns=["key_a", "key_b", *EVIDENCE])
+        self._pairs = self._pairs.sort_values(["key_a", "key_b"], ignore_index=True)
+        self._pairs["certainty"] = certainty(self._pairs, params.dedupe.threshold)
+        self._summary = tables.read_table(root / SUMMARY).set_index("key")
+        self._places = shards.stored(index).set_index("key")
+        ends = tables.read_table(root / RECORDS, tables.RECORDS)[
+            ["source", "name", "status", "reason"]
+        ]
+        present = index[(index["status"] == "kept") & index["key"].notna()]
+        present = present.drop(columns=["status", "reason"]).merge(ends, on=["source", "name"])
+        self._records = present.sort_values(["key", "source", "name"], ignore_index=True)
+        self._names = self._records["name"].to_numpy(object)
+        self._sources = self._records["source"].to_numpy(object)
+        self._of_key: dict[str, NDArray[np.int64]] = self._records.groupby("key").indices
+        self.labels = sorted(self._groups["label"].dropna().unique())[:MOST_LABELS]
+        rated = bool(self._groups["mean"].notna().any() or self._groups["ratings"].notna().any())
+        self.rated = not self.labels and (rated or params.train.task == "rating")
+        self.max_pixels, self._scale = params.clean.max_pixels, params.train.scale
+        unread = self._summary["blurry_score"].isna()
+        self._broken = frozenset(self._summary.index[unread])
+        self.items: dict[str, list[Item]] = {kind: [] for kind in KINDS}
+        for item in self._found():
+            self.items[item.kind].append(item)
+        self._shown: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for kind, items in self.items.items():
+            for position, item in enumerate(items):
+                for key in item.keys:
+                    self._shown[key].append((kind, position))
+        self.settled = {
+            kind: {n for n, item in enumerate(items) if self._settled(item, rows)}
+            for kind, items in self.items.items()
+        }
+        self.refresh(set(), rows)
+
+    def refresh(self, keys: set[str], rows: Rows) -> None:
+        """Note that decisions on these images have changed."""
+        for key in keys:
+            for kind, position in self._shown.get(key, []):
+                settled = self._settled(self.items[kind][position], rows)
+                (self.settled[kind].add if settled else self.settled[kind].discard)(position)
+        subjects = {(s.key, s.other) if s.other else (s.key,) for s in rows}
+        self.items["decided"] = [Item("decided", keys) for keys in sorted(subjects)]
+        self.settled["decided"] = set(range(len(subjects)))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many items there are of each kind, and how many are decided."""
+        return {
+            kind: {"total": len(items), "decided": len(self.settled[kind])}
+            for kind, items in self.items.items()
+        }
+
+    def find(self, kind: str, start: int, step: int, query: str, undecided: bool) -> Iterator[int]:
+        """Yield positions of matching items from `start` on, forwards or backwards by `step`."""
+        items, settled = self.items[kind], self.settled[kind]
+        words = query.lower().split()
+        for position in range(start, len(items) if step > 0 else -1, step):
+            if not (undecided and position in settled) and self._matches(items[position], words):
+                yield position
+
+    def position(self, identity: str) -> tuple[str, int] | None:
+        """Return kind and position of an item by its name, None where there is none now."""
+        kind, _, keys = identity.partition(":")
+        if kind not in self.items:
+            return None
+        shown = self._shown.get(keys.split("-")[0], [])
+        places = [n for k, n in shown if k == kind] if kind != "decided" else range(
+            len(self.items[kind])
+        )  # fmt: skip
+        found = (n for n in places if self.items[kind][n].id == identity)
+        return next(((kind, n) for n in found), None)
+
+    def place(self, key: str) -> Place | None:
+        """Return where the bytes of an image lie."""
+        if key not in self._places.index:
+            return None
+        row = self._places.loc[key]
+        return Place(str(row["shard"]), int(row["offset"]), int(row["size"]))
+
+    def decodes(self, key: str) -> bool:
+        """Return whether clean could decode an image to its end."""
+        return key in self._summary.index and key not in self._broken
+
+    def describe(self, item: Item, rows: Rows, most: int = MOST_IMAGES) -> dict[str, Any]:
+        """Return an item as the page shows it, at most so many of its images."""
+        keys = item.keys[: max(most, 2)]
+        found: dict[str, Any] = {
+            "id": item.id,
+            "kind": item.kind,
+            "more": len(item.keys) - len(keys),
+            "settled": self._settled(item, rows),
+            "images": [self._image(key, rows) for key in keys],
+            "pairs": [self._pair(keys[0], key, rows) for key in keys[1:]],
+        }
+        return found
+
+    def _settled(self, item: Item, rows: Rows) -> bool:
+        return is_settled(item, rows, self._broken)
+
+    def _found(self) -> Iterator[Item]:
+        groups, pairs = self._groups, self._pairs
+        copies = groups[(groups["status"] == "rejected") & groups["representative"].notna()]
+        copies = copies[copies["representative"] != copies.index].reset_index()
+        ends = np.sort(copies[["key", "representative"]].to_numpy(object).astype(str), axis=1)
+        known = pd.DataFrame(ends.reshape(-1, 2), columns=["key_a", "key_b"]).merge(
+            pairs[["key_a", "key_b", "certainty"]], on=["key_a", "key_b"], how="left"
+        )
+        copies["certainty"] = known["certainty"].fillna(1.0).to_numpy(np.float64)
+        copies = copies.sort_values(["certainty", "key"])
+        leaks = self._records["reason"].fillna("").str.startswith("leaks_into_")
+        torn = set(self._records.loc[leaks, "key"])
+        members = {best: tuple(rows["key"]) for best, rows in copies.groupby("representative")}
+        leaking = {str(groups.at[key, "copy_group"]) for key in torn if key in groups.index}
+        for best in copies["representative"].unique():
+            if best not in leaking:
+                yield Item("copies", (best, *members[best]))
+        for best in sorted(leaking):
+            yield Item("leaks", (best, *members.get(best, ())))
+        near = pairs[pairs["certainty"].abs() <= CLOSE]
+        order = near["certainty"].abs().sort_values(kind="stable").index
+        for row in near.loc[order, ["key_a", "key_b"]].itertuples(index=False):
+            yield Item("candidates", (row.key_a, row.key_b))
+        for key in groups.index[groups["label_conflict"]]:
+            yield Item("conflicts", (key,))
+        rejected = self._summary[self._summary["status"] != "kept"]
+        rejected = rejected.assign(broken=rejected["blurry_score"].isna()).sort_values(
+            ["broken", "reason"], kind="stable"
+        )
+        for key in rejected.index:
+            yield Item("rejected", (key,))
+
+    def _matches(self, item: Item, words: list[str]) -> bool:
+        return not words or any(
+            all(word in text for word in words) for text in map(self._text, item.keys)
+        )
+
+    def _text(self, key: str) -> str:
+        at = self._of_key.get(key, ())
+        status, reason = self._fate(key)
+        label = self._groups.at[key, "label"] if key in self._groups.index else None
+        names = [f"{self._sources[n]} {self._names[n]}" for n in at]
+        return " ".join(str(part) for part in (key, *names, label, status, reason)).lower()
+
+    def _fate(self, key: str) -> tuple[str | None, str | None]:
+        """Return status and reason after clean and dedupe."""
+        for table in (self._groups, self._summary):
+            if key in table.index:
+                return _plain(table.at[key, "status"]), _plain(table.at[key, "reason"])
+        return None, None
+
+    def _image(self, key: str, rows: Rows) -> dict[str, Any]:
+        at = self._of_key.get(key, np.zeros(0, np.int64))
+        records = [
+            {
+                **{n: _plain(row[n]) for n in ("source", "name", "status", "reason")},
+                "split": _plain(row["official_split"]),
+                "label": _label(row, self._scale),
+            }
+            for _, row in self._records.iloc[at[:MOST_RECORDS]].iterrows()
+        ]
+        status, reason = self._fate(key)
+        image: dict[str, Any] = {
+            "key": key, "known": key in self._places.index, "status": status, "reason": reason,
+            "decodes": self.decodes(key), "records": records, "count": len(at),
+            "fate": None, "decided_label": None,
+        }  # fmt: skip
+        if key in self._summary.index:
+            measured = self._summary.loc[key]
+            image |= {
+                name: _plain(measured[name]) for name in ("width", "height", "format", "bytes")
+            }
+            flags = [name for name in measured.index if name.startswith("is_")]
+            image["flags"] = [
+                name[3:] for name in flags if measured[name] is True or measured[name] == 1
+            ]
+        if key in self._groups.index:
+            group = self._groups.loc[key]
+            image |= {"label": _label(group, self._scale), "split": _plain(group["official_split"])}
+        for about in ("fate", "label", "mean"):
+            decision = rows.get(Subject(key, "", about))
+            if decision:
+                image["fate" if about == "fate" else "decided_label"] = (
+                    decision.decision if about == "fate" else decision.value
+                )
+        return image
+
+    def _pair(self, a: str, b: str, rows: Rows) -> dict[str, Any]:
+        subject = pair_of(a, b)
+        decision = rows.get(subject)
+        found: dict[str, Any] = {"a": a, "b": b, "decision": decision and decision.decision}
+        first = self._pairs["key_a"].to_numpy(object)
+        low, high = (int(np.searchsorted(first, subject.key, side)) for side in ("left", "right"))
+        second = self._pairs["key_b"].to_numpy(object)[low:high]
+        at = low + int(np.searchsorted(second, subject.other))
+        if at < high and self._pairs.at[at, "key_b"] == subject.other:
+            found |= {name: _plain(self._pairs.at[at, name]) for name in EVIDENCE}
+        return found
+
+
+def stamp(root: Path) -> tuple[int, ...]:
+    """Return what changes when a stage writes the tables; empty while one is being made."""
+    try:
+        paths = [root / path for path in (INDEX, SUMMARY, PAIRS, GROUPS, RECORDS)]
+        return tuple(path.stat().st_mtime_ns for path in paths)
+    except FileNotFoundError:
+        return ()
+
+
+def _label(row: pd.Series, scale: Scale) -> str | None:
+    """Return the label of a record or key as people write it; for ratings the mean, then more."""
+    if isinstance(row["label"], str):
+        return row["label"]
+    votes = row["ratings"]
+    if _plain(row["mean"]) is not None:
+        spread = "" if _plain(row["std"]) is None else f" ± {row['std']:.2f}"
+        return f"{row['mean']:.4g}{spread}"
+    if isinstance(votes, np.ndarray):
+        bins = np.linspace(scale.low, scale.high, len(votes))
+        return f"{votes @ bins / max(votes.sum(), 1):.2f} from {votes.sum()} votes"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as JSON has it: None for every kind of null, Python's own numbers."""
+    if value is None or value is pd.NA or value != value:
+        return None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,88 @@
+"""Decisions as they are made: saved at once, undone and redone through the session."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.lib.decisions import Decision, Subject, parse, write_decisions
+
+
+class Change(NamedTuple):
+    """One subject before and after; None is no decision."""
+
+    subject: Subject
+    before: Decision | None
+    after: Decision | None
+
+
+class Step(NamedTuple):
+    """What one action changed, and where on the page it was made."""
+
+    changes: tuple[Change, ...]
+    where: str
+
+
+class Journal:
+    """The rows of `data/review.csv`, and the steps that led to them."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises UserError where it is broken."""
+        self._path, self._seen = path, b""
+        self.rows: dict[Subject, Decision] = {}
+        self.done: list[Step] = []
+        self.undone: list[Step] = []
+        self.refresh()
+
+    def refresh(self) -> set[str]:
+        """Read the file again where another program changed it; return the keys concerned."""
+        content = self._path.read_bytes() if self._path.exists() else b""
+        if content == self._seen:
+            return set()
+        rows = {row.subject: row for row in parse(content, str(self._path))}
+        different = {row.subject for row in set(rows.values()) ^ set(self.rows.values())}
+        self.rows, self._seen = rows, content
+        return _keys(different)
+
+    def decide(self, wanted: Mapping[Subject, Decision | None], where: str) -> set[str]:
+        """Make the decisions, None clearing one, as one step; return the keys concerned."""
+        changes = tuple(
+            Change(subject, self.rows.get(subject), after) for subject, after in wanted.items()
+        )
+        changes = tuple(change for change in changes if change.before != change.after)
+        if not changes:
+            return set()
+        self._save({change.subject: change.after for change in changes})
+        self.done.append(Step(changes, where))
+        self.undone.clear()
+        return _keys(change.subject for change in changes)
+
+    def undo(self) -> Step | None:
+        """Take the last step back and return it; None where there is none."""
+        if not self.done:
+            return None
+        self._save({change.subject: change.before for change in self.done[-1].changes})
+        self.undone.append(self.done.pop())
+        return self.undone[-1]
+
+    def redo(self) -> Step | None:
+        """Make the step that was taken back last again and return it."""
+        if not self.undone:
+            return None
+        self._save({change.subject: change.after for change in self.undone[-1].changes})
+        self.done.append(self.undone.pop())
+        return self.done[-1]
+
+    def _save(self, values: Mapping[Subject, Decision | None]) -> None:
+        rows = {**self.rows, **values}
+        kept = {subject: row for subject, row in rows.items() if row is not None}
+        write_decisions(self._path, kept.values())
+        self.rows, self._seen = kept, self._path.read_bytes()
+
+
+def keys_of(step: Step) -> set[str]:
+    """Return the images that a step is about."""
+    return _keys(change.subject for change in step.changes)
+
+
+def _keys(subjects: Iterable[Subject]) -> set[str]:
+    return {key for subject in subjects for key in (subject.key, subject.other) if key}

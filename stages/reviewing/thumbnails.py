@@ -1,0 +1,111 @@
+"""Small pictures of hostile files: decoded in processes that may die or hang without harm."""
+
+import asyncio
+import faulthandler
+import os
+import signal
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+
+from stages.lib import pixels
+from stages.lib.engine import die_with_parent
+from stages.lib.shards import Place, read_member
+
+SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dense screens
+QUALITY = 84
+WORKERS = 2
+TIMEOUT_S = 20.0
+MOST_BYTES = 64 * 2**20  # kept in memory
+
+Size = int  # px of the long side
+
+
+def draw(folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: float) -> bytes:
+    """Return the JPEG of one image, none where it does not decode. Ends a process that hangs."""
+    faulthandler.dump_traceback_later(timeout_s, exit=True, file=_nowhere())
+    try:
+        content = read_member(folder, place)
+        image = pixels.open_image(content, max_pixels)
+        whole = pixels.pixels_of(image, content, side_px)
+    except (pixels.DecodeError, OSError, ValueError):
+        return b""
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    height, width = whole.shape[:2]
+    scale = min(1.0, side_px / max(height, width))
+    small = pixels.resize(whole, max(1, round(width * scale)), max(1, round(height * scale)))
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    return cv2.imencode(".jpg", np.ascontiguousarray(small[:, :, ::-1]), options)[1].tobytes()
+
+
+@cache
+def _nowhere() -> IO[str]:
+    """Keep the last words of a process off the terminal."""
+    return Path(os.devnull).open("w")
+
+
+def _start() -> None:
+    """Leave Ctrl+C to the server, and go when it goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    cv2.setNumThreads(1)
+
+
+class Thumbnails:
+    """Draws pictures on demand, some at a time, and remembers the latest ones."""
+
+    def __init__(
+        self,
+        draw: Callable[[Path, Place, Size, int, float], bytes] = draw,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """Start no process yet; the first picture does. `draw` runs in one and is importable."""
+        self._draw, self._timeout_s = draw, timeout_s
+        self._free: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
+        for _ in range(WORKERS):
+            self._free.put_nowait(_new_worker())
+        self._drawn: OrderedDict[tuple[Place, Size], bytes] = OrderedDict()
+        self._size = 0
+
+    async def get(self, folder: Path, place: Place, side_px: Size, max_pixels: int) -> bytes:
+        """Return a JPEG, or nothing for an image that cannot be shown."""
+        asked = (place, side_px)
+        if asked in self._drawn:
+            self._drawn.move_to_end(asked)
+            return self._drawn[asked]
+        worker = await self._free.get()
+        try:
+            loop = asyncio.get_running_loop()
+            task = (folder, place, side_px, max_pixels, self._timeout_s)
+            picture = await loop.run_in_executor(worker, self._draw, *task)
+        except BrokenProcessPool:  # the decoder crashed or hung: that image alone is lost
+            worker.shutdown(wait=False)
+            worker, picture = _new_worker(), b""
+        finally:
+            self._free.put_nowait(worker)
+        self._remember(asked, picture)
+        return picture
+
+    def close(self) -> None:
+        """End the processes."""
+        while not self._free.empty():
+            self._free.get_nowait().shutdown(wait=False, cancel_futures=True)
+
+    def _remember(self, asked: tuple[Place, Size], picture: bytes) -> None:
+        self._size += len(picture) - len(self._drawn.get(asked, b""))
+        self._drawn[asked] = picture
+        while self._size > MOST_BYTES:
+            self._size -= len(self._drawn.popitem(last=False)[1])
+
+
+def _new_worker() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_start)
