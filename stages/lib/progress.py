@@ -13,14 +13,17 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Counts finished images of one stage and says so; `close` logs the closing line."""
+    """Counts finished images of one stage and says so; `close` logs the closing line.
 
-    def __init__(self, stage: str, total: int) -> None:
+    A step of a stage may count something else; it ends with `finish`, which says nothing.
+    """
+
+    def __init__(self, stage: str, total: int, unit: str = "image") -> None:
         """Start counting `total` images of `stage`."""
-        self.stage, self.total, self.done = stage, total, 0
+        self.stage, self.total, self.unit, self.done = stage, total, unit, 0
         self._started = self._said = time.monotonic()
         quiet = not sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=stage, unit="image", disable=quiet, leave=False)
+        self._bar = tqdm(total=total, desc=stage, unit=unit, disable=quiet, leave=False)
 
     def advance(self, images: int) -> None:
         """Count `images` more as finished."""
@@ -32,13 +35,17 @@ class Progress:
             rate = self.done / (now - self._started)
             left = (self.total - self.done) / rate if rate else float("inf")
             logger.info(
-                "%s: %d of %d images, %.0f/s, %.0f s left",
-                self.stage, self.done, self.total, rate, left,
+                "%s: %d of %d %ss, %.0f/s, %.0f s left",
+                self.stage, self.done, self.total, self.unit, rate, left,
             )  # fmt: skip
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
 
     def close(self, kept: int, rejected: Mapping[str, int], failed: int = 0) -> None:
         """Log in, kept, rejected by reason, failed, seconds and rate in one line."""
-        self._bar.close()
+        self.finish()
         seconds = time.monotonic() - self._started
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items()))
         logger.info(

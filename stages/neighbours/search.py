@@ -20,8 +20,10 @@ neighbour that is found, and 1 GB to work in.
 import hashlib
 import json
 import logging
+import os
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,9 +31,11 @@ import faiss
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from stages.lib.failures import UserError
 from stages.lib.files import unfinished
+from stages.lib.progress import Progress
 from stages.neighbours.normalise import (
     DECIMALS,
     WEIGHT,
@@ -45,7 +49,8 @@ VERSION = "1"  # raise when the same embeddings give other neighbours
 EXACT_BELOW = 50_000  # images; benchmarks/search.py
 CELLS = 8  # background photographs that an image is filed under; benchmarks/search.py
 SLACK = 1e-4  # float32 sums err less; what passes is scored again in float64
-COMPARED_AT_ONCE = 2**24  # pairs in one call of faiss, any of which may be a hit
+COMPARED_AT_ONCE = 2**23  # pairs in one call of faiss, any of which may be a hit
+AT_ONCE = 64  # calls of faiss
 HELD_AT_ONCE = 2**22  # hits that are held before all but the nearest are dropped
 CHUNK = 2048  # pairs that are scored at a time
 
@@ -206,54 +211,73 @@ def _file(
     return found._replace(foreign=foreign, cells=cells)
 
 
+class Comparison(NamedTuple):
+    """The images of one cell, of which those from `start` to `end` are compared with the rest."""
+
+    rows: Rows
+    start: int
+    end: int
+
+
 def _near_pairs(
     vectors: NDArray[np.float32], found: Neighbours, again: NDArray[np.bool_], at_least: float
 ) -> Iterator[tuple[Rows, Rows]]:
     """Yield rows (a, b), a < b, that may be near, of which one is `again`; some come repeatedly."""
+    todo = list(_comparisons(found.cells, again))
+    progress = Progress("dedupe, search", sum(c.end - c.start for c in todo), "look-up")
     held: list[Rows] = []
-    for members in _cells(found.cells):
-        wanted = again[members]
-        ordered = np.concatenate([members[wanted], members[~wanted]])
-        for hits in _compare(vectors, found.foreign, ordered, int(wanted.sum()), at_least):
-            held.append(hits)
+    # Many small products: threads of one's own keep the cores busy, those of BLAS wait in them.
+    with (
+        threadpool_limits(1),
+        ThreadPoolExecutor(
+            len(os.sched_getaffinity(0)), initializer=faiss.omp_set_num_threads, initargs=(1,)
+        ) as threads,
+    ):
+        for start in range(0, len(todo), AT_ONCE):
+            some = todo[start : start + AT_ONCE]
+            held += threads.map(lambda c: _compare(vectors, found.foreign, c, at_least), some)
+            progress.advance(sum(c.end - c.start for c in some))
             if sum(map(len, held)) >= HELD_AT_ONCE:
                 yield _split(held)
                 held = []
+    progress.finish()
     if held:
         yield _split(held)
 
 
-def _cells(cells: NDArray[np.int32]) -> Iterator[Rows]:
-    """Yield the rows that are filed under each cell."""
-    order = np.argsort(cells, axis=None, kind="stable")
-    start = 0
+def _comparisons(cells: NDArray[np.int32], again: NDArray[np.bool_]) -> Iterator[Comparison]:
+    """Yield what must be compared, so that each pair of which one is `again` meets in its cells."""
+    order = np.argsort(cells, axis=None, kind="stable") // cells.shape[1]
+    last = 0
     for size in np.bincount(cells.ravel()):
-        yield order[start : start + size] // cells.shape[1]
-        start += size
+        members = order[last : last + size]
+        last += size
+        wanted = again[members]
+        rows = np.concatenate([members[wanted], members[~wanted]])
+        step = max(1, COMPARED_AT_ONCE // max(1, size))
+        for start in range(0, int(wanted.sum()), step):
+            yield Comparison(rows, start, min(start + step, int(wanted.sum())))
 
 
 def _compare(
     vectors: NDArray[np.float32],
     foreign: NDArray[np.float64],
-    rows: Rows,
-    wanted: int,
+    comparison: Comparison,
     at_least: float,
-) -> Iterator[Rows]:
-    """Yield packed pairs of the first `wanted` rows with all, each compared once."""
-    if not wanted or len(rows) < 2:
-        return
-    plain, ones = vectors[rows], np.ones((len(rows), 1), np.float32)
-    taken = (-WEIGHT / 2 * foreign[rows, None]).astype(np.float32)
-    asked, stored = np.hstack([plain, taken, ones]), np.hstack([plain, ones, taken])
-    step = max(1, COMPARED_AT_ONCE // len(rows))
-    for start in range(0, wanted, step):
-        end = min(start + step, wanted)
-        index = faiss.IndexFlatIP(stored.shape[1])
-        index.add(stored[start:])  # those before have been compared with all
-        ends, _, other = index.range_search(asked[start:end], at_least - SLACK)
-        a = rows[start + np.repeat(np.arange(end - start), np.diff(ends.astype(np.int64)))]
-        b = rows[start + other]
-        yield _join(a[a != b], b[a != b])
+) -> Rows:
+    """Return the pairs, packed, that may reach `at_least`."""
+    rows = comparison.rows[comparison.start :]  # those before have been compared with all
+    count = comparison.end - comparison.start
+    stored = np.ones((len(rows), vectors.shape[1] + 2), np.float32)
+    stored[:, :-2] = vectors[rows]
+    stored[:, -1] = -WEIGHT / 2 * foreign[rows]
+    asked = stored[:count].copy()
+    asked[:, -2:] = stored[:count, :-3:-1]
+    index = faiss.IndexFlatIP(stored.shape[1])
+    index.add(stored)
+    ends, _, other = index.range_search(asked, at_least - SLACK)
+    a, b = rows[np.repeat(np.arange(count), np.diff(ends.astype(np.int64)))], rows[other]
+    return _join(a[a != b], b[a != b])
 
 
 def _join(a: Rows, b: Rows) -> Rows:
