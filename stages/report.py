@@ -23,7 +23,7 @@ from stages.lib.params import Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from stages.pages import findings, labels, results, sheets
+from stages.pages import contradictions, findings, labels, results, sheets
 from stages.pages.flow import Flow, trace
 
 SOURCES = Path("data/sources.json")
@@ -81,7 +81,7 @@ def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"name": n, "count": c, "of": len(kept)} for n, c in counts.items() if c]
 
 
-def describe_sheets(root: Path, tables: Tables) -> dict[str, Any]:
+def describe_sheets(root: Path, tables: Tables, params: Params) -> dict[str, Any]:
     """Return the contact sheets, and of how many images each shows a part."""
     raw = sheets.Album(root / RAW, tables.index)
     new = sheets.Album(root / NEW, tables.augmented)
@@ -96,6 +96,9 @@ def describe_sheets(root: Path, tables: Tables) -> dict[str, Any]:
         "augmented": sheets.augmented_groups(raw, new, index, tables.augmented),
         "augmented_total": len(tables.augmented),
         "parents_total": tables.augmented["parent"].nunique(),
+        **contradictions.describe(
+            raw, index, tables.records, groups, tables.pairs, tables.split, params
+        ),
     }
 
 
@@ -168,7 +171,7 @@ def run(root: Path, params: Params) -> None:
         "labels": labels.describe(tables.groups, tables.split, params),
         "training": findings.describe_training(root / PLOTS, metrics),
         "settings": describe_settings(params),
-        **describe_sheets(root, tables),
+        **describe_sheets(root, tables, params),
         **findings.describe_test(root / PLOTS, tables.predictions, metrics, params),
     }
     write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))

@@ -32,15 +32,19 @@ class DataSet:
         self.task, self.names, self.contents = task, [], []
         self.records, self.summary, self.groups, self.pairs, self.split = [], [], [], [], []
         self.variants, self.predictions, self.metrics, self.plots = [], [], {}, {}
+        self.leaks = {}
         self.kind = "sample"
 
     def fail(self, name, reason):
         self.records.append({"name": name, "status": "failed", "reason": reason})
 
-    def record(self, name, content, label=None, mean=None):
+    def record(self, name, content, label=None, mean=None, official=None, leaks_into=None):
         key = key_of(content)
         self.records.append({"name": name, "key": key, "status": "kept", "label": label,
-                             "mean": mean, "content": content})  # fmt: skip
+                             "mean": mean, "official_split": official,
+                             "content": content})  # fmt: skip
+        if leaks_into:
+            self.leaks[name] = {"status": "rejected", "reason": f"leaks_into_{leaks_into}"}
         return key
 
     def judge(self, key, status="kept", reason=None, fault=False, blurry=False):
@@ -61,7 +65,8 @@ class DataSet:
         if split:
             self.split.append({"key": key, "split": split, "split_group": key, "stratum": None})
         if likeness:
-            self.pairs.append({"key_a": of, "key_b": key, "similarity": likeness, "ssim": 0.9,
+            self.pairs.append({"key_a": of, "key_b": key, "similarity": likeness,
+                               "normalised": likeness - 0.25, "ssim": 0.9,
                                "inliers": 30, "duplicate": True, "decided_by": "x"})  # fmt: skip
 
     def write(self, root: Path) -> Path:
@@ -79,8 +84,10 @@ class DataSet:
         write_table(frame(self.groups, GROUPS), root / "data/dedupe/groups.parquet", GROUPS)
         write_table(frame(self.pairs, PAIRS), root / "data/dedupe/pairs.parquet", PAIRS, ["key_a"])
         fates = {row["key"]: row for row in [*self.summary, *self.groups]}
-        ends = [{**row, **{k: fates[row["key"]][k] for k in ("status", "reason")}}
-                if "key" in row else row for row in self.records]  # fmt: skip
+        fate = ("status", "reason", "representative")
+        ends = [{**row, **{k: fates[row["key"]].get(k) for k in fate}, **self.leaks.get(name, {})}
+                if "key" in row else row
+                for row in self.records for name in [row["name"]]]  # fmt: skip
         records = frame(ends, RECORDS)
         write_table(records, root / "data/dedupe/records.parquet", RECORDS, ["source", "name"])
         write_table(frame(self.split, SPLIT), root / "data/split.parquet", SPLIT)
@@ -232,9 +239,107 @@ def test_rejected_images_show_their_reason_and_only_whole_ones_a_picture(tmp_pat
 
 def test_copies_stand_after_their_representative_with_their_similarity(tmp_path, parameters):
     html = page(full().write(tmp_path), parameters())
-    sheet = text_of(html[html.index('id="copies"') : html.index('id="labels"')])
+    sheet = text_of(html[html.index('id="copies"') : html.index('id="leaks"')])
     assert "3 of 3 groups" in sheet
     assert "kept image 1.jpg cosine 0.960 copy 1.jpg" in sheet
+
+
+def contradictory() -> DataSet:
+    """Files in two official splits, a family in two, and labels that contradict each other."""
+    data = DataSet("classification")
+    data.kind = "folder"
+    test = data.record("test/a.jpg", picture(1), "cat", official="test")
+    data.record("train/same.jpg", picture(1), "cat", official="train", leaks_into="test")
+    data.group(test, "test", label="cat", official_split="test")
+    copy = data.record("train/cut.jpg", picture(2), "dog", official="train", leaks_into="test")
+    data.group(copy, of=test, reason="leaks_into_test", likeness=0.91, label="dog",
+               official_split="train")  # fmt: skip
+    for name, split, number in (("train/x.jpg", "train", 3), ("val/y.jpg", "validation", 4)):
+        key = data.record(name, picture(number), "cat", official=split)
+        data.group(key, split, label="cat", official_split=split)
+        data.groups[-1]["family"] = "f"
+    for label in ("dog", "cat", "dog"):
+        name = f"train/{label} {len(data.records)}.jpg"
+        disputed = data.record(name, picture(5), label, official="train")
+    data.group(disputed, reason="label_conflict")
+    data.groups[-1]["label_conflict"] = True
+    data.pairs.append({**data.pairs[0], "key_a": disputed, "normalised": 0.3, "duplicate": False,
+                       "decided_by": "scene"})  # fmt: skip
+    return data
+
+
+def leaks_section(html):
+    return html[html.index('id="leaks"') : html.index('id="labels"')]
+
+
+def test_leaks_are_counted_and_stand_beside_what_they_leak_into(tmp_path, parameters):
+    html = page(contradictory().write(tmp_path), parameters("classification"))
+    sheet = leaks_section(html)
+    text = text_of(sheet)
+    assert "train validation 0 train test 2 validation test 0" in text
+    assert "1 of 1 images into whose split others leak" in text
+    assert "kept in test cat test/a.jpg train → test dog, cosine 0.910 train/cut.jpg" in text
+    assert "train → test cat, identical train/same.jpg" in text
+    assert sheet.count("data:image/jpeg;base64,") == sheet.count("<figure>") == 3 + 2 + 3 + 2
+
+
+def test_torn_families_and_conflicting_labels_are_shown(tmp_path, parameters):
+    html = page(contradictory().write(tmp_path), parameters("classification"))
+    text = text_of(leaks_section(html))
+    assert "1 of 1 families" in text
+    assert "train cat train/x.jpg validation cat val/y.jpg" in text
+    assert "1 of 1 images that came several times, with different labels" in text
+    shown = ["cat train train/cat 6.jpg", "dog train train/dog 5.jpg", "dog train train/dog 7.jpg"]
+    assert " ".join(shown) in text
+    assert "1 of 1 images whose copies have another label" in text
+    assert "cat test, kept test/a.jpg dog train, cosine 0.910 train/cut.jpg" in text
+
+
+def test_the_closest_calls_are_shown_on_both_sides(tmp_path, parameters):
+    html = page(contradictory().write(tmp_path), parameters("classification"))
+    text = text_of(html[html.index('id="copies"') : html.index('id="leaks"')])
+    assert "1 of 1 pairs called copies: those least alike. normalised 0.660" in text
+    assert "called no copies: those most alike. normalised 0.300" in text
+    assert "same scene" in text
+
+
+def test_splits_by_other_names_are_understood(tmp_path, values):
+    data = contradictory()
+    for row in data.records:
+        row["official_split"] = {"test": "holdout", "validation": "dev"}.get(
+            row["official_split"], row["official_split"]
+        )
+    values["split"]["map"] = {"holdout": "test"}
+    values["train"]["task"] = "classification"
+    html = page(data.write(tmp_path), check_params(values))
+    assert "train test 2" in text_of(leaks_section(html))
+
+
+def test_without_leaks_and_conflicts_it_says_none(tmp_path, parameters):
+    data = full()
+    data.groups[-1]["label_conflict"] = False
+    text = text_of(leaks_section(page(data.write(tmp_path), parameters())))
+    assert "None: no split that a source names is in use" in text
+    assert "None: identical files have equal labels" in text
+    assert "Families" not in text
+    assert "otherwise" not in text
+
+
+def test_clean_official_splits_are_said_to_be_clean(tmp_path, parameters):
+    data = full()
+    for row in data.records:
+        row["official_split"] = "train"
+    text = text_of(leaks_section(page(data.write(tmp_path), parameters())))
+    assert "None: no picture lies in two of the splits" in text
+
+
+def test_purged_files_are_counted_apart(tmp_path, parameters):
+    data = full()
+    for name, reason in (("old.jpg", "gone"), ("taken.jpg", "purged")):
+        data.records.append({"name": name, "status": "withdrawn", "reason": reason})
+    text = text_of(page(data.write(tmp_path), parameters()))
+    assert "Files given 29 records − 1 withdrawn − 1 purged" in text
+    assert "Every count adds up" in text
 
 
 def test_augmented_images_stand_beside_their_parent(tmp_path, parameters):

@@ -62,10 +62,11 @@ def trace(
     unsplit = len(kept) - len(split)
     present = index[index["status"] != "withdrawn"]
     gone = len(index) - len(present)
+    purged = int((index["reason"] == "purged").sum())
+    lost = tuple((why, n) for why, n in [("withdrawn", gone - purged), ("purged", purged)] if n)
     steps: tuple[Step, ...] = (
         *([Step("scan", "Files ever given", len(index), "records")] if gone else []),
-        Step("scan", "Files given", len(present), "records",
-             (("withdrawn", gone),) if gone else ()),
+        Step("scan", "Files given", len(present), "records", lost),
         Step("download", "Arrived", len(arrived), "records", reasons(present)),
         Step("download", "Distinct by content", unique, "images",
              (("exact_duplicate", repeats),) if repeats else ()),
