@@ -24,7 +24,9 @@ PAIRS = Path("data/dedupe/pairs.parquet")
 GROUPS = Path("data/dedupe/groups.parquet")
 RECORDS = Path("data/dedupe/records.parquet")
 
-EVIDENCE = ["similarity", "normalised", "ssim", "inliers", "duplicate", "decided_by"]
+EVIDENCE = [
+    "similarity", "normalised", "agreement", "ssim", "mse", "inliers", "duplicate", "decided_by",
+]  # fmt: skip
 KINDS = ("copies", "candidates", "leaks", "conflicts", "rejected", "decided")
 MOST_IMAGES = 24  # of one item on a page; the rest comes when asked for
 MOST_RECORDS = 12
@@ -32,10 +34,12 @@ MOST_LABELS = 500  # that are offered while typing
 
 # Only for the order in which pairs are shown. The scale of each sign of being a copy: where it
 # says neither yes nor no, and the distance from there at which it is sure.
-STRUCTURE = (0.7, 0.3)
+AGREEMENT = (0.75, 0.25)
+WHOLE = (0.7, 0.3)  # of ssim
 INLIERS = (np.log2(11), 3.5)  # of log2(1 + inliers): 10 say neither, above 120 is sure
 NORMALISED_SPAN = 0.25
-CLOSE = 0.5  # mean of the three signs, in [-1, 1]; beyond this no person is needed
+CLOSE = 0.5  # mean of the three signs, in [-1, 1]; beyond this no person is needed …
+FEWEST_PAIRS = 50  # … though so many are shown where there are any: a look at them is reassuring
 
 
 class Item(NamedTuple):
@@ -56,14 +60,15 @@ Rows = Mapping[Subject, Decision]
 def certainty(pairs: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
     """Return for each pair, in [-1, 1], how surely it is a copy (1) or none (-1); 0 is open.
 
-    The mean of what the network (`normalised`), structure (`ssim`) and keypoints (`inliers`) say.
+    The mean of what the network says (`normalised`), what detail says (`agreement`), and the
+    stronger of keypoints (`inliers`) and whole picture (`ssim`).
     """
-    signs = [
-        (pairs["normalised"] - threshold) / NORMALISED_SPAN,
-        (pairs["ssim"] - STRUCTURE[0]) / STRUCTURE[1],
-        (np.log2(1 + pairs["inliers"]) - INLIERS[0]) / INLIERS[1],
-    ]
-    clipped = [np.clip(sign.to_numpy(np.float64), -1, 1) for sign in signs]
+    network = (pairs["normalised"] - threshold) / NORMALISED_SPAN
+    detail = (pairs["agreement"] - AGREEMENT[0]) / AGREEMENT[1]
+    keypoints = (np.log2(1 + pairs["inliers"]) - INLIERS[0]) / INLIERS[1]
+    whole = (pairs["ssim"] - WHOLE[0]) / WHOLE[1]
+    signs = (network, detail, np.maximum(keypoints, whole))
+    clipped = [np.clip(np.nan_to_num(np.asarray(s, np.float64), nan=-1.0), -1, 1) for s in signs]
     return np.asarray(np.mean(clipped, axis=0))
 
 
@@ -216,9 +221,9 @@ class Findings:
                 yield Item("copies", (best, *members[best]))
         for best in sorted(leaking):
             yield Item("leaks", (best, *members.get(best, ())))
-        near = pairs[pairs["certainty"].abs() <= CLOSE]
-        order = near["certainty"].abs().sort_values(kind="stable").index
-        for row in near.loc[order, ["key_a", "key_b"]].itertuples(index=False):
+        distance = pairs["certainty"].abs().sort_values(kind="stable")
+        order = distance.index[: max(FEWEST_PAIRS, int((distance <= CLOSE).sum()))]
+        for row in pairs.loc[order, ["key_a", "key_b"]].itertuples(index=False):
             yield Item("candidates", (row.key_a, row.key_b))
         for key in groups.index[groups["label_conflict"]]:
             yield Item("conflicts", (key,))

@@ -19,7 +19,7 @@ const TITLES = {
   duplicate: "One is a copy of the other", not_duplicate: "Not a duplicate: both are pictures of their own",
 };
 const VERDICTS = {
-  keypoints: "copy, by matching keypoints", likeness: "copy, by likeness", scene: "same scene, no copy", none: "no proof of a copy",
+  whole: "copy, the whole picture agrees", keypoints: "copy, by matching keypoints", likeness: "copy, by likeness", scene: "same scene, no copy", none: "no proof of a copy",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -210,7 +210,7 @@ function aside(by) {
   else act(() => move(by));
 }
 
-function select(at, number, focus = true) {
+function select(at, number, focus = true, scroll = true) {
   const item = view.items[at];
   if (!item) return;
   view.at = at;
@@ -220,7 +220,8 @@ function select(at, number, focus = true) {
   const card = $("items").children[at];
   const figure = card.querySelectorAll(".image")[view.image];
   card.classList.add("now"); figure.classList.add("now"); figure.tabIndex = 0;
-  if (focus) { figure.focus({ preventScroll: true }); card.scrollIntoView({ block: "nearest" }); figure.scrollIntoView({ block: "nearest" }); }
+  if (focus) figure.focus({ preventScroll: true });
+  if (focus && scroll) { card.scrollIntoView({ block: "nearest" }); figure.scrollIntoView({ block: "nearest" }); }
   remember();
   if ($("large").open) showLarge();
 }
@@ -250,14 +251,16 @@ const size = (bytes) => (bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Ma
 
 function render() {
   $("items").className = view.kind === "rejected" ? "tiles" : "";
+  $("items").dataset.kind = view.kind;
   $("items").replaceChildren(...view.items.map(renderItem));
   $("about").textContent = KINDS[view.kind][1];
   $("empty").hidden = view.items.length > 0;
   $("empty").textContent = view.query || view.undecided ? "Nothing here matches, or all of it is decided." : "Nothing of this kind.";
+  document.querySelector(".pager").hidden = !view.earlier && view.next === null;
   $("earlier").disabled = !view.earlier;
   $("later").disabled = view.next === null;
   renderState();
-  if (view.items.length) select(view.at, view.image, view.at > 0 || document.activeElement === document.body);
+  if (view.items.length) select(view.at, view.image, !document.activeElement.closest("header"), view.at > 0);
   else remember();
 }
 
@@ -323,7 +326,7 @@ function renderImage(item, image, n, at, pair) {
 
 function stateOf(image, n, item) {
   if (!image.known) return "not here now";
-  if (image.status === "kept") return n === 0 && item.images.length > 1 && ["copies", "leaks"].includes(item.kind) ? "kept, best of its group" : "kept";
+  if (image.status === "kept") return n === 0 && item.images.length > 1 && ["copies", "leaks"].includes(item.kind) ? "kept: the best" : "kept";
   return image.status ? `${image.status}: ${words(image.reason)}` : "withdrawn by its source";
 }
 const pill = (image, n, item) => make("span", { class: `pill ${image.status === "kept" ? "kept" : image.status ? "gone" : ""}` }, stateOf(image, n, item));
@@ -342,7 +345,8 @@ function shot(image, at, n) {
 function evidence(pair) {
   if (pair.similarity === undefined) return null;
   const values = [["normalised", real(pair.normalised), "similarity beyond that to foreign photographs"], ["cosine", real(pair.similarity), "similarity of the embeddings"],
-    ["SSIM", real(pair.ssim), "structure after alignment"], ["inliers", pair.inliers === null ? "–" : count(pair.inliers), "keypoints that agree on one transform"]];
+    ["inliers", pair.inliers === null ? "–" : count(pair.inliers), "keypoints that agree on one map"], ["agreement", real(pair.agreement), "of detail, after alignment"],
+    ["SSIM", real(pair.ssim), "structure, after alignment"], ["MSE", real(pair.mse), "difference of grey values, after alignment"]];
   return make("dl", { class: "evidence" }, ...values.map(([name, value, title]) => make("div", { title }, make("dt", {}, name), make("dd", {}, value))));
 }
 function verdict(pair) {
@@ -397,7 +401,7 @@ function showLarge(start) {
     make("figcaption", {}, make("b", {}, nameOf(image)), ` ${[stateOf(image, n, item), image.width && `${image.width} × ${image.height}`, image.label, image.fate && `you: ${image.fate}`].filter(Boolean).join(" · ")}`))));
   const pair = item.pairs[Math.max(0, number - 1)];
   $("compared").textContent = pair && pair.similarity !== undefined
-    ? `normalised ${real(pair.normalised)} · cosine ${real(pair.similarity)} · SSIM ${real(pair.ssim)} · ${count(pair.inliers ?? 0)} inliers · ${VERDICTS[pair.decided_by] ?? words(pair.decided_by)}${pair.decision ? ` · you: ${words(pair.decision)}` : ""}` : "";
+    ? `normalised ${real(pair.normalised)} · cosine ${real(pair.similarity)} · agreement ${real(pair.agreement)} · SSIM ${real(pair.ssim)} · ${count(pair.inliers ?? 0)} inliers · ${VERDICTS[pair.decided_by] ?? words(pair.decided_by)}${pair.decision ? ` · you: ${words(pair.decision)}` : ""}` : "";
   if (start) $("large").showModal();
 }
 
