@@ -52,7 +52,8 @@ purge: what was derived from it is made anew, and old versions dropped, by
 
 `dvc gc` drops every version of data and model that this workspace does not use, also those of
 other branches, tags and experiments: older commits then name data that is gone. Not reached are
-other clones (`git pull`, `dvc repro` and `dvc gc` there), exports (export again), the sources
+other clones (`git pull`, `dvc repro` and `dvc gc` there), experiments that were killed
+(.dvc/tmp/exps), exports (export again), browsers that reviewed (for a day), the sources
 themselves, and models that were handed out: they were trained on it."""
 
 logger = logging.getLogger(__name__)

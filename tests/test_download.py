@@ -28,6 +28,7 @@ from stages.lib.params import check_params
 from stages.lib.shards import Place, key_of, read_member, read_tar
 from stages.lib.tables import INDEX, read_table
 from stages.sources import sample
+from stages.sources.purged import write_purged
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDER = {"kind": "folder", "path": "photos"}
@@ -436,6 +437,18 @@ def test_what_was_fetched_is_not_fetched_again_and_what_failed_is(tmp_path, serv
     index = download_now(tmp_path, LIST, **LOCAL)
     assert server.seen["/image"] == 1
     assert dict(index["status"].value_counts()) == {"withdrawn": 2, "kept": 1}
+
+
+def test_a_purged_url_is_not_fetched_again(tmp_path, server):
+    write_list(tmp_path, server.url + "/image")
+    key = download_now(tmp_path, LIST, **LOCAL).loc[server.url + "/image", "key"]
+    write_purged(tmp_path / "data/purged.csv", [key])
+    for _ in range(2):
+        index = download_now(tmp_path, LIST, **LOCAL)
+        assert list(index["reason"]) == ["purged"]
+        assert index["uri"].isna().all()
+    assert server.seen == {"/image": 1}
+    assert [path.name for path in (tmp_path / "data/raw").iterdir()] == ["index.parquet"]
 
 
 def test_bodies_fetched_before_a_stop_are_not_fetched_again(tmp_path, server):

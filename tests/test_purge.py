@@ -7,11 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages import clean, download, purge
 from stages.lib import tables
@@ -150,6 +155,44 @@ def test_a_key_taken_off_the_list_comes_back(project):
     places = ["shard", "offset"]
     pd.testing.assert_frame_equal(run().drop(columns=places), before.drop(columns=places))
     assert anywhere(root, content_of("a"), "data") != []
+
+
+FILES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("uvwxyz"), min_size=1)
+
+
+@settings(max_examples=12, deadline=None)
+@given(steps=st.lists(st.tuples(FILES, st.sets(st.sampled_from("abcd"))), min_size=1, max_size=4))
+def test_whatever_is_purged_when_the_store_holds_the_rest_and_nothing_else(steps):
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["download"]["sources"] = [FOLDER]
+    params = check_params(values)
+    purged = set()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for files, names in steps:
+            shutil.rmtree(root / "photos", ignore_errors=True)
+            (root / "photos").mkdir()
+            for name, letter in files.items():
+                (root / "photos" / name).write_bytes(content_of(letter))
+            download.run(root, params)
+            keys = {key(files[name]) for name in names & set(files)}
+            purge.remove(root, keys)
+            purged |= keys
+        download.run(root, params)
+        index = index_of(root)
+        status = {name: index.loc[[name], ["key", "status"]].values.tolist() for name in files}
+        for name, letter in files.items():
+            now = "withdrawn" if key(letter) in purged else "kept"
+            assert [key(letter), now] in status[name]
+        assert set(index.loc[index["key"].isin(purged), "reason"]) <= {"purged"}
+        stored = index.dropna(subset="shard")
+        members = [
+            (Path(member).stem, path.name)
+            for path in (root / "data/raw").glob("*.tar")
+            for member in read_tar(path)
+        ]
+        assert sorted(members) == sorted(set(zip(stored["key"], stored["shard"], strict=True)))
+        assert not purged & set(stored["key"])
 
 
 def test_a_shard_of_nothing_else_goes_and_new_images_are_measured_anew(project, params):
