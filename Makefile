@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help set-up repro test check schema
+.PHONY: help set-up repro review test check schema
 
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 VENV := .venv
@@ -52,6 +52,9 @@ set-up: ## create .venv, or rebuild it when requirements.txt or the Python versi
 
 repro: set-up ## run the stages that are out of date
 	dvc repro
+
+review: set-up ## open a local page to decide by hand on copies, conflicts and rejected images
+	python -m stages.review
 
 test: repro ## the same, then the tests
 	python -m pytest
