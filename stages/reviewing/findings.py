@@ -5,6 +5,7 @@ Grows with the tables alone: they are held in memory once, and a page of items i
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,8 +116,6 @@ class Findings:
         present = index[(index["status"] == "kept") & index["key"].notna()]
         present = present.drop(columns=["status", "reason"]).merge(ends, on=["source", "name"])
         self._records = present.sort_values(["key", "source", "name"], ignore_index=True)
-        self._names = self._records["name"].to_numpy(object)
-        self._sources = self._records["source"].to_numpy(object)
         self._of_key: dict[str, NDArray[np.int64]] = self._records.groupby("key").indices
         self.labels = sorted(self._groups["label"].dropna().unique())[:MOST_LABELS]
         rated = bool(self._groups["mean"].notna().any() or self._groups["ratings"].notna().any())
@@ -236,15 +235,18 @@ class Findings:
 
     def _matches(self, item: Item, words: list[str]) -> bool:
         return not words or any(
-            all(word in text for word in words) for text in map(self._text, item.keys)
+            all(word in self._texts.get(key, key) for word in words) for key in item.keys
         )
 
-    def _text(self, key: str) -> str:
-        at = self._of_key.get(key, ())
-        status, reason = self._fate(key)
-        label = self._groups.at[key, "label"] if key in self._groups.index else None
-        names = [f"{self._sources[n]} {self._names[n]}" for n in at]
-        return " ".join(str(part) for part in (key, *names, label, status, reason)).lower()
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        """Return what a search looks at, by key; made at the first search."""
+        texts: dict[str, str] = {}
+        records = self._records[["key", "source", "name", "label", "status", "reason"]]
+        for key, *parts in records.itertuples(index=False):
+            words = " ".join(part for part in parts if isinstance(part, str))
+            texts[key] = f"{texts.get(key, key)} {words.lower()}"
+        return texts
 
     def _fate(self, key: str) -> tuple[str | None, str | None]:
         """Return status and reason after clean and dedupe."""
