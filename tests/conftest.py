@@ -1,11 +1,14 @@
 """Fixtures that several test files share. Images are made or cut here; none is downloaded."""
 
+import shutil
+
 import pytest
 import yaml
 
 from stages.lib.params import check_params
 from stages.sources.photographs import PHOTOGRAPHS, read
 from tests.harness import REPOSITORY
+from tests.reviewing.stores import develop, records_of, write_store
 
 SIDE_PX = 96
 
@@ -41,3 +44,19 @@ def patches():
                 for left in range(0, pixels.shape[1] - SIDE_PX + 1, SIDE_PX)
             ]
     return sorted(found, key=lambda patch: -float(patch.std()))[:100]
+
+
+@pytest.fixture(scope="session")
+def developed(tmp_path_factory, patches):
+    """Return a folder in which clean, embed and dedupe have run, and the key of each name."""
+    root = tmp_path_factory.mktemp("developed")
+    keys = write_store(root, records_of(patches))
+    develop(root)
+    return root, keys
+
+
+@pytest.fixture
+def store(developed, tmp_path):
+    """Return a copy of it to change, and the keys."""
+    shutil.copytree(developed[0], tmp_path / "store")
+    return tmp_path / "store", developed[1]
