@@ -11,24 +11,29 @@ similarity and structure limits the recall and precision of "copy".
 
 import argparse
 import io
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
+from benchmarks.evidence import gather_evidence
 from stages.embedding.network import BUNDLED, Network
+from stages.lib.params import load_params
 from stages.lib.pixels import Pixels, decode, resize
 from stages.lib.randomness import generator
 from stages.neighbours.decide import decide
 from stages.neighbours.normalise import load_background
 from stages.neighbours.search import candidate_pairs
-from stages.neighbours.verify import Evidence, compare, prepare
+from stages.neighbours.verify import Evidence
 from stages.sources.copies import EDITS, edit
 from stages.sources.degradations import KINDS, degrade
 from stages.sources.photographs import SIDE_PX, has_contrast
+from stages.statistics.intervals import wilson
 
-LIMITS = (0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6)
+LOWEST = 0.2
 
 
 def patches(path: Path) -> list[Pixels]:
@@ -40,6 +45,10 @@ def patches(path: Path) -> list[Pixels]:
             if has_contrast(patch):
                 found.append(patch)
     return found[: 3 * 9 : 3]
+
+
+def pictures(folder: Path, photographs: int) -> list[Pixels]:
+    return make_set(folder, photographs)[0]
 
 
 def recompress(pixels: Pixels, quality: int) -> Pixels:
@@ -67,19 +76,6 @@ def make_set(folder: Path, photographs: int) -> tuple[list[Pixels], list[str]]:
     return images, shows
 
 
-def measure(images: list[Pixels], shows: list[str], network: Network) -> pd.DataFrame:
-    """Return the candidates with their evidence and the truth."""
-    size = network.size_px
-    vectors = network.embed([resize(image, size, size) for image in images])
-    keys = [f"{number:06d}" for number in range(len(images))]
-    pairs = candidate_pairs(keys, vectors, load_background(), 20, 0.2)
-    prepared = [prepare(image) for image in images]
-    rows = pairs[["key_a", "key_b"]].astype(int).to_numpy()
-    evidence = [compare(prepared[a], prepared[b], whole=True) for a, b in rows]
-    pairs["true"] = [shows[a] == shows[b] for a, b in rows]
-    return pairs.join(pd.DataFrame(evidence))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -88,28 +84,34 @@ def main() -> None:
     given = parser.parse_args()
     images, shows = make_set(given.folder, given.photographs)
     total = len(shows) - len(set(shows))
-    pairs = measure(images, shows, Network(given.network))
-    print(f"{len(images)} images, {total} true copies, {len(pairs)} candidates")
-    for similarity in np.arange(0.2, 0.76, 0.05):
+    network, dedupe = Network(given.network), load_params(Path()).dedupe
+    size = network.size_px
+    vectors = network.embed([resize(image, size, size) for image in images])
+    keys = [f"{number:06d}" for number in range(len(images))]
+    pairs = candidate_pairs(keys, vectors, load_background(), dedupe.neighbours, LOWEST)
+    a, b = (pairs[name].astype(int) for name in ("key_a", "key_b"))
+    pairs["true"] = [shows[i] == shows[j] for i, j in zip(a, b, strict=True)]
+    print(f"{len(images)} images, {total} true copies")
+    for similarity in np.arange(LOWEST, 0.7, 0.05):
         near = pairs[pairs["normalised"] >= similarity]
         print(
             f"normalised similarity {similarity:.2f}: recall {near['true'].sum() / total:.4f}, "
             f"precision {near['true'].mean():.4f}, {len(near)} pairs"
         )
-    verdicts = [
-        decide(
-            row.normalised, Evidence(row.inliers, row.overlap, row.structure, row.likeness), limit
-        )
-        for limit in LIMITS
-        for row in pairs.itertuples()
-    ]
-    for number, limit in enumerate(LIMITS):
-        part = verdicts[number * len(pairs) : (number + 1) * len(pairs)]
-        said = np.array([verdict.duplicate for verdict in part])
+    pairs = pairs[pairs["normalised"] >= dedupe.candidate_threshold]
+    load = partial(pictures, given.folder, given.photographs)
+    pairs, seconds = gather_evidence(load, pairs, min(LIMITS))
+    print(f"{len(pairs)} verified, {1000 * seconds / len(pairs):.1f} ms each")
+    found = [Evidence(*row) for row in pairs[list(Evidence._fields)].itertuples(index=False)]
+    for limit in LIMITS:
+        verdicts = [decide(n, e, limit) for n, e in zip(pairs["normalised"], found, strict=True)]
+        said = np.array([verdict.duplicate for verdict in verdicts])
         true = int((said & pairs["true"]).sum())
+        low, high, *_ = wilson(true, total, 0.95)
+        rules = Counter(v.decided_by for v, t in zip(verdicts, pairs["true"], strict=True) if t)
         print(
-            f"dedupe.threshold {limit:.2f}: recall {true / total:.4f}, "
-            f"{said.sum() - true} wrong of {said.sum()} pairs called copies"
+            f"dedupe.threshold {limit:.2f}: recall {true / total:.4f} [{low:.4f}, {high:.4f}], "
+            f"{said.sum() - true} wrong of {said.sum()} called copies; copies by {dict(rules)}"
         )
 
 

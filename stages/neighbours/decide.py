@@ -9,7 +9,7 @@ from stages.neighbours.verify import Evidence, is_same_whole
 MIN_OVERLAP = 0.75  # of the smaller one: two photographs of a scene overlap by less
 MIN_AGREEMENT = 0.75
 MIN_INLIERS = 10  # keypoints on one map
-MIN_AGREEMENT_NEAR = 0.65  # where embeddings are as near as `dedupe.threshold`: captions, stickers
+MIN_AGREEMENT_NEAR = 0.6  # where embeddings are as near as `dedupe.threshold`: captions, stickers
 MIN_INLIERS_NEAR = 8
 MAX_MSE_NEAR = 0.06  # … and without keypoints, as in blurred or plain pictures
 SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise

@@ -40,6 +40,7 @@ ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; ECC
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
 SSIM_STEP, SSIM_WINDOW = 2, 9  # the band holds no finer detail than every second pixel; pixels
+PLAIN, COARSER = 4.0, 2.5  # grey levels; blurred pictures hold more at sizes 2.5 times as large
 DETAIL = 0.5  # of the mean local contrast: from here on a place has detail
 AGREES = 0.8  # local SSIM
 WHOLE_AGREEMENT, WHOLE_MSE = 0.85, 0.1  # whole pictures that agree so far need no keypoints
@@ -197,12 +198,13 @@ def _match(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.int64]:
     if len(a) < 2 or len(b) < 2:
         return np.zeros((0, 2), np.int64)
     similarity = a @ b.T  # (n, m), unit vectors
-    order = np.argpartition(-similarity, 1, axis=1)[:, :2]
-    two = np.take_along_axis(similarity, order, axis=1)
-    best = np.where(two[:, 0] >= two[:, 1], order[:, 0], order[:, 1])
-    distance = np.sqrt(np.maximum(2 - 2 * np.sort(two, axis=1), 0))  # second best, best
-    passing = np.flatnonzero(distance[:, 1] < RATIO * distance[:, 0])
-    passing = passing[np.argsort(distance[passing, 1], kind="stable")]
+    best = np.argmax(similarity, axis=1)
+    nearest = similarity[np.arange(len(a)), best]
+    similarity[np.arange(len(a)), best] = -1
+    second = np.sqrt(np.maximum(2 - 2 * similarity.max(axis=1), 0))
+    distance = np.sqrt(np.maximum(2 - 2 * nearest, 0))
+    passing = np.flatnonzero(distance < RATIO * second)
+    passing = passing[np.argsort(distance[passing], kind="stable")]
     _, first = np.unique(best[passing], return_index=True)
     chosen = passing[np.sort(first)]
     return np.stack([chosen, best[chosen]], axis=1)
@@ -255,7 +257,10 @@ def _is_nearly_still(matrix: NDArray[np.float64], height: int, width: int) -> bo
 def _agreement(
     target: Grey, picture: Grey, matrix: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    """Return (overlap, agreement, ssim, mse) after warping `picture` onto `target`."""
+    """Return (overlap, agreement, ssim, mse) after warping `picture` onto `target`.
+
+    Pictures without fine detail are compared by their coarse one.
+    """
     height, width = target.shape
     inside = np.asarray(
         cv2.warpAffine(np.ones_like(picture), matrix, (width, height), flags=cv2.INTER_NEAREST)
@@ -267,18 +272,30 @@ def _agreement(
         return overlap, *NOTHING[2:]
     warped = np.asarray(cv2.warpAffine(picture, matrix, (width, height)))
     covered = inside.astype(bool)
-    a, contrast_a = _evened_band(target, covered, core)
-    b, contrast_b = _evened_band(warped, covered, core)
-    detail = (core & (np.maximum(contrast_a, contrast_b) >= DETAIL))[::SSIM_STEP, ::SSIM_STEP]
+    agreement, ssim, contrast = _detail(target, warped, covered, core, 1.0)
+    if contrast < PLAIN and agreement < SURE_AGREEMENT:
+        agreement, ssim, _ = _detail(target, warped, covered, core, COARSER)
     error = float(mean_squared_error(_standard(target, core), _standard(warped, core)))
-    step = slice(None, None, SSIM_STEP)
+    return overlap, agreement, ssim, error
+
+
+def _detail(
+    a: NDArray[Any], b: NDArray[Any], covered: NDArray[np.bool_], core: NDArray[np.bool_],
+    coarser: float,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Return (share of detail that agrees, mean SSIM of detail, contrast in grey levels)."""
+    band_a, local_a, contrast_a = _evened_band(a, covered, core, coarser)
+    band_b, local_b, contrast_b = _evened_band(b, covered, core, coarser)
+    every = slice(None, None, round(SSIM_STEP * coarser))
+    detail = (core & (np.maximum(local_a, local_b) >= DETAIL))[every, every]
+    if not detail.any():
+        return 0.0, float("nan"), 0.0
     _, local = structural_similarity(
-        a[step, step], b[step, step], win_size=SSIM_WINDOW, data_range=1.0, full=True
-    )
+        np.ascontiguousarray(band_a[every, every]), np.ascontiguousarray(band_b[every, every]),
+        win_size=SSIM_WINDOW, data_range=1.0, full=True,
+    )  # fmt: skip
     values = local[detail]
-    if not len(values):
-        return overlap, *NOTHING[2:]
-    return overlap, float((values >= AGREES).mean()), float(values.mean()), error
+    return float((values >= AGREES).mean()), float(values.mean()), min(contrast_a, contrast_b)
 
 
 def _standard(picture: NDArray[Any], core: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -288,15 +305,17 @@ def _standard(picture: NDArray[Any], core: NDArray[np.bool_]) -> NDArray[np.floa
 
 
 def _evened_band(
-    picture: NDArray[Any], covered: NDArray[np.bool_], core: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (band, contrast): what lies between noise and shading, where edits change least.
+    picture: NDArray[Any], covered: NDArray[np.bool_], core: NDArray[np.bool_], coarser: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return (band, local, contrast) of what lies between noise and shading.
 
-    Its local contrast, in units of the mean over the core, is evened out by division.
+    `local` is the contrast around each pixel in units of `contrast`, which is its mean over the
+    core in grey levels; the band is divided by it.
     """
     values = np.where(covered, picture, picture[covered].mean()).astype(np.float32)
-    fine = cv2.GaussianBlur(values, (0, 0), FINE_SIGMA)
-    band = fine - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA)
-    local = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW_SIGMA))
-    scale = float(local[core].mean()) + 1e-6
-    return np.asarray(band / (local + 0.2 * scale), np.float32), np.asarray(local / scale)
+    fine = cv2.GaussianBlur(values, (0, 0), FINE_SIGMA * coarser)
+    band = fine - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA * coarser)
+    local = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW_SIGMA * coarser))
+    contrast = float(local[core].mean()) + 1e-6
+    evened = np.asarray(band / (local + 0.2 * contrast), np.float32)
+    return evened, np.asarray(local / contrast), contrast
