@@ -29,7 +29,7 @@ from stages.lib.script import run_as_script
 from stages.lib.shards import key_of
 from stages.lib.tables import GROUPS, INDEX, PAIRS, read_table
 from stages.neighbours.groups import connected_components
-from stages.sources.purged import PURGED, read_purged, write_purged
+from stages.sources.purged import HEADING, PURGED, read_purged, write_purged
 from stages.sources.store import Store
 
 RAW = Path("data/raw")
@@ -52,9 +52,9 @@ purge: what was derived from it is made anew, and old versions dropped, by
 
 `dvc gc` drops every version of data and model that this workspace does not use, also those of
 other branches, tags and experiments: older commits then name data that is gone. Not reached are
-other clones (`git pull`, `dvc repro` and `dvc gc` there), experiments that were killed
-(.dvc/tmp/exps), exports (export again), browsers that reviewed (for a day), the sources
-themselves, and models that were handed out: they were trained on it."""
+other clones (there: `git pull`, `python -m stages.purge --from data/purged.csv`, and the same
+again), experiments that were killed (.dvc/tmp/exps), exports (export again), browsers that reviewed
+(for a day), the sources themselves, and models that were handed out: they were trained on it."""
 
 logger = logging.getLogger(__name__)
 
@@ -178,11 +178,14 @@ def _say(what: str, keys: Iterable[str], index: pd.DataFrame) -> None:
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the names in a file, one per line; empty lines and those of a `#` are left out."""
+    """Return the names in a file, one per line, as also in `data/purged.csv`.
+
+    Empty lines, those of a `#` and the heading are left out.
+    """
     if not path.is_file():
         raise UserError(f"purge: --from: there is no file {path}")
     lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    found = [line for line in lines if line and not line.startswith("#")]
+    found = [line for line in lines if line and line != HEADING and not line.startswith("#")]
     if not found:
         raise UserError(f"purge: --from: {path} names no image; expected one per line")
     return found

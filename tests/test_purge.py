@@ -303,6 +303,16 @@ def test_a_file_names_images_too(project, monkeypatch, caplog):
     assert "photos:a.jpg, photos:same_as_a.jpg" in caplog.text
 
 
+def test_the_list_of_another_clone_is_applied_to_store_and_caches(project):
+    root, _ = project
+    write_purged(root / "data/purged.csv", [key("a"), "0" * 32])  # one that was never here
+    (root / ".darkroom/dedupe").mkdir(parents=True)
+    index = purge_now(root, *purge.read_list(root / "data/purged.csv"))
+    assert set(index.loc[["a.jpg", "same_as_a.jpg"], "reason"]) == {"purged"}
+    assert not (root / ".darkroom/dedupe").exists()
+    assert read_purged(root / "data/purged.csv") == {key("a"), "0" * 32}
+
+
 # --- copies ---
 
 
