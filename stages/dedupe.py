@@ -228,7 +228,9 @@ def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progres
     candidates = score_pairs(names, vectors, found.foreign, found.pairs())
     places = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     places = places[places["key"].isin(set(names))].set_index("key")
-    pairs = verify_pairs(root / RAW, places, candidates, dedupe.threshold, params.engine)
+    pairs = verify_pairs(
+        root / RAW, places, candidates, dedupe.threshold, params.engine, root / SCRATCH
+    )
     duplicates = _links(pairs[pairs["duplicate"]])
     representative = group_duplicates(rank(keys), duplicates)
     known = set(_links(pairs))
@@ -236,7 +238,9 @@ def find_pairs(root: Path, keys: pd.DataFrame, params: Params, progress: Progres
     row = {name: position for position, name in enumerate(names)}
     rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
     more = score_pairs(names, vectors, found.foreign, rows)
-    verified = verify_pairs(root / RAW, places, more, dedupe.threshold, params.engine)
+    verified = verify_pairs(
+        root / RAW, places, more, dedupe.threshold, params.engine, root / SCRATCH
+    )
     progress.advance(len(keys))
     return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
 
