@@ -11,7 +11,7 @@ MIN_AGREEMENT = 0.75
 MIN_INLIERS = 10  # keypoints on one map
 MIN_AGREEMENT_NEAR = 0.6  # where embeddings are as near as `dedupe.threshold`: captions, stickers
 MIN_INLIERS_NEAR = 8
-MAX_MSE_NEAR = 0.06  # … and without keypoints, as in blurred or plain pictures
+MAX_MSE_NEAR = 0.03  # … and without keypoints, as in blurred or plain pictures
 SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise
 
 

@@ -13,7 +13,8 @@ Aligned greys are compared by scikit-image: SSIM (Wang et al. 2004) of band-pass
 contrast evened out, which does not see brightness, contrast, shading or fine noise, and the mean
 squared error of the smoothed grey. What decides is the share of the detailed part of the overlap
 that agrees: a person before another wall, or a window with other content, fails by what differs,
-however well the rest fits, while a caption or a sticker is a small share.
+however well the rest fits, while a caption or a sticker is a small share. What differs by details
+below a fiftieth of the long side (the figures in two spreadsheets of one form) is not seen.
 """
 
 from dataclasses import dataclass
@@ -288,7 +289,7 @@ def _detail(
     band_b, local_b, contrast_b = _evened_band(b, covered, core, coarser)
     every = slice(None, None, round(SSIM_STEP * coarser))
     detail = (core & (np.maximum(local_a, local_b) >= DETAIL))[every, every]
-    if not detail.any():
+    if not detail.any() or min(detail.shape) < SSIM_WINDOW:
         return 0.0, float("nan"), 0.0
     _, local = structural_similarity(
         np.ascontiguousarray(band_a[every, every]), np.ascontiguousarray(band_b[every, every]),
