@@ -215,13 +215,17 @@ function select(at, number, focus = true, scroll = true) {
   if (!item) return;
   view.at = at;
   view.image = Math.min(Math.max(0, number), item.images.length - 1);
+  const card = $("items").children[at], moved = !card.classList.contains("now");
+  const figure = card.querySelectorAll(".image")[view.image];
   document.querySelectorAll(".now").forEach((element) => element.classList.remove("now"));
   document.querySelectorAll(".image").forEach((element) => (element.tabIndex = -1));
-  const card = $("items").children[at];
-  const figure = card.querySelectorAll(".image")[view.image];
   card.classList.add("now"); figure.classList.add("now"); figure.tabIndex = 0;
   if (focus) figure.focus({ preventScroll: true });
-  if (focus && scroll) { card.scrollIntoView({ block: "nearest" }); figure.scrollIntoView({ block: "nearest" }); }
+  if (focus && scroll) {
+    const room = innerHeight - document.querySelector("header").offsetHeight - 32;
+    if (moved) card.scrollIntoView({ block: card.offsetHeight > room ? "start" : "nearest" });
+    if (!moved || view.image > 1) figure.scrollIntoView({ block: "nearest" });
+  }
   remember();
   if ($("large").open) showLarge();
 }
