@@ -17,7 +17,7 @@ def png(image):
 
 
 def records_of(patches):
-    """Return (name, content, labels): copies, a leak, a conflict, a tiny and a broken image."""
+    """Return (name, content, labels): copies, a leak, a conflict, two tiny and a broken image."""
     cut = patches[0].shape[0] - 6
     train, test = {"official_split": "train"}, {"official_split": "test"}
     return [
@@ -31,7 +31,7 @@ def records_of(patches):
         ("leak/test.png", png(patches[50][6:cut, 6:cut]), {"label": "cat", **test}),
         ("tiny.png", png(patches[45][:24, :24]), {"label": "cat"}),
         ("broken.png", png(patches[46])[:900], {"label": "cat"}),
-        (HOSTILE, png(patches[40]), {"label": "<b>cat</b>"}),
+        (HOSTILE, png(patches[40][:24, :24]), {"label": "<b>cat</b>"}),
     ]
 
 

@@ -189,7 +189,7 @@ def test_the_mouse_decides_and_the_stages_obey(page, store):
 
 def test_a_typed_label_is_saved_and_names_of_strangers_stay_text(page, store):
     keys = store[1]
-    page.open("candidates")
+    page.open("rejected")
     page.find("#query")[0].send_keys("onerror")
     page.wait(lambda: page.find(".item") and all(HOSTILE in i.text for i in page.find(".item")))
     assert page.browser.title == "Darkroom · review"

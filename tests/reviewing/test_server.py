@@ -15,7 +15,7 @@ from stages.lib.decisions import REVIEW, read_decisions
 from stages.reviewing import thumbnails
 from stages.reviewing.journal import Journal
 from stages.reviewing.server import MOST_BODY_BYTES, Review
-from tests.reviewing.stores import HOSTILE, params_of, png, write_store
+from tests.reviewing.stores import params_of, png, write_store
 
 
 class Visitor:
@@ -224,7 +224,7 @@ def test_the_page_holds_every_kind_with_its_evidence(visit, store):
 
 
 def test_search_filter_and_pages(visit, store):
-    key = store[1][HOSTILE]
+    key = store[1]["alpha.png"]
 
     async def story(visitor):
         every = await visitor.items(kind="candidates", limit=50)
