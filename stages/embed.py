@@ -1,26 +1,31 @@
-"""Embed every decodable image with the copy-detection network.
+"""Embed every decodable image with a network, by default the bundled copy-detection one.
 
 Enters: `data/raw` (bytes), `data/clean/parts` (which images decode). Leaves:
 `data/embeddings/<shard>.parquet` with one vector of unit length per key, and `metrics/embed.json`.
-A shard whose members and network are unchanged is not embedded again. An image is embedded whether
-or not `clean` rejects it, so that a change of `clean.reject` costs nothing here.
+A shard whose members and network are unchanged is not embedded again. Another network
+(`embed.network`, a name in keras.applications) is written for LiteRT first. An image is embedded
+whether or not `clean` rejects it, so that a change of `clean.reject` costs nothing here.
 
 Alone: `python -m stages.embed`.
 """
 
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.embedding.network import BATCH, BUNDLED, Network, network_digest
+from stages.embedding.applications import export_application
+from stages.embedding.network import BUNDLED, Network, network_digest
 from stages.lib import shards, tables
-from stages.lib.engine import ShardTask, guarded, map_shards
+from stages.lib.engine import ShardTask, die_with_parent, guarded, map_shards
 from stages.lib.files import write_metrics
-from stages.lib.params import Params
+from stages.lib.params import EmbedParams, Params
 from stages.lib.pixels import Pixels
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
@@ -38,59 +43,95 @@ TIMEOUT_S = 60.0  # clean has decoded these images within its own, shorter limit
 class EmbedSettings(NamedTuple):
     """What an embedding depends on, beside the image."""
 
-    network: str  # digest
+    network: str
+    layer: str | None
+    pool_size: int
+    digest: str  # of the weights, and so of embed.alpha
+
+
+def network_file(scratch: Path, network: str) -> Path:
+    """Return where LiteRT finds the network: ours, or what `prepare_network` wrote."""
+    return BUNDLED if network == "bundled" else scratch / "network.tflite"
+
+
+def prepare_network(params: EmbedParams, scratch: Path) -> str:
+    """Return the network's digest; one of keras.applications is built and written first.
+
+    A process of its own does that: TensorFlow's memory goes with it. Raises UserError.
+    """
+    if params.network == "bundled":
+        return network_digest()
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent) as process:
+        target = network_file(scratch, params.network)
+        return process.submit(export_application, params, target).result()
 
 
 @cache
-def load_network() -> Network:
+def load_network(path: Path) -> Network:
     """Load the network once per worker process."""
-    return Network()
+    return Network(path)
 
 
 def embed_shard(task: ShardTask) -> None:
-    """Write the part of one shard."""
-    network = load_network()
+    """Write the part of one shard; a second thread embeds while this one decodes.
+
+    Both release the interpreter lock, so that one shard keeps two cores busy.
+    """
+    network = load_network(network_file(task.scratch, task.settings.network))
     keys: list[str] = []
-    vectors: list[NDArray[np.float32]] = []
     prepared: list[Pixels] = []
-    for key, content in task.images():
-        with guarded(task, key, TIMEOUT_S):
-            prepared.append(network.prepare(content))
-        keys.append(key)
-        if len(prepared) == BATCH:
-            vectors.extend(network.embed(prepared))
-            prepared.clear()
-    vectors.extend(network.embed(prepared))
-    frame = pd.DataFrame({"key": keys, "embedding": pd.Series(vectors, dtype=object)})
+    embedded: list[Future[NDArray[np.float32]]] = []
+    with ThreadPoolExecutor(1) as thread:
+        for key, content in task.images():
+            with guarded(task, key, TIMEOUT_S):
+                prepared.append(network.prepare(content))
+            keys.append(key)
+            if len(prepared) == network.batch:
+                embedded.append(thread.submit(network.embed, prepared))
+                prepared = []
+        embedded.append(thread.submit(network.embed, prepared))
+    vectors = np.concatenate([batch.result() for batch in embedded])  # (n, d)
+    frame = pd.DataFrame({"key": keys, "embedding": pd.Series(list(vectors), dtype=object)})
     tables.write_table(frame, task.part, tables.embeddings_schema(network.dimensions))
 
 
 def decodable(stored: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
     """Return the stored members that `clean` could decode."""
-    faultless = parts.loc[parts["fault"].isna(), "key"]
-    return stored[stored["key"].isin(set(faultless))]
+    return stored[stored["key"].isin(parts.loc[parts["fault"].isna(), "key"])]
+
+
+def count(folder: Path) -> tuple[int, int | None]:
+    """Return how many embeddings the parts hold, and of how many dimensions (None without any)."""
+    files = [pq.ParquetFile(path) for path in sorted(folder.glob("*.parquet"))]
+    dimensions = files[0].schema_arrow.field("embedding").type.list_size if files else None
+    return sum(file.metadata.num_rows for file in files), dimensions
 
 
 def run(root: Path, params: Params) -> None:
     """Embed what is new, drop what is gone."""
-    stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
+    embed, scratch = params.embed, root / SCRATCH
+    digest = prepare_network(embed, scratch)
+    settings = EmbedSettings(embed.network, embed.layer, embed.pool_size, digest)
+    places = ["key", "shard", "offset", "size"]
+    stored = shards.stored(tables.read_table(root / RAW / "index.parquet", columns=places))
     members = decodable(stored, tables.read_parts(root / PARTS, ["key", "fault"]))
     progress = Progress("embed", len(members))
-    settings = EmbedSettings(network_digest())
     map_shards(
-        embed_shard, members, root / RAW, root / TARGET, root / SCRATCH,
+        embed_shard, members, root / RAW, root / TARGET, scratch,
         settings, VERSION, params.engine, progress,
     )  # fmt: skip
-    embedded = len(tables.read_parts(root / TARGET, ["key"]))
-    network = load_network()
+    embedded, dimensions = count(root / TARGET)
     progress.close(kept=embedded, rejected={}, failed=len(members) - embedded)
     write_metrics(
         root / METRICS,
         {
             "images": len(members),
             "embedded": embedded,
-            "dimensions": network.dimensions,
-            "network": {"name": params.embed.network, "bytes": BUNDLED.stat().st_size},
+            "dimensions": dimensions,
+            "network": {
+                "name": embed.network,
+                "bytes": network_file(scratch, embed.network).stat().st_size,
+            },
         },
     )
 

@@ -20,6 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing import connection, get_context
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -51,12 +52,12 @@ class ShardTask:
     scratch: Path  # holds the key that the worker is at
     poisoned: Mapping[str, str]  # key → reason, of images that killed a worker
 
-    @property
+    @cached_property
     def shard(self) -> str:
         """Return the file name of the shard."""
         return str(self.members["shard"].iloc[0])
 
-    @property
+    @cached_property
     def current(self) -> Path:
         """Return the file that holds the note on which image is being worked on."""
         return self.scratch / f"{self.shard}.current"
@@ -146,6 +147,7 @@ def map_shards(
     for path in out.iterdir():
         if path.stem not in wanted:
             path.unlink()
+    todo.sort(key=lambda task: -len(task.members))  # the last ones are short: few cores idle
     _run_all(function, todo, worker_count(engine), version, progress)
 
 
