@@ -15,6 +15,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -273,9 +274,11 @@ class Review:
         async with self._loading:
             now = stamp(self._root)
             if now and now != self.findings.stamp:
-                self.findings = await asyncio.to_thread(
-                    Findings, self._root, self._params, dict(self.journal.rows)
-                )
+                with suppress(FileNotFoundError, ValueError):  # half of a run: the next look tells
+                    self.findings = await asyncio.to_thread(
+                        Findings, self._root, self._params, dict(self.journal.rows)
+                    )
+                    self._note({subject.key for subject in self.journal.rows})
 
     async def _close(self, _: web.Application) -> None:
         if self._thumbnails:

@@ -1,0 +1,80 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.lib.decisions import REVIEW, Decision, parse
+from stages.lib.failures import UserError
+from stages.reviewing.journal import Journal
+
+A, B = "a" * 32, "b" * 32
+KEEP, REJECT = Decision(A, "", "keep"), Decision(A, "", "reject")
+SAME, APART = Decision(A, B, "duplicate"), Decision(A, B, "not_duplicate")
+CAT, DOG = Decision(A, "", "label", "cat"), Decision(B, "", "label", "dog")
+
+one = st.sampled_from([KEEP, REJECT, SAME, APART, CAT, DOG])
+changes = st.lists(st.tuples(one, st.booleans()), min_size=1, max_size=3).map(
+    lambda rows: {row.subject: None if cleared else row for row, cleared in rows}
+)
+moves = st.lists(st.one_of(changes, st.sampled_from(["undo", "redo"])), max_size=12)
+
+
+@settings(deadline=None)  # every step writes to disk
+@given(moves)
+def test_the_file_is_always_what_was_decided_and_all_can_be_undone(moves):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / REVIEW
+        journal, before = Journal(path), []
+        for move in moves:
+            if move == "undo":
+                undone = journal.undo()
+                assert (undone is None) == (not before)
+                if before:
+                    assert journal.rows == before.pop()
+            elif move == "redo":
+                rows = dict(journal.rows)
+                if journal.redo():
+                    before.append(rows)
+            else:
+                rows = dict(journal.rows)
+                if journal.decide(move, "here"):
+                    before.append(rows)
+                    assert not journal.undone
+            if path.exists():
+                assert parse(path.read_bytes(), "") == sorted(journal.rows.values())
+        while journal.undo():
+            pass
+        assert journal.rows == {}
+
+
+def test_a_decision_that_changes_nothing_is_no_step(tmp_path):
+    journal = Journal(tmp_path / REVIEW)
+    assert journal.decide({KEEP.subject: KEEP}, "here") == {A}
+    assert journal.decide({KEEP.subject: KEEP}, "here") == set()
+    assert len(journal.done) == 1
+
+
+def test_the_next_session_begins_with_what_the_last_one_decided(tmp_path):
+    Journal(tmp_path / REVIEW).decide({SAME.subject: SAME}, "here")
+    journal = Journal(tmp_path / REVIEW)
+    assert journal.rows == {SAME.subject: SAME}
+    assert journal.undo() is None
+
+
+def test_notes_of_others_survive(tmp_path):
+    path = tmp_path / REVIEW
+    path.parent.mkdir()
+    path.write_text(f"key,decision,note\n{B},reject,blurred\n")
+    Journal(path).decide({KEEP.subject: KEEP}, "here")
+    assert f"{B},,reject,,blurred" in path.read_text()
+
+
+def test_a_broken_file_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / REVIEW
+    path.parent.mkdir()
+    path.write_text("key,decision\nx,keep\n")
+    with pytest.raises(UserError, match="line 2"):
+        Journal(path)
+    assert path.read_text() == "key,decision\nx,keep\n"
