@@ -1,0 +1,121 @@
+"""What 1 % new images cost: scan, download, clean, embed and dedupe, once on all, once on the new.
+
+    python -m benchmarks.incremental FOLDER_OR_SHARDS [--images 10000] [--share 0.01]
+
+The images become files of a temporary project, in which every stage runs as `dvc repro` would start
+it, with params.yaml as it is but for the source. Then the rest of the files is added and all run
+again; last, from scratch without `.darkroom` and `data`, to see that the tables are the same.
+Printed for each stage: seconds by the clock and of processor time (which other programs on the
+machine disturb less), in all and without those that Python needs to start and import.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from stages.embedding.fit import read_photographs
+
+REPOSITORY = Path(__file__).parents[1]
+STAGES = ("scan", "download", "clean", "embed", "dedupe")
+TABLES = ("clean/summary", "dedupe/pairs", "dedupe/groups", "dedupe/records")
+
+
+class Cost(NamedTuple):
+    """Seconds."""
+
+    clock: float
+    processor: float  # of all cores together
+
+    def less(self, other: "Cost") -> "Cost":
+        """Return what is left of this cost without the other."""
+        return Cost(*(max(0.0, a - b) for a, b in zip(self, other, strict=True)))
+
+
+def call(project: Path, *arguments: str) -> Cost:
+    """Run Python in the project; raises CalledProcessError with what it said."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.perf_counter() - started, processor)
+
+
+def run_all(project: Path) -> dict[str, Cost]:
+    return {stage: call(project, "-m", f"stages.{stage}") for stage in STAGES}
+
+
+def add(project: Path, images: list[tuple[str, bytes]]) -> None:
+    folder = project / "photos"
+    folder.mkdir(exist_ok=True)
+    for name, content in images:
+        (folder / f"{name}.jpg").write_bytes(content)
+
+
+def tables_of(project: Path) -> dict[str, bytes]:
+    return {name: (project / "data" / f"{name}.parquet").read_bytes() for name in TABLES}
+
+
+def show(name: str, first: Cost, second: Cost) -> None:
+    shares = [b / a if a else 0.0 for a, b in zip(first, second, strict=True)]
+    print(
+        f"{name:24} {first.clock:8.1f} {second.clock:8.1f} {shares[0]:7.1%}   "
+        f"{first.processor:8.1f} {second.processor:8.1f} {shares[1]:7.1%}",
+        flush=True,
+    )
+
+
+def total(costs: dict[str, Cost]) -> Cost:
+    return Cost(*(sum(part) for part in zip(*costs.values(), strict=True)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--share", type=float, default=0.01)
+    given = parser.parse_args()
+    images = list(islice(read_photographs(given.source), given.images))
+    new = round(len(images) * given.share)
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch)
+        params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+        params["download"]["sources"] = [{"kind": "folder", "path": "photos"}]
+        (project / "params.yaml").write_text(yaml.safe_dump(params))
+        start = {stage: call(project, "-c", f"import stages.{stage}") for stage in STAGES}
+        add(project, images[new:])
+        first = run_all(project)
+        add(project, images[:new])
+        second = run_all(project)
+        print(f"{len(images) - new} images, then {new} more: seconds by the clock, of processor")
+        for stage in STAGES:
+            show(stage, first[stage], second[stage])
+        show("all", total(first), total(second))
+        bare = [{s: cost[s].less(start[s]) for s in STAGES} for cost in (first, second)]
+        for stage in STAGES:
+            show(f"{stage}, without start", bare[0][stage], bare[1][stage])
+        show("all, without start", total(bare[0]), total(bare[1]))
+        grown = tables_of(project)
+        for folder in ("data", ".darkroom"):
+            shutil.rmtree(project / folder)
+        run_all(project)
+        print("tables as from scratch:", grown == tables_of(project))
+
+
+if __name__ == "__main__":
+    main()

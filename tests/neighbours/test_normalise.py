@@ -1,0 +1,46 @@
+"""Normalisation: the same for an image whatever it is searched with; plain pictures stand back."""
+
+import numpy as np
+import pytest
+
+from stages.neighbours import normalise
+from stages.neighbours.normalise import background_similarity, load_background, nearest_background
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.standard_normal((60, 16)).astype(np.float32)
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+BACKGROUND = VECTORS[:40] + 0.3 * RNG.standard_normal((40, 16)).astype(np.float32)
+BACKGROUND /= np.linalg.norm(BACKGROUND, axis=1, keepdims=True)
+
+
+def test_the_bundled_background_is_of_unit_length():
+    assert np.linalg.norm(load_background(), axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_nearest_come_first_and_equal_ones_by_position():
+    background = np.array([[0, 1], [1, 0], [0.6, 0.8], [1, 0]], np.float32)
+    rows, near = nearest_background(np.array([[1, 0]], np.float32), background, 3)
+    assert rows.tolist() == [[1, 3, 2]]
+    assert near.tolist() == [[1, 1, 0.6]]
+
+
+def test_a_small_background_gives_what_it_has():
+    rows, near = nearest_background(VECTORS[:3], BACKGROUND[:2], 8)
+    assert rows.shape == near.shape == (3, 2)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_neither_the_batch_nor_its_order_changes_a_value(monkeypatch, chunk):
+    expected = background_similarity(VECTORS, BACKGROUND)
+    monkeypatch.setattr(normalise, "CHUNK", chunk)
+    order = np.random.default_rng(1).permutation(len(VECTORS))
+    found = background_similarity(VECTORS[order], BACKGROUND)
+    np.testing.assert_array_equal(found, expected[order])
+
+
+def test_an_image_that_is_near_to_many_needs_more_to_be_near_to_one():
+    plain, special = np.array([0.8]), np.array([0.3])
+    similarity = np.array([0.9])
+    assert normalise.normalise(similarity, plain, plain) < normalise.normalise(
+        similarity, special, special
+    )
