@@ -28,8 +28,9 @@ decisions = st.one_of(
         lambda key, mean, note: Decision(key, "", "mean", str(mean), note),
         keys, st.floats(-1e6, 1e6), notes,
     ),
-    st.builds(Decision, keys, keys, st.sampled_from(["duplicate", "not_duplicate"]), st.just(""), notes)
-    .filter(lambda row: row.key != row.other),
+    st.builds(
+        Decision, keys, keys, st.sampled_from(["duplicate", "not_duplicate"]), st.just(""), notes
+    ).filter(lambda row: row.key != row.other),
 )  # fmt: skip
 
 
