@@ -1,6 +1,6 @@
 """Find transformed copies among photographs that the network was never fitted on.
 
-    python -m benchmarks.copies FOLDER_OR_SHARDS [--network FILE] [--limit N] [--plain]
+    python -m benchmarks.copies FOLDER_OR_SHARDS [--network FILE] [--limit N] [--plain] [--verify N]
 
 Of each photograph held out by `stages.embedding.fit` there are six files: itself, a crop of 87.5 %,
 both flips, a rotation by 25° and a square resize, hence 15 pairs that are copies. Every other pair
@@ -287,20 +287,19 @@ def report_thresholds(
         )
 
 
-def report_verified(name: str, pairs: pd.DataFrame, keys: list[str], total: int) -> None:
-    """Print what the pipeline's rule makes of the candidates; `total` is the number of copies."""
+def report_verified(
+    name: str, pairs: pd.DataFrame, keys: list[str], each: int, chosen: NDArray[np.int64]
+) -> None:
+    """Print what the pipeline's rule makes of the candidates; `each` is a photograph's copies."""
     said = pairs[pairs["duplicate"]]
-    owners = (pairs["key_a"].astype(int) % len(keys)).to_numpy()
-    found = np.zeros(total, bool)
-    by = total // len(keys)
-    counts = np.bincount(owners[pairs["true"] & pairs["duplicate"]], minlength=len(keys))
-    for number, count in enumerate(counts):
-        found[number * by : number * by + count] = True
+    counts = np.bincount(said.loc[said["true"], "photograph"], minlength=len(keys))[chosen]
+    found = np.arange(each)[None] < counts[:, None]  # (photographs, each)
+    owners = np.repeat(chosen, each)
     wrong = said[~said["true"]]
-    low, high, *_ = wilson(len(said) - len(wrong), len(said), 0.95)
+    low, high, *_ = wilson(len(said) - len(wrong), max(1, len(said)), 0.95)
     print(
-        f"{name}, verified: recall {interval(found, np.repeat(np.arange(len(keys)), by))}, "
-        f"precision {1 - len(wrong) / max(1, len(said)):.5f} [{low:.5f}, {high:.5f}] "
+        f"{name}, verified: recall {interval(found.ravel(), owners)}, "
+        f"precision {1 - len(wrong) / max(1, len(said)):.5f} [{low or 0:.5f}, {high or 1:.5f}] "
         f"({len(wrong)} wrong of {len(said)}; {len(pairs)} candidates)",
         flush=True,
     )
@@ -313,15 +312,23 @@ def report_verified(name: str, pairs: pd.DataFrame, keys: list[str], total: int)
 
 
 def find_candidates(
-    rows: NDArray[np.int64], vectors: NDArray[np.float32], n: int, dedupe: DedupeParams
+    rows: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    n: int,
+    dedupe: DedupeParams,
+    chosen: NDArray[np.int64],
 ) -> pd.DataFrame:
-    """Return the candidates among these files; `key_a`, `key_b` are their rows as text."""
+    """Return the candidates among these files of which one shows a chosen photograph.
+
+    `key_a` and `key_b` are their rows as text.
+    """
     names = [f"{row:06d}" for row in rows]
     pairs = candidate_pairs(
         names, vectors[rows], load_background(), dedupe.neighbours, dedupe.candidate_threshold
     )
     a, b = (pairs[name].astype(int) % n for name in ("key_a", "key_b"))
-    return pairs.assign(true=a == b, photograph=a)
+    print(f"    {len(pairs) / len(rows):.2f} candidates per file, {(a != b).sum()} of them foreign")
+    return pairs.assign(true=a == b, photograph=a)[a.isin(chosen) | b.isin(chosen)]
 
 
 def verify(
@@ -348,7 +355,10 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("--network", type=Path, default=BUNDLED)
     parser.add_argument("--limit", type=int, default=1750)
-    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--plain", action="store_true", help="without verification")
+    parser.add_argument(
+        "--verify", type=int, default=1750, help="photographs whose pairs to verify"
+    )
     given = parser.parse_args()
     dedupe = load_params(Path()).dedupe
     kinds = EASY_KINDS + HARD_KINDS
@@ -367,18 +377,18 @@ def main() -> None:
     report(f"{name}, plain", vectors[rows], plain[rows], int(alone.sum()))
     report(f"{name}, normalised", vectors[rows], foreign[rows], int(alone.sum()))
     report_thresholds(vectors[first], foreign[first], n, dedupe)
+    chosen = np.unique(np.linspace(0, n - 1, min(n, given.verify)).astype(int))
     hard = {}
     for version, kind in enumerate(HARD_KINDS, easy):
         rows = np.r_[0:n, version * n : (version + 1) * n]
         report(f"  hard, {kind}, plain", vectors[rows], plain[rows], n)
         report(f"  hard, {kind}, normalised", vectors[rows], foreign[rows], n)
-        hard[kind] = find_candidates(rows, vectors, n, dedupe)
+        hard[kind] = find_candidates(rows, vectors, n, dedupe, chosen)
     if given.plain:
         return
-    candidates = find_candidates(np.arange(easy * n), vectors, n, dedupe)
-    print(f"{len(candidates) / (easy * n):.1f} candidates per file")
+    candidates = find_candidates(np.arange(easy * n), vectors, n, dedupe, chosen)
     pairs = verify(candidates, load, dedupe)
-    report_verified("transformed set", pairs, files.keys, easy * (easy - 1) // 2 * n)
+    report_verified("transformed set", pairs, files.keys, easy * (easy - 1) // 2, chosen)
     single = (pairs["photograph"].isin(np.flatnonzero(alone))) & (
         (pairs["key_b"].astype(int) % n).isin(np.flatnonzero(alone))
     )
@@ -386,7 +396,7 @@ def main() -> None:
     verified = verify(pd.concat(hard.values()), load, dedupe).set_index(["key_a", "key_b"])
     for kind, part in hard.items():
         mine = verified.loc[pd.MultiIndex.from_frame(part[["key_a", "key_b"]])].reset_index()
-        report_verified(f"  hard, {kind}", mine, files.keys, n)
+        report_verified(f"  hard, {kind}", mine, files.keys, 1, chosen)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ MIN_AGREEMENT = 0.75
 MIN_INLIERS = 10  # keypoints on one map
 MIN_AGREEMENT_NEAR = 0.6  # where embeddings are as near as `dedupe.threshold`: captions, stickers
 MIN_INLIERS_NEAR = 8
-MAX_MSE_NEAR = 0.03  # … and without keypoints, as in blurred or plain pictures
+MAX_MSE_NEAR = 0.03  # … for no keypoints and less than MIN_AGREEMENT, as in blurred pictures
 SCENE_INLIERS = 15  # keypoints that agree on one motion: the same scene, seen otherwise
 
 
@@ -31,7 +31,7 @@ def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
     if agrees and evidence.overlap >= MIN_OVERLAP:
         if evidence.inliers >= (MIN_INLIERS_NEAR if near else MIN_INLIERS):
             return Verdict(True, "keypoints")
-        if near and evidence.mse <= MAX_MSE_NEAR:
+        if near and (evidence.agreement >= MIN_AGREEMENT or evidence.mse <= MAX_MSE_NEAR):
             return Verdict(True, "likeness")
     if evidence.inliers >= SCENE_INLIERS:
         return Verdict(False, "scene")

@@ -28,7 +28,7 @@ from skimage.metrics import mean_squared_error, structural_similarity
 
 from stages.lib.pixels import Pixels
 
-VERSION = "2"  # raise it when the same two pictures give other evidence
+VERSION = "3"  # raise it when the same two pictures give other evidence
 
 SIDE_PX = 160  # long side for comparing; SIFT itself looks at twice of it
 THUMB_PX = 32
@@ -41,7 +41,7 @@ ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; ECC
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
 SSIM_STEP, SSIM_WINDOW = 2, 9  # the band holds no finer detail than every second pixel; pixels
-PLAIN, COARSER = 4.0, 2.5  # grey levels; blurred pictures hold more at sizes 2.5 times as large
+PLAIN, COARSER = 6.0, 2.5  # grey levels; blurred pictures hold more at sizes 2.5 times as large
 DETAIL = 0.5  # of the mean local contrast: from here on a place has detail
 AGREES = 0.8  # local SSIM
 WHOLE_AGREEMENT, WHOLE_MSE = 0.85, 0.1  # whole pictures that agree so far need no keypoints
