@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -97,7 +99,17 @@ def embed_shard(task: ShardTask) -> None:
 
 def decodable(stored: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
     """Return the stored members that `clean` could decode."""
-    return stored[stored["key"].isin(parts.loc[parts["fault"].isna(), "key"])]
+    faultless = parts.loc[parts["fault"].isna(), "key"]
+    text = pa.large_string()  # pandas' own isin takes 0.4 KB per key
+    found = pc.is_in(pa.array(stored["key"], text), value_set=pa.array(faultless, text))
+    return stored[found.to_numpy(zero_copy_only=False)]
+
+
+def read_members(root: Path) -> pd.DataFrame:
+    """Return `key`, `shard`, `offset`, `size` of what is to be embedded: 0.3 KB per image."""
+    places = ["key", "shard", "offset", "size"]
+    index = tables.read_table(root / RAW / "index.parquet", columns=places)
+    return decodable(shards.stored(index), tables.read_parts(root / PARTS, ["key", "fault"]))
 
 
 def count(folder: Path) -> tuple[int, int | None]:
@@ -112,9 +124,7 @@ def run(root: Path, params: Params) -> None:
     embed, scratch = params.embed, root / SCRATCH
     digest = prepare_network(embed, scratch)
     settings = EmbedSettings(embed.network, embed.layer, embed.pool_size, digest)
-    places = ["key", "shard", "offset", "size"]
-    stored = shards.stored(tables.read_table(root / RAW / "index.parquet", columns=places))
-    members = decodable(stored, tables.read_parts(root / PARTS, ["key", "fault"]))
+    members = read_members(root)
     progress = Progress("embed", len(members))
     map_shards(
         embed_shard, members, root / RAW, root / TARGET, scratch,
