@@ -158,15 +158,15 @@ def run_alone(work: Callable[[list[bytes]], Spent], contents: list[bytes]) -> Sp
     return Spent(max(each.seconds for each in spent), sum(each.cpu_s for each in spent))
 
 
-def time_fastdup(python: str, images: Path) -> float:
+def time_fastdup(python: str, images: Path) -> Spent:
     with tempfile.TemporaryDirectory() as work:
-        started = time.perf_counter()
+        started, before = time.perf_counter(), processor_s()
         code = FASTDUP.format(work=work, images=images)
         subprocess.run(
             [python, "-c", code],
             cwd=work, check=True, capture_output=True, env=os.environ | {"SENTRY_OPT_OUT": "1"},
         )  # fmt: skip
-        return time.perf_counter() - started
+        return Spent(time.perf_counter() - started, processor_s() - before)
 
 
 def measure(root: Path, folder: Path, count: int, python: str | None) -> dict[str, float]:
@@ -190,8 +190,10 @@ def measure(root: Path, folder: Path, count: int, python: str | None) -> dict[st
         "peak_mb": stage.peak_mb,
     }
     if python:
-        figures["fastdup"] = files / time_fastdup(python, folder)
+        fastdup = time_fastdup(python, folder)
+        figures["fastdup"] = files / fastdup.seconds
         figures["times_fastdup"] = figures["embed"] / figures["fastdup"]
+        figures["cpu_times_fastdup"] = (fastdup.cpu_s / files) / (stage.cpu_s / count)
     return figures
 
 
