@@ -123,8 +123,8 @@ def decide_records(
     index: pd.DataFrame, summary: pd.DataFrame, groups: pd.DataFrame
 ) -> pd.DataFrame:
     """Return RECORDS: the fate of each file that the user gave."""
-    cleaned = summary.set_index("key")[["status", "reason"]]
-    grouped = groups.set_index("key")[["status", "reason", "representative"]]
+    cleaned = _by_key(summary, ["status", "reason"])
+    grouped = _by_key(groups, ["status", "reason", "representative"])
     official = groups.set_index("key")["official_split"].to_dict()
     first = index[index["status"] == "kept"]
     first = first.assign(
@@ -134,10 +134,10 @@ def decide_records(
     rows = []
     for row in index.itertuples():
         status, reason, representative = row.status, row.reason, None
-        if row.status == "kept" and row.key not in grouped.index:
-            status, reason = cleaned.loc[row.key]
+        if row.status == "kept" and row.key not in grouped:
+            status, reason = cleaned[row.key]
         elif row.status == "kept":
-            status, reason, representative = grouped.loc[row.key]
+            status, reason, representative = grouped[row.key]
             same = status == "kept"
             if _present(representative) and not (same and row.Index in keepers):
                 status = "rejected"
@@ -147,6 +147,10 @@ def decide_records(
                 reason = "exact_duplicate" if same and reason == "copy" else reason
         rows.append((row.source, row.name, row.key, status, reason, representative))
     return pd.DataFrame(rows, columns=tables.RECORDS.names)
+
+
+def _by_key(frame: pd.DataFrame, columns: list[str]) -> dict[str, tuple[Any, ...]]:
+    return dict(zip(frame["key"], frame[columns].itertuples(index=False), strict=True))
 
 
 def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) -> MetricTree:
