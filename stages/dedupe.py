@@ -3,12 +3,14 @@
 Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddings`. Leaves
 `pairs.parquet`, `groups.parquet`, `records.parquet` in `data/dedupe`, and `metrics/dedupe.json`.
 
-- Candidates are the nearest neighbours with a similarity of at least `dedupe.candidate_threshold`.
+- Candidates are the nearest neighbours with a normalised similarity (`stages.neighbours.normalise`)
+  of at least `dedupe.candidate_threshold`.
 - Every candidate is verified (`stages.neighbours.verify`): a pair is a copy when its alignment
   explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
 - A group holds a representative and the images verified against it: no chains. The best image is
-  of the strongest official split (test, validation, train), labelled, of the highest resolution,
-  of the highest quality scores, and of the smallest key, in this order.
+  of the strongest official split (test, validation, train), labelled (a label would go with its
+  image), of the highest resolution, of the highest quality scores, and of the smallest key, in
+  this order.
 - Two copies that were rated apart (both have ratings, and these differ) stay where
   `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
 - Images of similarity `dedupe.family_threshold`, or that share a scene, are one family: all stay,

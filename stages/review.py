@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -33,7 +34,11 @@ logger = logging.getLogger(__name__)
 
 
 async def serve(root: Path, params: Params, port: int, browse: bool) -> None:
-    """Serve until cancelled; `port` 0 takes a free one. Raises UserError where it is taken."""
+    """Serve until Ctrl+C or SIGTERM; `port` 0 takes a free one. Raises UserError if it is taken."""
+    ended = asyncio.Event()
+    with suppress(NotImplementedError):  # Windows, where Ctrl+C raises KeyboardInterrupt
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
     review = Review(root, params, Journal(root / REVIEW))
     runner = web.AppRunner(review.application(), access_log=None)
     await runner.setup()
@@ -56,7 +61,7 @@ async def serve(root: Path, params: Params, port: int, browse: bool) -> None:
         if browse and has_screen():
             review.launch = secrets.token_urlsafe(32)
             await asyncio.to_thread(webbrowser.open, review.address(review.launch))
-        await asyncio.Event().wait()
+        await ended.wait()
     finally:
         await runner.cleanup()
 
