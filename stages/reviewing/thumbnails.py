@@ -11,7 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO
 
 import cv2
 import numpy as np
@@ -48,9 +47,9 @@ def draw(folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: 
 
 
 @cache
-def _nowhere() -> IO[str]:
+def _nowhere() -> int:
     """Keep the last words of a process off the terminal."""
-    return Path(os.devnull).open("w")
+    return os.open(os.devnull, os.O_WRONLY)
 
 
 def _start() -> None:
