@@ -13,8 +13,8 @@ Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddin
   this order.
 - Two copies that were rated apart (both have ratings, and these differ) stay where
   `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
-- Images of similarity `dedupe.family_threshold`, or that share a scene, are one family: all stay,
-  and `split` keeps them together.
+- Images of a normalised similarity of `dedupe.family_threshold`, or that share a scene, are one
+  family: all stay, and `split` keeps them together.
 - A person's word (`data/review.csv`) stands above all of this: pairs called `duplicate` are merged,
   those called `not_duplicate` never share a group (though they stay one family), an image to `keep`
   is nobody's copy, and a `label` or `mean` replaces what the records say.

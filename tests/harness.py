@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pandas as pd
 import yaml
 from PIL import Image, ImageFilter
+
+from stages.lib import shards, tables
 
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE_S = 300
@@ -86,3 +90,27 @@ def call(folder, *command):
     )
     assert process.returncode == 0, f"{' '.join(command)}:\n{process.stdout}"
     return process.stdout
+
+
+def png(image):
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+
+
+def store_records(root, records):
+    """Write (name, content, labels) to one shard and its index; return the key of each name."""
+    contents = {shards.key_of(content): content for _, content, _ in records}
+    names = [f"{key}.png" for key in contents]
+    raw = root / "data/raw"
+    places = shards.write_shard(raw / "00000.tar", zip(names, contents.values(), strict=True))
+    place = dict(zip(contents, places, strict=True))
+    rows = [
+        {
+            **dict.fromkeys(tables.INDEX.names),
+            **{"source": "s", "name": name, "uri": name, "status": "kept"},
+            **{"key": (key := shards.key_of(content)), **place[key]._asdict()},
+            **labels,
+        }
+        for name, content, labels in records
+    ]
+    tables.write_table(pd.DataFrame(rows), raw / "index.parquet", tables.INDEX, ["source", "name"])
+    return {row["name"]: row["key"] for row in rows}

@@ -2,18 +2,13 @@
 
 import json
 
-import cv2
-import pandas as pd
 import pytest
 
 from stages import clean, dedupe, embed
-from stages.lib import shards, tables
+from stages.lib import tables
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-
-
-def png(image):
-    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+from tests.harness import png, store_records
 
 
 @pytest.fixture
@@ -24,23 +19,7 @@ def build(tmp_path, values, patches):
     def run(records, **changes):
         for section, settings in changes.items():
             values[section].update(settings)
-        contents = {shards.key_of(content): content for _, content, _ in records}
-        names = [f"{key}.png" for key in contents]
-        raw = tmp_path / "data/raw"
-        places = shards.write_shard(raw / "00000.tar", zip(names, contents.values(), strict=True))
-        place = dict(zip(contents, places, strict=True))
-        rows = [
-            {
-                **dict.fromkeys(tables.INDEX.names),
-                **{"source": "s", "name": name, "uri": name, "status": "kept"},
-                **{"key": (key := shards.key_of(content)), **place[key]._asdict()},
-                **labels,
-            }
-            for name, content, labels in records
-        ]
-        tables.write_table(
-            pd.DataFrame(rows), raw / "index.parquet", tables.INDEX, ["source", "name"]
-        )
+        store_records(tmp_path, records)
         params = check_params(values)
         for stage in (clean, embed, dedupe):
             stage.run(tmp_path, params)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from stages.neighbours.verify import Evidence, is_same_whole
 
-# Chosen on photographs that are neither in the sample nor in the benchmark, by
-# benchmarks/verification.py, which prints recall and mistakes over values of `dedupe.threshold`.
+# Chosen on photographs that are neither in the sample nor in the benchmark's held-out set;
+# benchmarks/verification.py prints recall and mistakes over values of `dedupe.threshold`.
 MIN_OVERLAP = 0.75  # of the smaller one: two photographs of a scene overlap by less
 MIN_AGREEMENT = 0.75
 MIN_INLIERS = 10  # keypoints on one map
@@ -13,6 +13,7 @@ MIN_AGREEMENT_NEAR = 0.6  # where embeddings are as near as `dedupe.threshold`: 
 MIN_INLIERS_NEAR = 8
 # Frames of a burst and variants of a product agree so far as well. Read off 84 pairs of photographs
 # that the network was fitted on, judged by eye: 41 of 57 that were no copies go, 4 of 27 that were.
+# Of rules that did so, one was taken that keeps most of the sample's planted copies.
 SURE_AGREEMENT = 0.8  # below, the agreement must be more than middling, in one of three ways:
 MANY_INLIERS = 80
 MAX_GAP = 0.03  # of mean SSIM above the share that agrees: either it agrees well or not at all

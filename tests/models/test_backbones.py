@@ -93,8 +93,6 @@ def test_pretrained_statistics_stay(values, tmp_path):
 def test_bundled_gives_the_pooled_features(values):
     import keras
 
-    if not backbones.BUNDLED.exists():
-        pytest.skip("stages/embedding/network.keras is not here")
     size = keras.models.load_model(backbones.BUNDLED, compile=False).input_shape[1]
     backbone = backbones.build_backbone(train_params(values, backbone="bundled", image_size=size))
     assert backbone.features.output_shape == (None, 1280)

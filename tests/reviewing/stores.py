@@ -1,19 +1,13 @@
 """Small data sets to review: raw images, and what clean, embed and dedupe make of them."""
 
-import cv2
-import pandas as pd
 import yaml
 
 from stages import clean, dedupe, embed
-from stages.lib import shards, tables
+from stages.lib import tables
 from stages.lib.params import check_params
-from tests.harness import write_params
+from tests.harness import png, store_records, write_params
 
 HOSTILE = '<img src=x onerror="document.title=1">.png'
-
-
-def png(image):
-    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
 
 
 def records_of(patches):
@@ -38,22 +32,7 @@ def records_of(patches):
 def write_store(root, records):
     """Write one shard, its index and params.yaml; return the key of each name."""
     write_params(root, {"kind": "folder", "path": "photos"}, train__task="classification")
-    contents = {shards.key_of(content): content for _, content, _ in records}
-    names = [f"{key}.png" for key in contents]
-    raw = root / "data/raw"
-    places = shards.write_shard(raw / "00000.tar", zip(names, contents.values(), strict=True))
-    place = dict(zip(contents, places, strict=True))
-    rows = [
-        {
-            **dict.fromkeys(tables.INDEX.names),
-            **{"source": "s", "name": name, "uri": name, "status": "kept"},
-            **{"key": (key := shards.key_of(content)), **place[key]._asdict()},
-            **labels,
-        }
-        for name, content, labels in records
-    ]
-    tables.write_table(pd.DataFrame(rows), raw / "index.parquet", tables.INDEX, ["source", "name"])
-    return {row["name"]: row["key"] for row in rows}
+    return store_records(root, records)
 
 
 def params_of(root):
