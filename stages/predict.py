@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
+from stages.lib.failures import UserError, explain
 from stages.lib.files import write_text
 from stages.lib.pixels import DecodeError, Pixels, decode
 from stages.models.saved import SavedModel
@@ -124,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         predictions = predict(SavedModel.load(given.model), find_images(given.paths))
         if given.out:
             write_text(given.out, as_csv(predictions))
-    except (UserError, FileNotFoundError, PermissionError) as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"error: {explain(error)}\n")
         return 1
     for prediction in predictions:
         stream = sys.stderr if prediction.error else sys.stdout

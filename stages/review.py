@@ -22,7 +22,7 @@ from pathlib import Path
 from aiohttp import web
 
 from stages.lib.decisions import REVIEW
-from stages.lib.failures import UserError
+from stages.lib.failures import UserError, explain
 from stages.lib.params import Params, load_params
 from stages.lib.progress import log_to_stderr
 from stages.reviewing.journal import Journal
@@ -85,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(serve(root, load_params(root), given.port, not given.no_browser))
-    except (UserError, FileNotFoundError, PermissionError) as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"error: {explain(error)}\n")
         return 1
     return 0
 

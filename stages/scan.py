@@ -38,9 +38,12 @@ def read_sources(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
+        entries = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}; delete it and run again") from error
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: expected an entry per source; delete it and run again")
+    return entries
 
 
 def describe(source: Source, root: Path, before: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Errors that a user can act on: expected, got, where, what to do."""
 
+import errno
 from collections import Counter
 from collections.abc import Iterable
 
@@ -21,3 +22,30 @@ def stop_if_too_many(
             f" The commonest reasons:\n{lines}\n"
             f"Correct the source, or raise {parameter} in params.yaml to go on with the rest."
         )
+
+
+def explain(error: Exception) -> str:
+    """Return what a user is told of an error; what the system refused comes with a remedy."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    files = " to ".join(str(name) for name in (error.filename, error.filename2) if name)
+    said = f"{files}: {error.strerror}" if files else str(error.strerror)
+    remedy = _REMEDIES.get(error.errno)
+    return f"{said}; {remedy}" if remedy else said
+
+
+_NO_ROOM = "make room and run again: what is finished stays"
+_REMEDIES = {
+    errno.EACCES: "give yourself access to it, and to the folder that it lies in",
+    errno.EPERM: "give yourself access to it, and to the folder that it lies in",
+    errno.EROFS: "work in a copy of the repository that can be written to",
+    errno.ENOENT: "what the pipeline wrote comes back with `dvc checkout`, or with `dvc repro`",
+    errno.EEXIST: "a folder belongs there: move the file away",
+    errno.ENOTDIR: "a folder belongs there: move the file away",
+    errno.EISDIR: "a file belongs there: move the folder away",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or lower engine.workers",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) and run again",
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EIO: "the disk cannot be trusted: look into the system's log",
+}

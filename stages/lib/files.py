@@ -5,6 +5,8 @@ A published file is never opened for writing, since it may be a link into DVC's 
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ MetricTree = dict[str, Any]  # nested dicts whose leaves are int, float, str, bo
 def write_bytes(path: Path, content: bytes) -> None:
     """Publish `content` at `path` in one step, creating parent folders."""
     temporary = unfinished(path)
-    with temporary.open("wb") as handle:
+    with naming(path), temporary.open("wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
@@ -35,6 +37,17 @@ def write_metrics(path: Path, metrics: MetricTree) -> None:
     """Publish nested scalars as `metrics/<stage>.json`; DVC's diff drops lists: refused."""
     _refuse_lists(metrics, path.name)
     write_json(path, metrics)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put `path` into what the system says: a disk that is full names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def unfinished(path: Path) -> Path:

@@ -4,13 +4,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from stages.lib.complaints import complaints
 from stages.lib.failures import UserError
+from stages.lib.strict_yaml import read_yaml
 
 FILE = "params.yaml"
 
+
+def _usable(text: str) -> str:
+    """Return a name or path as it is. Raises ValueError for one that no file can have."""
+    if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in text):
+        raise ValueError(f"expected printable text, got {text[:80]!r}; write it anew")
+    if any(len(part.encode()) > 255 for part in text.split("/")):
+        raise ValueError(f"expected at most 255 bytes between slashes, got {text[:40]!r} …")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_usable)]  # of a file, column or source
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Issue = Literal[
@@ -21,7 +40,8 @@ Issue = Literal[
 class Section(BaseModel):
     """A part of params.yaml: unknown keys are errors, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # strict: text is no number and `yes` no boolean; infinity switches nothing off
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class EngineParams(Section):
@@ -47,11 +67,11 @@ class FolderSource(Section):
     """Image files below a folder, with labels from folder names or a table."""
 
     kind: Literal["folder"]
-    path: str
-    labels: str | None = None
+    path: Name
+    labels: Name | None = None
     label_from: Literal["parent"] | None = None
     split_from: Literal["parent", "grandparent"] | None = None
-    name: str | None = None  # default: the path as written
+    name: Name | None = None  # default: the path as written
 
     @model_validator(mode="after")
     def _one_kind_of_label(self) -> "FolderSource":
@@ -69,9 +89,9 @@ class ListSource(Section):
     """Image URLs in a CSV or a text file (one per line); other columns may be labels."""
 
     kind: Literal["list"]
-    path: str
-    url_column: str = "url"
-    name: str | None = None  # default: the path as written
+    path: Name
+    url_column: Name = "url"
+    name: Name | None = None  # default: the path as written
 
     @property
     def title(self) -> str:
@@ -174,7 +194,8 @@ class AugmentParams(Section):
     target: Annotated[int, Field(ge=0)]
     balance: Literal["none"]
     operations: Literal["auto"] | list[str]
-    operations_per_image: tuple[Positive, Positive]
+    # a list in YAML, hence not strict
+    operations_per_image: Annotated[tuple[Positive, Positive], Field(strict=False)]
 
     @model_validator(mode="after")
     def _least_and_most(self) -> "AugmentParams":
@@ -259,21 +280,20 @@ def load_params(root: Path) -> Params:
     path = root / FILE
     if not path.exists():
         raise UserError(f"{path} is absent: run from the repository root, where params.yaml lies")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    return check_params(values, str(path))
+    return check_params(read_yaml(path), str(path))
 
 
 def check_params(values: Any, where: str = FILE) -> Params:
     """Validate the values of a params file. Raises UserError listing every wrong key."""
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: expected sections such as `clean:`, got {type(values).__name__}")
+        got = "nothing" if values is None else repr(values)[:40]
+        raise UserError(
+            f"{where}: expected sections such as `clean:`, got {got}; git's {FILE} has them all"
+        )
     try:
         params = Params.model_validate(values)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"  {line}" for line in complaints(error, Params))
         raise UserError(f"{where} has wrong settings:\n{problems}") from error
     _check_cutoff(params, where)
     return params
@@ -290,30 +310,6 @@ def _check_cutoff(params: Params, where: str) -> None:
         )
 
 
-def _explain(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(all)"
-    kind, value = problem["type"], problem["input"]
-    if kind == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(problem['loc'])}; remove it or correct its name"
-    if kind == "missing":
-        return f"{key}: missing; add it (git's params.yaml has every key with its default)"
-    return f"{key}: {problem['msg']}; got {value!r}"
-
-
-def _nearest(location: tuple[str | int, ...]) -> str:
-    import difflib
-
-    section: Any = Params
-    for part in location[:-1]:
-        field = getattr(section, "model_fields", {}).get(part)
-        section = field.annotation if field else None
-    known = list(getattr(section, "model_fields", {}))
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if close:
-        return f", did you mean `{close[0]}`?"
-    return f" (known here: {', '.join(known)})" if known else ""
-
-
 def original_root(root: Path) -> Path:
     """Return the user's repository, also inside the copy that `dvc exp run --temp` works in."""
     parts = root.resolve().parts
@@ -325,4 +321,9 @@ def original_root(root: Path) -> Path:
 
 def resolve_path(root: Path, path: str) -> Path:
     """Return a path of params.yaml: `~` expanded, relative ones against the original repository."""
-    return original_root(root) / Path(path).expanduser()
+    try:
+        return original_root(root) / Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{FILE}: path {path}: nobody's home folder is known by that name; write it out"
+        ) from error

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.lib.failures import UserError
+from stages.lib.failures import UserError, explain
 from stages.lib.params import Params, load_params
 from stages.lib.progress import log_to_stderr
 
@@ -15,5 +15,5 @@ def run_as_script(run: Callable[[Path, Params], None]) -> None:
     root = Path.cwd()
     try:
         run(root, load_params(root))
-    except (UserError, FileNotFoundError, PermissionError) as error:
-        sys.exit(f"error: {error}")
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {explain(error)}")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from stages.lib.files import unfinished
+from stages.lib.files import naming, unfinished
 
 MAX_IMAGES = 1000
 MAX_BYTES = 256 * 2**20
@@ -42,7 +42,7 @@ def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Place]
     """Publish a shard of (name, bytes); times, owners and modes are fixed. Return each place."""
     places = []
     temporary = unfinished(path)
-    with temporary.open("wb") as handle:
+    with naming(path), temporary.open("wb") as handle:
         for name, content in members:
             handle.write(_header(name, len(content)))
             places.append(Place(path.name, handle.tell(), len(content)))

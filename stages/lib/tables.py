@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.lib.files import unfinished
+from stages.lib.failures import UserError
+from stages.lib.files import naming, unfinished
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -75,7 +76,8 @@ def write_table(
     ordered = frame.sort_values(list(sort_by), kind="stable", na_position="first")
     table = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
     temporary = unfinished(path)
-    pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+    with naming(path):
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
     temporary.replace(path)
 
 
@@ -84,20 +86,54 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a table, requiring every column of `schema`.
 
-    Raises FileNotFoundError naming the stage to run, ValueError when columns differ.
+    Raises FileNotFoundError naming the stage to run, UserError when it is not such a table.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is absent: run `dvc repro`, which writes it, first")
-    table = pq.read_table(path, columns=columns)
-    if schema is not None and columns is None and not set(schema.names) <= set(table.column_names):
-        missing = sorted(set(schema.names) - set(table.column_names))
-        raise ValueError(f"{path}: columns {missing} are missing; delete it and run `dvc repro`")
+    table = _read(path, columns)
+    if schema is not None and columns is None:
+        table = _as(schema, table, path)
     return table.to_pandas()
+
+
+def _read(path: Path, columns: list[str] | None) -> pa.Table:
+    """Read one Parquet file. Raises UserError where it is broken or lacks a column."""
+    try:
+        with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+            found = file.schema_arrow.names
+            if columns is not None and not set(columns) <= set(found):
+                raise UserError(f"{path}: expected the columns {columns}, got {found}; {_RESTORE}")
+            return file.read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UserError(f"{path} is no whole Parquet file: {error}; {_RESTORE}") from error
+
+
+_RESTORE = "restore it with `dvc checkout`, or delete it and run `dvc repro`"
+
+
+def _as(schema: pa.Schema, table: pa.Table, path: Path) -> pa.Table:
+    """Return the table with the types of `schema`, further columns as they are."""
+    if missing := sorted(set(schema.names) - set(table.column_names)):
+        raise UserError(f"{path}: columns {missing} are missing; {_RESTORE}")
+    for field in schema:
+        column = table[field.name]
+        if column.type.equals(field.type):
+            continue
+        try:
+            column = column.cast(field.type)
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{path}: column {field.name}: expected {field.type}, got {column.type}; {_RESTORE}"
+            ) from error
+        table = table.set_column(table.column_names.index(field.name), field, column)
+    return table
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read every part of a folder of `*.parquet`, in order of name; none gives an empty frame."""
-    parts = [pq.read_table(path, columns=columns) for path in sorted(folder.glob("*.parquet"))]
+    parts = [_read(path, columns) for path in sorted(folder.glob("*.parquet"))]
     return pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame(columns=columns)
 
 
@@ -107,12 +143,12 @@ def read_vectors(folder: Path, wanted: Iterable[str]) -> tuple[list[str], NDArra
     Holds 4·n·d bytes and one part; none gives (0, 1). Raises ValueError when parts differ in d.
     """
     paths = sorted(folder.glob("*.parquet"))
-    keys = set().union(*(pq.read_table(path, columns=["key"])[0].to_pylist() for path in paths))
+    keys = set().union(*(_read(path, ["key"])[0].to_pylist() for path in paths))
     names = sorted(keys.intersection(wanted))
     row = {name: position for position, name in enumerate(names)}
     vectors = np.zeros((0, 1), np.float32)
     for path in paths if names else []:
-        table = pq.read_table(path, columns=["key", "embedding"]).combine_chunks()
+        table = _read(path, ["key", "embedding"]).combine_chunks()
         if not table.num_rows:
             continue
         part = table["embedding"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)

@@ -274,7 +274,8 @@ class Review:
         async with self._loading:
             now = stamp(self._root)
             if now and now != self.findings.stamp:
-                with suppress(FileNotFoundError, ValueError):  # half of a run: the next look tells
+                # half of a run: the next look tells
+                with suppress(FileNotFoundError, ValueError, UserError):
                     self.findings = await asyncio.to_thread(
                         Findings, self._root, self._params, dict(self.journal.rows)
                     )

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.lib import tables
+from stages.lib.failures import UserError
 
 ROWS = st.lists(
     st.tuples(
@@ -70,7 +71,7 @@ def test_an_absent_table_says_what_writes_it(tmp_path):
 def test_a_table_of_another_version_is_refused(tmp_path):
     old = pa.schema({"key": pa.string()})
     tables.write_table(pd.DataFrame({"key": ["a"]}), tmp_path / "t.parquet", old)
-    with pytest.raises(ValueError, match=r"columns .*'split'.* are missing"):
+    with pytest.raises(UserError, match=r"columns .*'split'.* are missing"):
         tables.read_table(tmp_path / "t.parquet", tables.SPLIT)
 
 
