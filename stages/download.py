@@ -18,13 +18,21 @@ import pandas as pd
 
 from stages.lib.failures import stop_if_too_many
 from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import DownloadParams, FolderSource, ListSource, Params, Source
+from stages.lib.params import (
+    ArchiveSource,
+    DownloadParams,
+    FolderSource,
+    ListSource,
+    Params,
+    Source,
+    WebDatasetSource,
+)
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
-from stages.sources import fetch, folder, sample, weblist
-from stages.sources.places import cache_of, is_present
+from stages.sources import archive, fetch, folder, sample, webdataset, weblist
+from stages.sources.places import is_present
 from stages.sources.purged import PURGED, read_purged
-from stages.sources.records import Entry, Labels
+from stages.sources.records import Entry, Labels, Stream
 from stages.sources.store import Store
 
 TARGET = Path("data/raw")
@@ -38,10 +46,12 @@ def run(root: Path, params: Params) -> None:
     """Write the shards, the index and the metrics."""
     settings = params.download
     store = Store(root / TARGET, read_purged(root / PURGED))
-    sources = [source for source in settings.sources if not _stays(source, root, store)]
+    sources = [source for source in settings.sources if not _stays(source, root, settings, store)]
     # Every source is listed, and every label table read, before the first byte is stored.
     listings = [_list(source, root, settings) for source in sources]
-    progress = Progress("download", sum(len(listing) for listing in listings))
+    total = sum(len(listing) for listing in listings)
+    unknown = any(isinstance(each, Stream) and each.expected is None for each in listings)
+    progress = Progress("download", total, open_ended=unknown)
     for source, listing in zip(sources, listings, strict=True):
         for entry in _entries(source, listing, root, settings, store, progress.advance):
             store.add(source.title, entry)
@@ -76,9 +86,9 @@ def summarise(index: pd.DataFrame) -> MetricTree:
     }
 
 
-def _stays(source: Source, root: Path, store: Store) -> bool:
+def _stays(source: Source, root: Path, settings: DownloadParams, store: Store) -> bool:
     """Keep the records of a source that is absent on this machine; return whether it did."""
-    if is_present(source, root) or not store.keep_source(source.title):
+    if is_present(source, root, settings) or not store.keep_source(source.title):
         return False
     logger.warning(
         "download: source %s is not on this machine; its records stay as they are", source.title
@@ -86,13 +96,16 @@ def _stays(source: Source, root: Path, store: Store) -> bool:
     return True
 
 
-Listing = list[Entry] | list[weblist.Request]
+Listing = list[Entry] | list[weblist.Request] | Stream
 
 
 def _list(source: Source, root: Path, settings: DownloadParams) -> Listing:
     if isinstance(source, FolderSource):
-        cache = cache_of(root, source)
-        return folder.read_entries(source, root, cache, settings.max_file_bytes)
+        return folder.read_entries(source, root, settings)
+    if isinstance(source, ArchiveSource):
+        return archive.read_entries(source, root, settings)
+    if isinstance(source, WebDatasetSource):
+        return webdataset.read_entries(source, root, settings)
     if isinstance(source, ListSource):
         return weblist.read_requests(source, root)
     return [_sample_entry(file) for file in sample.files()]
@@ -108,6 +121,11 @@ def _entries(
     advance: Callable[[int], None],
 ) -> Iterator[Entry]:  # fmt: skip
     """Yield the entries in order, those of a list after fetching what is not stored yet."""
+    if isinstance(listing, Stream):
+        for entry in listing:
+            yield entry
+            advance(1)
+        return
     requests = [item for item in listing if isinstance(item, weblist.Request)]
     if requests:
         known = store.stored_keys(source.title)

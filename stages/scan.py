@@ -2,11 +2,11 @@
 
 Enters: the sources of `download.sources`. Leaves: `data/sources.json`, which holds, per source, a
 digest over names and contents, the label table included; it is rewritten only when that changes.
-Contents are hashed once per path, size and time (cached in `.darkroom/scan/`). A source that is
-absent on this machine keeps its entry, with a warning. Run alone with `python -m stages.scan`.
+Contents are hashed once per path, size and time (cached in `.darkroom/scan/`); of remote files only
+what their server says is looked at. A source that is absent on this machine, or cannot be reached,
+keeps its entry, with a warning. Run alone with `python -m stages.scan`.
 """
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -14,10 +14,9 @@ from typing import Any
 
 from stages.lib.failures import UserError
 from stages.lib.files import write_json
-from stages.lib.params import FolderSource, ListSource, Params, Source
+from stages.lib.params import DownloadParams, Params, Source
 from stages.lib.script import run_as_script
-from stages.sources import folder, photographs, weblist
-from stages.sources.places import cache_of, is_present
+from stages.sources import places
 
 TARGET = Path("data/sources.json")
 
@@ -27,7 +26,8 @@ logger = logging.getLogger(__name__)
 def run(root: Path, params: Params) -> None:
     """Write `data/sources.json`, if any source has changed."""
     before = read_sources(root / TARGET)
-    found = {source.title: describe(source, root, before) for source in params.download.sources}
+    settings = params.download
+    found = {source.title: describe(source, root, settings, before) for source in settings.sources}
     if found != before:
         write_json(root / TARGET, found)
     logger.info("scan: %d sources, %s", len(found), "changed" if found != before else "unchanged")
@@ -46,27 +46,14 @@ def read_sources(path: Path) -> dict[str, Any]:
     return entries
 
 
-def describe(source: Source, root: Path, before: dict[str, Any]) -> dict[str, Any]:
+def describe(
+    source: Source, root: Path, params: DownloadParams, before: dict[str, Any]
+) -> dict[str, Any]:
     """Return the entry of one source; the one of `before` if the source is not on this machine."""
-    if not is_present(source, root) and source.title in before:
+    if source.title in before and not places.is_present(source, root, params):
         logger.warning("scan: source %s is not on this machine; what was known stays", source.title)
         return dict(before[source.title])
-    if isinstance(source, FolderSource):
-        return _describe_folder(source, root)
-    if isinstance(source, ListSource):
-        content = weblist.read_content(source, root)
-        return {"kind": "list", "digest": hashlib.sha256(content).hexdigest()}
-    return {"kind": "sample", "digest": photographs.digest()}
-
-
-def _describe_folder(source: FolderSource, root: Path) -> dict[str, Any]:
-    files = folder.list_files(source, root, cache_of(root, source))
-    lines = [f"{file.name}\0{file.key or file.reason}\n" for file in files]
-    table = folder.label_table(source, root)
-    if table is not None:
-        lines.append(f"\0labels\0{hashlib.sha256(table.read_bytes()).hexdigest()}\n")
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    return {"kind": "folder", "files": len(files), "digest": digest}
+    return places.describe(source, root, params)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import yaml
 from stages import scan
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.sources import folder
+from stages.sources import hashes
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -55,7 +55,7 @@ def test_nothing_new_leaves_the_file_alone_and_reads_no_content(tmp_path, photos
     def refuse(path):
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr(folder, "_hash", refuse)
+    monkeypatch.setattr(hashes, "hash_file", refuse)
     scan_now(tmp_path, FOLDER)
     after = (tmp_path / scan.TARGET).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)

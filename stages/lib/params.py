@@ -1,8 +1,10 @@
 """The settings of `params.yaml`: one strict model per section; a wrong setting stops at once."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +39,24 @@ Issue = Literal[
 ]  # fmt: skip
 
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path of params.yaml is a URL, such as s3://bucket/photos."""
+    return _URL.match(path) is not None
+
+
+def without_secrets(url: str) -> str:
+    """Return the URL without credentials, query and fragment; these may hold passwords or keys."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "invalid-url"
+    return f"{parts.scheme}://{host}{parts.path}" if host else "invalid-url"
+
+
 class Section(BaseModel):
     """A part of params.yaml: unknown keys are errors, values never change after reading."""
 
@@ -63,43 +83,68 @@ class SampleSource(Section):
         return "sample"
 
 
-class FolderSource(Section):
-    """Image files below a folder, with labels from folder names or a table."""
+class LocatedSource(Section):
+    """A source that lies somewhere: a path, or a URL such as s3://bucket/photos."""
 
-    kind: Literal["folder"]
     path: Name
+    name: Name | None = None  # default: the path as written
+
+    @property
+    def place(self) -> str:
+        """Return the path as tables and messages may show it: without credentials and query."""
+        return without_secrets(self.path) if is_url(self.path) else self.path
+
+    @property
+    def title(self) -> str:
+        """Return the name of the source in tables."""
+        return self.name or self.place
+
+
+class LabelledSource(LocatedSource):
+    """Labels from a table, or from the names of the folders that the files are in."""
+
     labels: Name | None = None
     label_from: Literal["parent"] | None = None
     split_from: Literal["parent", "grandparent"] | None = None
-    name: Name | None = None  # default: the path as written
 
     @model_validator(mode="after")
-    def _one_kind_of_label(self) -> "FolderSource":
+    def _one_kind_of_label(self) -> "LabelledSource":
         if self.labels and self.label_from:
             raise ValueError("give either `labels` (a table) or `label_from`, not both")
         return self
 
-    @property
-    def title(self) -> str:
-        """Return the name of the source in tables."""
-        return self.name or self.path
+
+class FolderSource(LabelledSource):
+    """Image files below a folder."""
+
+    kind: Literal["folder"]
+    follow_links: bool = False  # true: also where a link leads outside the folder
 
 
-class ListSource(Section):
+class ArchiveSource(LabelledSource):
+    """Image files in a zip or a tar, packed or not."""
+
+    kind: Literal["archive"]
+
+
+class WebDatasetSource(LocatedSource):
+    """Shards of WebDataset: a path, a glob, or a brace range as shards/{00000..00012}.tar."""
+
+    kind: Literal["webdataset"]
+    labels: Name | None = None  # a table; default: what the shards hold beside each image
+
+
+class ListSource(LocatedSource):
     """Image URLs in a CSV or a text file (one per line); other columns may be labels."""
 
     kind: Literal["list"]
-    path: Name
     url_column: Name = "url"
-    name: Name | None = None  # default: the path as written
-
-    @property
-    def title(self) -> str:
-        """Return the name of the source in tables."""
-        return self.name or self.path
 
 
-Source = Annotated[SampleSource | FolderSource | ListSource, Field(discriminator="kind")]
+Source = Annotated[
+    SampleSource | FolderSource | ListSource | ArchiveSource | WebDatasetSource,
+    Field(discriminator="kind"),
+]
 
 
 class DownloadParams(Section):
@@ -112,6 +157,8 @@ class DownloadParams(Section):
     retries: Annotated[int, Field(ge=0)]
     per_host: Positive
     allow_private_hosts: bool
+    max_archive_bytes: Positive
+    max_archive_ratio: Annotated[float, Field(gt=1)]
 
     @model_validator(mode="after")
     def _distinct_sources(self) -> "DownloadParams":

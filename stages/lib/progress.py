@@ -18,21 +18,30 @@ class Progress:
     A step of a stage may count something else; it ends with `finish`, which says nothing.
     """
 
-    def __init__(self, stage: str, total: int, unit: str = "image") -> None:
-        """Start counting `total` images of `stage`."""
+    def __init__(
+        self, stage: str, total: int, unit: str = "image", open_ended: bool = False
+    ) -> None:
+        """Start counting `total` images of `stage`, or more where the number is `open_ended`."""
         self.stage, self.total, self.unit, self.done = stage, total, unit, 0
         self._started = self._said = time.monotonic()
         quiet = not sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=stage, unit=unit, disable=quiet, leave=False)
+        self._open = open_ended
+        self._bar = tqdm(
+            total=None if open_ended else total, desc=stage, unit=unit, disable=quiet, leave=False
+        )
 
     def advance(self, images: int) -> None:
         """Count `images` more as finished."""
         self.done += images
+        self.total = max(self.total, self.done)
         self._bar.update(images)
         now = time.monotonic()
         if self._bar.disable and now - self._said >= SECONDS_PER_LINE:
             self._said = now
             rate = self.done / (now - self._started)
+            if self._open:
+                logger.info("%s: %d %ss so far, %.0f/s", self.stage, self.done, self.unit, rate)
+                return
             left = (self.total - self.done) / rate if rate else float("inf")
             logger.info(
                 "%s: %d of %d %ss, %.0f/s, %.0f s left",

@@ -1,39 +1,30 @@
 """A folder of image files: which files belong to it, their keys, and labels from folder names.
 
 Every regular file below the folder counts, whatever its name: bytes are judged by `clean`. Hidden
-files and folders are passed over; links are followed only where they stay inside.
+files and folders are passed over. Links to files are followed where they stay inside; with
+`follow_links` all links are, wherever they lead, but never in a circle.
 """
 
 import hashlib
 import logging
 import os
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
 from stages.lib.failures import UserError
-from stages.lib.files import write_text
-from stages.lib.params import FolderSource, resolve_path
-from stages.sources.labels import has_labels, match, parse_rows, read_rows
-from stages.sources.records import Entry, Labels, Unreadable
+from stages.lib.params import DownloadParams, FolderSource, is_url, resolve_path
+from stages.sources import remote, remote_folder
+from stages.sources.hashes import Hashes
+from stages.sources.labels import labels_by_name
+from stages.sources.locate import Place, cache_of, label_table, no_table, read_table
+from stages.sources.members import printable
+from stages.sources.records import Entry, Stream, Unreadable
 
 logger = logging.getLogger(__name__)
-
-# A file changed this shortly before it was read may change again without a new time (git calls
-# such entries racily clean); it is read again next time.
-FRESH_NS = 2_000_000_000
-_CHUNK = 2**20
-
-
-class Seen(NamedTuple):
-    """What a file looked like when its key was computed."""
-
-    size: int
-    mtime_ns: int
-    key: str
 
 
 @dataclass(frozen=True)
@@ -47,85 +38,89 @@ class Listed:
     reason: str | None = None
 
 
-def is_present(source: FolderSource, root: Path) -> bool:
-    """Return whether the folder exists on this machine."""
-    return resolve_path(root, source.path).is_dir()
+def is_present(source: FolderSource, root: Path, params: DownloadParams) -> bool:
+    """Return whether the folder can be reached from this machine."""
+    if not is_url(source.path):
+        return resolve_path(root, source.path).is_dir()
+    try:
+        return bool(remote.list_folder(source.path))
+    except Unreadable:
+        return False
 
 
-def label_table(source: FolderSource, root: Path) -> Path | None:
-    """Return where the label table lies: below the repository, or in the source's folder."""
-    if source.labels is None:
-        return None
-    places = [
-        resolve_path(root, source.labels),
-        resolve_path(root, source.path) / source.labels,
+def describe(source: FolderSource, root: Path, params: DownloadParams) -> dict[str, Any]:
+    """Return what scan notes of the folder. Raises UserError."""
+    table = _table(source, root, params)
+    if is_url(source.path):
+        found = remote_folder.list_files(source, table)
+        lines = [f"{file.name}\0{file.version}\n" for file in found]
+    else:
+        listed = list_files(source, root, table)
+        lines = [f"{file.name}\0{file.key or file.reason}\n" for file in listed]
+    if table is not None:
+        lines.append(f"\0labels\0{table.version}\n")
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return {"kind": "folder", "files": len(lines) - (table is not None), "digest": digest}
+
+
+def read_entries(source: FolderSource, root: Path, params: DownloadParams) -> list[Entry] | Stream:
+    """Return the folder's files as entries, by name."""
+    table = _table(source, root, params)
+    if is_url(source.path):
+        return remote_folder.read_entries(source, root, params, table)
+    listed = list_files(source, root, table)
+    content = None if table is None else read_table(table)
+    names = [file.name for file in listed]
+    labels = labels_by_name(source, table and Path(table.shown), content, names)
+    return [
+        Entry(
+            name=file.name,
+            uri=f"{source.path.rstrip('/')}/{file.name}",
+            load=_loader(file, params.max_file_bytes),
+            key=file.key if file.size <= params.max_file_bytes else None,
+            labels=labels[file.name],
+        )
+        for file in listed
     ]
-    for place in places:
-        if place.is_file():
-            return place
-    tried = " and ".join(str(place) for place in dict.fromkeys(places))
-    raise UserError(
-        f"params.yaml: download.sources: labels: {source.labels} is not there; tried {tried}"
-    )
 
 
-def list_files(source: FolderSource, root: Path, cache: Path) -> list[Listed]:
-    """Return the folder's files with their keys, by name; keys come from `cache` where it holds.
+def _table(source: FolderSource, root: Path, params: DownloadParams) -> Place | None:
+    """Return where the label table lies. Raises UserError when it is asked for and nowhere."""
+    table = label_table(source, root, params)
+    if source.labels and table is None:
+        raise no_table(source, root)
+    return table
+
+
+def list_files(source: FolderSource, root: Path, table: Place | None) -> list[Listed]:
+    """Return the folder's files with their keys, by name, without the label table.
 
     Raises UserError when the folder is missing, cannot be read, or holds no file.
     """
     folder = resolve_path(root, source.path)
     _require_folder(source, folder)
-    table = label_table(source, root)
-    known, seen, listed = _read_cache(cache), {}, []
-    now = time.time_ns()
-    for name, path in sorted(_walk(folder)):
-        if table is not None and path.samefile(table):
-            continue
-        file, note = _identify(name, path, known.get(name))
-        listed.append(file)
-        if note is not None and note.mtime_ns < now - FRESH_NS:
-            seen[name] = note
+    leave_out = None if table is None else table.fetch().stat()
+    hashes = Hashes(cache_of(root, source))
+    listed = []
+    for name, path in sorted(_walk(folder, source.follow_links)):
+        file = _identify(name, path, hashes)
+        if leave_out is None or not _is(path, leave_out):
+            listed.append(file)
     if not listed:
         raise UserError(
             f"params.yaml: download.sources: path: {source.path}: no file in {folder}; "
             "put images there, or remove the source"
         )
-    if seen != known:
-        _write_cache(cache, seen)
+    hashes.save()
     return listed
 
 
-def read_labels(source: FolderSource, root: Path, names: list[str]) -> dict[str, Labels]:
-    """Return the labels by name: from the table or the folders' names, and the split likewise."""
-    table = label_table(source, root)
-    labels: dict[str, Labels] = {}
-    if table is not None:
-        rows = read_rows(table)
-        parsed = parse_rows(table, rows, "name")
-        if not has_labels(table, rows):
-            raise UserError(
-                f"{table}: expected a column label, mean, rating_1 …, group or split; "
-                f"got {', '.join(rows[0])}"
-            )
-        labels = match(table, parsed, names)
-    return {name: _from_folders(source, name, labels.get(name, Labels())) for name in names}
-
-
-def read_entries(source: FolderSource, root: Path, cache: Path, max_bytes: int) -> list[Entry]:
-    """Return the folder's files as entries, by name."""
-    listed = list_files(source, root, cache)
-    labels = read_labels(source, root, [file.name for file in listed])
-    return [
-        Entry(
-            name=file.name,
-            uri=f"{source.path.rstrip('/')}/{file.name}",
-            load=_loader(file, max_bytes),
-            key=file.key if file.size <= max_bytes else None,
-            labels=labels[file.name],
-        )
-        for file in listed
-    ]
+def _identify(name: str, path: Path, hashes: Hashes) -> Listed:
+    try:
+        note = hashes.of(name, path)
+    except OSError as error:
+        return Listed(name, path, 0, None, _reason(error))
+    return Listed(name, path, note.size, note.key)
 
 
 def _require_folder(source: FolderSource, folder: Path) -> None:
@@ -138,51 +133,54 @@ def _require_folder(source: FolderSource, folder: Path) -> None:
         raise UserError(f"{where}: no permission to read {folder}; give yourself read access")
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path, follow: bool) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file that is not hidden; two names for a strange one differ."""
     inside = folder.resolve()
     outside = 0
     refused: list[OSError] = []
-    # os.walk, since Path.walk comes with Python 3.12
-    for parent, folders, files in os.walk(folder, onerror=refused.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(parent) / name
-            if name.startswith(".") or not path.is_file():
+    given: Counter[str] = Counter()
+    for parent, files in _folders(folder, follow, refused):
+        for file in files:
+            path = Path(parent) / file
+            if file.startswith(".") or not path.is_file():
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            if not follow and path.is_symlink() and not path.resolve().is_relative_to(inside):
                 outside += 1
                 continue
-            yield _printable(path.relative_to(folder).as_posix()), path
+            name = printable(path.relative_to(folder).as_posix())
+            given[name] += 1
+            yield name if given[name] == 1 else f"{name}~{given[name]}", path
     if outside:
-        logger.warning("%s: %d links lead outside and are passed over", folder, outside)
+        logger.warning(
+            "%s: %d links lead outside and are passed over; follow_links: true takes them in",
+            folder, outside,
+        )  # fmt: skip
     if refused:
         raise UserError(f"no permission to read {refused[0].filename}; give yourself read access")
 
 
-def _printable(name: str) -> str:
-    """Return a name that UTF-8 can hold, whatever bytes the file system has."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _folders(folder: Path, follow: bool, refused: list[OSError]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder that is not hidden with its files; one that contains itself only once."""
+    above: dict[str, frozenset[tuple[int, int]]] = {}
+    # os.walk, since Path.walk comes with Python 3.12
+    for parent, folders, files in os.walk(folder, onerror=refused.append, followlinks=follow):
+        if follow:
+            status = Path(parent).stat()
+            around = above.get(str(Path(parent).parent), frozenset())
+            here = (status.st_dev, status.st_ino)
+            if here in around:  # a link to a folder around it
+                folders.clear()
+                continue
+            above[parent] = around | {here}
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield parent, sorted(files)
 
 
-def _identify(name: str, path: Path, known: Seen | None) -> tuple[Listed, Seen | None]:
+def _is(path: Path, file: os.stat_result) -> bool:
     try:
-        status = path.stat()
-        if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            key = known.key
-        else:
-            key = _hash(path)
-    except OSError as error:
-        return Listed(name, path, 0, None, _reason(error)), None
-    note = Seen(status.st_size, status.st_mtime_ns, key)
-    return Listed(name, path, status.st_size, key), note
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]  # as lib.shards.key_of
+        return os.path.samestat(path.stat(), file)
+    except OSError:
+        return False
 
 
 def _reason(error: OSError) -> str:
@@ -210,33 +208,3 @@ def _load(path: Path, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise Unreadable("too_large")
     return content
-
-
-def _from_folders(source: FolderSource, name: str, labels: Labels) -> Labels:
-    parents = PurePosixPath(name).parts[:-1]
-    if source.label_from == "parent" and parents:
-        labels = replace(labels, label=parents[-1])
-    depth = {"parent": 1, "grandparent": 2}.get(source.split_from or "", 0)
-    if depth and len(parents) >= depth and labels.official_split is None:
-        labels = replace(labels, official_split=parents[-depth])
-    return labels
-
-
-def _read_cache(path: Path) -> dict[str, Seen]:
-    """Read lines of size, time, key and name; a file that is not as written counts as empty."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        rows = [line.split("\t", 3) for line in lines if line]
-        return {name: Seen(int(size), int(mtime), key) for size, mtime, key, name in rows}
-    except (OSError, ValueError):
-        return {}
-
-
-def _write_cache(path: Path, seen: dict[str, Seen]) -> None:
-    # A name with a line break would be two lines: such a file is read anew each time.
-    lines = [
-        f"{note.size}\t{note.mtime_ns}\t{note.key}\t{name}\n"
-        for name, note in sorted(seen.items())
-        if "\n" not in name
-    ]
-    write_text(path, "".join(lines))

@@ -1,49 +1,74 @@
-"""Label tables: CSV files that say what each image is, or how it was rated.
+"""What a label table says about each image: its columns, and the files that its names mean.
 
-Columns: `name` (path relative to the source, or the file name alone where it is unique), then
-`label`, or `mean` [and `std`], or `rating_1` to `rating_n` (votes per score bin); optionally
-`group` and `split`. Other columns are ignored, with a log line. Empty cells mean unknown.
+Columns: `name` (path relative to the source, or the file name alone where it is unique, with or
+without its extension), then `label`, or `mean` [and `std`], or `rating_1` to `rating_n` (votes per
+score bin); optionally `group` and `split`. Other columns are ignored, with a log line. Empty cells
+mean unknown. The forms of a table are those of `tables`.
 """
 
-import csv
-import io
 import logging
 import math
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from stages.lib.failures import UserError
 from stages.sources.records import Labels
+from stages.sources.tables import Row, read_rows
 
 logger = logging.getLogger(__name__)
 
 KNOWN = ("label", "mean", "std", "group", "split")
 _RATING = re.compile(r"rating_(\d+)")
-Row = dict[str, str]
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Read a CSV file (comma, semicolon or tab) with a header. Raises UserError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=delimiter, restkey="", restval=""
-    )
-    try:
-        rows = [{key.strip(): value for key, value in row.items() if key} for row in reader]
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
-    if not rows:
-        raise UserError(f"{path} has no rows below its header")
-    return rows
+class Naming(Protocol):
+    """The settings of a source that read labels off a path."""
+
+    @property
+    def label_from(self) -> str | None:
+        """Which folder's name is the label."""
+
+    @property
+    def split_from(self) -> str | None:
+        """Which folder's name is the split."""
+
+
+def read_labels(path: Path, content: bytes | None, names: list[str]) -> dict[str, Labels]:
+    """Return the labels that a table has for a source's names. Raises UserError."""
+    rows = read_rows(path, content)
+    parsed = parse_rows(path, rows, "name")
+    if not has_labels(path, rows):
+        raise UserError(
+            f"{path}: expected a column label, mean, rating_1 …, group or split; "
+            f"got {', '.join(rows[0])}"
+        )
+    return match(path, parsed, names)
+
+
+def labels_by_name(
+    source: Naming, table: Path | None, content: bytes | None, names: list[str]
+) -> dict[str, Labels]:
+    """Return the labels of each name: from a table or the folders' names, and the split likewise.
+
+    Raises UserError.
+    """
+    labels = {} if table is None else read_labels(table, content, names)
+    return {name: from_path(source, name, labels.get(name, Labels())) for name in names}
+
+
+def from_path(source: Naming, name: str, labels: Labels) -> Labels:
+    """Add what the folders of a name say, as the source wants it."""
+    parents = PurePosixPath(name).parts[:-1]
+    if source.label_from == "parent" and parents:
+        labels = replace(labels, label=parents[-1])
+    depth = {"parent": 1, "grandparent": 2}.get(source.split_from or "", 0)
+    if depth and len(parents) >= depth and labels.official_split is None:
+        labels = replace(labels, official_split=parents[-depth])
+    return labels
 
 
 def rating_columns(path: Path, columns: Iterable[str]) -> list[str]:
@@ -68,10 +93,7 @@ def parse_rows(path: Path, rows: list[Row], name_column: str) -> list[tuple[str,
     ignored = [c for c in columns if c not in (*KNOWN, *ratings, name_column)]
     if ignored:
         logger.info("%s: columns not used: %s", path.name, ", ".join(ignored))
-    return [
-        (row[name_column].strip(), _parse(row, ratings, f"{path}:{line}"))
-        for line, row in enumerate(rows, start=2)
-    ]
+    return [(row[name_column].strip(), parse_row(row, ratings)) for row in rows]
 
 
 def has_labels(path: Path, rows: list[Row]) -> bool:
@@ -79,7 +101,9 @@ def has_labels(path: Path, rows: list[Row]) -> bool:
     return bool(rating_columns(path, rows[0]) or set(KNOWN) & set(rows[0]))
 
 
-def _parse(row: Row, ratings: list[str], where: str) -> Labels:
+def parse_row(row: Row, ratings: list[str]) -> Labels:
+    """Return what one row says. Raises UserError."""
+    where = row.where
     votes = [_number(row, column, where) for column in ratings]
     return Labels(
         label=_text(row, "label"),
@@ -122,15 +146,20 @@ def match(path: Path, table: list[tuple[str, Labels]], names: list[str]) -> dict
     Unknown names are a warning; UserError when none matches, a name is ambiguous, or two rows
     disagree about one file.
     """
-    known, by_base = set(names), _by_base_name(names)
-    matched: dict[str, Labels] = {}
+    known = _Names(names)
+    matched: dict[str, tuple[Labels, int]] = {}
     unknown = []
-    for given, labels in table:
-        name = _resolve(path, given, known, by_base)
+    for number, (given, labels) in enumerate(table, 1):
+        name = known.find(path, given)
         if name is None:
             unknown.append(given)
-        elif matched.setdefault(name, labels) != labels:
-            raise UserError(f"{path}: two rows disagree about {name}; keep one of them")
+            continue
+        before, row = matched.setdefault(name, (labels, number))
+        if before != labels:
+            raise UserError(
+                f"{path}: two rows disagree about {name}, the {row}. and the {number}. of the"
+                " table; keep one of them"
+            )
     examples = ", ".join(repr(name) for name in unknown[:5])
     if unknown and not matched:
         raise UserError(
@@ -143,32 +172,52 @@ def match(path: Path, table: list[tuple[str, Labels]], names: list[str]) -> dict
             "%s: %d of %d names are no files of the source and are passed over: %s",
             path.name, len(unknown), len(table), examples,
         )  # fmt: skip
-    if bare := len(known) - len(matched):
-        logger.warning("%s: %d of %d files have no label", path.name, bare, len(known))
-    return matched
+    if bare := len(set(names)) - len(matched):
+        logger.warning("%s: %d of %d files have no label", path.name, bare, len(set(names)))
+    return {name: labels for name, (labels, _) in matched.items()}
 
 
-def _by_base_name(names: list[str]) -> Mapping[str, str | None]:
-    """Return the full name by file name; None where several files share it."""
-    counts = Counter(PurePosixPath(name).name for name in names)
-    return {
-        base: name if counts[base] == 1 else None
-        for name in names
-        for base in [PurePosixPath(name).name]
-    }
+class _Names:
+    """The names of a source, to be found by path, by file name, or by its stem.
 
+    Accented letters match in either of Unicode's forms: macOS takes names apart, most tables do
+    not. A name as it is written comes first.
+    """
 
-def _resolve(
-    path: Path, given: str, known: set[str], by_base: Mapping[str, str | None]
-) -> str | None:
-    relative = given.replace("\\", "/").removeprefix("./")
-    if relative in known:
-        return relative
-    if relative not in by_base:
+    def __init__(self, names: list[str]) -> None:
+        self._exact = set(names)
+        self._by: list[Mapping[str, str | None]] = [
+            _unique((_folded(name), name) for name in names),
+            _unique((_folded(PurePosixPath(name).name), name) for name in names),
+            _unique((_folded(str(PurePosixPath(name).with_suffix(""))), name) for name in names),
+            _unique((_folded(PurePosixPath(name).stem), name) for name in names),
+        ]
+
+    def find(self, path: Path, given: str) -> str | None:
+        """Return the name that is meant, None for none. Raises UserError when it is unclear."""
+        relative = given.replace("\\", "/").removeprefix("./")
+        if relative in self._exact:
+            return relative
+        folded = _folded(relative)
+        for names in self._by:
+            if folded in names:
+                name = names[folded]
+                if name is None:
+                    raise UserError(
+                        f"{path}: {given!r} is the name of several files;"
+                        " give its path below the source"
+                    )
+                return name
         return None
-    name = by_base[relative]
-    if name is None:
-        raise UserError(
-            f"{path}: {given!r} is the name of several files; give its path below the source"
-        )
-    return name
+
+
+def _folded(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
+    """Return name by key; None where several names share it."""
+    found: dict[str, str | None] = {}
+    for key, name in pairs:
+        found[key] = name if found.get(key, name) == name else None
+    return found

@@ -1,6 +1,6 @@
 """What every source gives: entries, one per file or URL, with their labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,10 +28,10 @@ class Labels:
 class Unreadable(Exception):
     """The bytes cannot be had; `reason` is the code that becomes the record's reason."""
 
-    def __init__(self, reason: str) -> None:
-        """Keep the reason code, as `permission_denied`."""
+    def __init__(self, reason: str, words: str = "") -> None:
+        """Keep the reason code, as `permission_denied`, and what a library said, for messages."""
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.words = reason, words or reason
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,19 @@ class Entry:
     load: Callable[[], bytes]
     key: str | None = None  # where it is known without loading
     labels: Labels = field(default_factory=Labels)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Entries that come one after another, each to be loaded before the next is asked for."""
+
+    entries: Iterator[Entry]
+    expected: int | None  # how many, where it is known beforehand
+
+    def __len__(self) -> int:
+        """Return how many entries are known to come."""
+        return self.expected or 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield the entries, once."""
+        return self.entries

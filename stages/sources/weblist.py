@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from stages.lib.failures import UserError
 from stages.lib.params import ListSource, resolve_path
-from stages.sources.labels import parse_rows, read_rows
+from stages.sources.labels import parse_rows
 from stages.sources.records import Entry, Labels, Unreadable
+from stages.sources.tables import read_rows
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,75 @@
+"""Content hashes of files, kept between runs by path, size and time of change."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.lib.files import write_text
+
+# A file changed this shortly before it was read may change again without a new time (git calls
+# such entries racily clean); it is read again next time.
+FRESH_NS = 2_000_000_000
+_CHUNK = 2**20
+
+
+class Seen(NamedTuple):
+    """What a file looked like when its key was computed."""
+
+    size: int
+    mtime_ns: int
+    key: str
+
+
+class Hashes:
+    """The keys of files; `save` keeps those that were asked for, and forgets the others."""
+
+    def __init__(self, cache: Path) -> None:
+        """Read what is known."""
+        self._cache, self._known = cache, _read(cache)
+        self._seen: dict[str, Seen] = {}
+        self._now = time.time_ns()
+
+    def of(self, name: str, path: Path) -> Seen:
+        """Return size, time and key of a file, read only if it has changed. Raises OSError."""
+        status = path.stat()
+        seen, known = (status.st_size, status.st_mtime_ns), self._known.get(name)
+        key = known.key if known and known[:2] == seen else hash_file(path)
+        note = Seen(*seen, key)
+        if note.mtime_ns < self._now - FRESH_NS:
+            self._seen[name] = note
+        return note
+
+    def save(self) -> None:
+        """Write the cache, if it is no longer as it was."""
+        if self._seen != self._known:
+            _write(self._cache, self._seen)
+
+
+def hash_file(path: Path) -> str:
+    """Return the key of a file's bytes, as lib.shards.key_of."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, Seen]:
+    """Read lines of size, time, key and name; a file that is not as written counts as empty."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        rows = [line.split("\t", 3) for line in lines if line]
+        return {name: Seen(int(size), int(mtime), key) for size, mtime, key, name in rows}
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(path: Path, seen: dict[str, Seen]) -> None:
+    # A name with a line break would be two lines: such a file is read anew each time.
+    lines = [
+        f"{note.size}\t{note.mtime_ns}\t{note.key}\t{name}\n"
+        for name, note in sorted(seen.items())
+        if not {"\n", "\r"} & set(name)
+    ]
+    write_text(path, "".join(lines))

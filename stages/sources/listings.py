@@ -1,0 +1,125 @@
+"""What one archive or shard holds, noted at the first pass through it, so that it is the only one.
+
+A note has a line of JSON per record: name, and key or reason, and labels. It is named by the
+version of the file and all that decides what is read from it. Read again, it gives the keys; the
+bytes of one that is wanted after all are found by going through the archive once more.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stages.lib.failures import UserError
+from stages.lib.files import unfinished, write_bytes
+from stages.lib.params import original_root
+from stages.lib.shards import key_of
+from stages.sources.locate import SCAN_CACHE
+from stages.sources.members import Limits, Member, refused
+from stages.sources.records import Labels, Unreadable
+
+_FORMAT = 1  # to be raised when members, names, reasons or labels are told otherwise
+Pass = Callable[[], Iterator[Member]]
+
+
+class Record(NamedTuple):
+    """One record of an archive."""
+
+    name: str
+    key: str | None  # where it is known
+    labels: Labels
+    load: Callable[[], bytes]  # raises Unreadable
+
+
+class Listing:
+    """The records of one archive; `through` gives a pass from front to back."""
+
+    def __init__(self, root: Path, version: str, limits: Limits, through: Pass) -> None:
+        """Look for the note of an earlier pass."""
+        known_by = f"{_FORMAT}\0{version}\0{tuple(limits)}"
+        name = hashlib.sha256(known_by.encode()).hexdigest()[:32]
+        self._note = original_root(root) / SCAN_CACHE / "archives" / f"{name}.jsonl"
+        self._through = through
+        self._again: Iterator[tuple[int, Member]] = iter(())
+        self._at = -1
+
+    def count(self) -> int | None:
+        """Return how many records there are, if it is known."""
+        return sum(1 for _ in self._noted()) if self._note.exists() else None
+
+    def names(self) -> list[str]:
+        """Return the names of all records, by a pass if need be."""
+        if self._note.exists():
+            return [str(line["name"]) for line in self._noted()]
+        return [member.name for member in self._through()]
+
+    def read(self, position: int) -> bytes:
+        """Return the bytes of one record, which are noted as well. Raises Unreadable."""
+        kept = self._note.with_suffix(f".{position}")
+        if not kept.exists():
+            write_bytes(kept, self._find(position))
+        return kept.read_bytes()
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records in order, each to be loaded before the next is asked for."""
+        if not self._note.exists():
+            yield from self._first()
+            return
+        for position, line in enumerate(self._noted()):
+            labels = Labels(**line["labels"] | _tuples(line["labels"]))
+            load: Callable[[], bytes] = partial(self._find, position)
+            if line["reason"]:
+                load = refused(line["name"], line["reason"]).read
+            yield Record(line["name"], line["key"], labels, load)
+
+    def _first(self) -> Iterator[Record]:
+        """Go through the archive and note it; what nobody loaded has neither key nor reason."""
+        temporary = unfinished(self._note)
+        with temporary.open("w", encoding="utf-8") as handle:
+            for member in self._through():
+                met: dict[str, str] = {}
+                yield Record(member.name, None, member.labels, partial(_load, member, met))
+                line = {
+                    "name": member.name, "key": met.get("key"), "reason": met.get("reason"),
+                    "labels": {k: v for k, v in vars(member.labels).items() if v is not None},
+                }  # fmt: skip
+                handle.write(json.dumps(line) + "\n")
+        temporary.replace(self._note)
+
+    def _find(self, position: int) -> bytes:
+        """Return the bytes of the record at `position`; forwards, as far as it goes."""
+        if position <= self._at:
+            self._at, self._again = -1, iter(())
+        if self._at < 0:
+            self._again = enumerate(self._through())
+        for at, member in self._again:
+            self._at = at
+            if at == position:
+                return member.read()
+        raise Unreadable("vanished")
+
+    def _noted(self) -> Iterator[dict[str, Any]]:
+        with self._note.open(encoding="utf-8") as handle:
+            for line in handle:
+                try:
+                    yield dict(json.loads(line))
+                except ValueError as error:
+                    raise UserError(f"{self._note} is damaged; delete it and run again") from error
+
+
+def _load(member: Member, met: dict[str, str]) -> bytes:
+    """Return the bytes of a member, and note their key, or why there are none."""
+    try:
+        content = member.read()
+    except Unreadable as failure:
+        met["reason"] = failure.reason
+        raise
+    met["key"] = key_of(content)
+    return content
+
+
+def _tuples(labels: dict[str, Any]) -> dict[str, Any]:
+    """Return what JSON holds as lists and Labels as tuples."""
+    return {"ratings": tuple(labels["ratings"])} if labels.get("ratings") else {}

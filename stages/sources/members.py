@@ -1,0 +1,88 @@
+"""The members of an archive, one after another: what each is called, and how to read it.
+
+A member's name is only ever a cell of a table, never a path to write to. Hidden files, folders and
+`__MACOSX/` are passed over, as a folder's would be; what is refused is a member whose `read` raises
+Unreadable with the reason.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
+
+from stages.sources.records import Labels, Unreadable
+
+MAX_NAME = 4096  # PATH_MAX of Linux: no file ever had a longer path
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class Limits(NamedTuple):
+    """How much an archive may unpack to."""
+
+    file_bytes: int  # one member
+    archive_bytes: int  # all of them
+    ratio: float  # unpacked over packed, counted once more than one file's worth is unpacked
+
+    def is_bomb(self, unpacked: int, packed: int) -> bool:
+        """Return whether so many bytes, out of so many packed ones, are too many."""
+        if unpacked > self.archive_bytes:
+            return True
+        return unpacked > self.file_bytes and unpacked > self.ratio * max(packed, 1)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive; `read` holds until the next member is asked for."""
+
+    name: str
+    read: Callable[[], bytes]  # raises Unreadable
+    labels: Labels = field(default_factory=Labels)
+
+
+class Broken(Exception):
+    """The archive cannot be read any further; `reason` is the code for what is lost."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason code: `truncated`, `corrupt` or `bomb`."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+def refused(name: str, reason: str) -> Member:
+    """Return a member that only has a reason."""
+    return Member(name, partial(_refuse, reason))
+
+
+def _refuse(reason: str) -> bytes:
+    raise Unreadable(reason)
+
+
+def judge_name(given: str) -> tuple[str, str | None] | None:
+    """Return (name to show, reason to refuse it or None); None for what is passed over."""
+    path = given.replace("\\", "/")
+    if len(path) > MAX_NAME:
+        return printable(given[:200] + "…"), "bad_name"
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if path.startswith("/") or _DRIVE.match(path) or ".." in parts:
+        return printable(given), "escapes"
+    if not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+        return None
+    return printable("/".join(parts)), None
+
+
+def printable(name: str) -> str:
+    """Return a name that UTF-8 can hold, whatever bytes it was made of."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def distinct(members: Iterable[Member]) -> Iterator[Member]:
+    """Refuse what repeats a name: of two files in one place nobody knows which is meant."""
+    seen: dict[str, int] = {}
+    for member in members:
+        count = seen[member.name] = seen.get(member.name, 0) + 1
+        if count == 1:
+            yield member
+        else:
+            name = f"{member.name}~{count}"
+            yield replace(refused(name, "duplicate_name"), labels=member.labels)

@@ -1,0 +1,208 @@
+"""Sources that are not on this machine: http and https by our own rules, others through fsspec.
+
+A driver is the user's to install; it finds credentials in its own places (environment, files below
+the home folder), never in params.yaml, so that none reach a table or a log. What was fetched waits
+in `.darkroom/download/` under a name made of URL and version, and is gone on with after a kill.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import fsspec.core
+
+from stages.lib.failures import UserError
+from stages.lib.params import DownloadParams, without_secrets
+from stages.sources import web
+from stages.sources.members import judge_name
+from stages.sources.records import Unreadable
+from stages.sources.web import Version
+
+SCRATCH = Path(".darkroom/download")
+# What to install for each; other protocols are refused, as `file://`, or chains with `::`.
+DRIVERS = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
+    "abfss": "adlfs", "hf": "huggingface_hub", "oss": "ossfs",
+}  # fmt: skip
+WEB = {"http", "https"}
+_CHUNK = 2**22
+# Fields of drivers that tell a version, the surest first.
+_TOKENS = (
+    "ETag", "etag", "md5Hash", "content_md5", "blob_id", "mtime", "LastModified", "last_modified",
+    "updated", "created",
+)  # fmt: skip
+_T = TypeVar("_T")
+
+
+class File(NamedTuple):
+    """One file below a remote folder."""
+
+    name: str
+    path: str  # as the driver has it
+    version: Version
+
+
+def protocol(url: str) -> str:
+    """Return the protocol of a URL that may be used. Raises UserError."""
+    name = url.partition("://")[0].lower()
+    if name not in {*DRIVERS, *WEB} or "::" in url:
+        raise UserError(
+            f"params.yaml: download.sources: {without_secrets(url)}: expected a path on this"
+            f" machine, or a URL that begins with {', '.join(sorted({*DRIVERS, *WEB}))} and ://"
+        )
+    return name
+
+
+def versions(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
+    """Return the version of each URL, or why it cannot be had. They share one protocol."""
+    if urls and protocol(urls[0]) in WEB:
+        return web.probe(urls, params)
+    return {url: _stat(url) for url in urls}
+
+
+def fetch_once(
+    url: str, version: Version, root: Path, params: DownloadParams, max_bytes: int
+) -> Path:
+    """Return the file on this disk, fetched unless it is here. Raises Unreadable."""
+    name = hashlib.sha256(f"{url}\0{version}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    whole, part = root / SCRATCH / f"whole-{name}", root / SCRATCH / f"part-{name}"
+    if whole.exists():
+        return whole
+    if (version.size or 0) > max_bytes:
+        raise Unreadable("too_large")
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    if protocol(url) in WEB:
+        web.fetch_file(url, part, params, max_bytes)
+    else:
+        _driven(lambda: _copy(url, part, max_bytes))
+    if version.size not in {None, part.stat().st_size}:
+        part.unlink()
+        raise Unreadable("incomplete")
+    part.replace(whole)
+    return whole
+
+
+def list_folder(url: str) -> list[File]:
+    """Return the files below a folder that is no web page. Raises Unreadable, UserError."""
+    if protocol(url) in WEB:
+        raise UserError(
+            f"params.yaml: download.sources: path: {without_secrets(url)}: a folder cannot be"
+            " listed over http; use kind: list for its URLs, or kind: archive for one file"
+        )
+    system, path = _open(url)
+    found: dict[str, Any] = _driven(lambda: dict(system.find(path, detail=True)))
+    return sorted(_below(path, found))
+
+
+def glob(url: str) -> dict[str, Version]:
+    """Return the URLs that a pattern stands for, with their versions. Raises Unreadable."""
+    system, path = _open(url)
+    found: dict[str, Any] = _driven(lambda: dict(system.glob(path, detail=True)))
+    return {system.unstrip_protocol(name): _version(found[name]) for name in sorted(found)}
+
+
+def sibling(url: str, name: str) -> str:
+    """Return the URL of a file in the same folder as another, with the same query."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=str(PurePosixPath(parts.path or "/").parent / name)))
+
+
+def read_together(url: str, files: list[File]) -> list[bytes | Unreadable]:
+    """Return the content of each file below the folder `url`, asked for all at once."""
+    system, _ = _open(url)
+    sized = [file for file in files if file.version.size]
+    paths = [file.path for file in sized]
+    sizes = [file.version.size for file in sized]
+    found: list[Any] = []
+    if sized:
+        found = _driven(lambda: list(system.cat_ranges(paths, [0] * len(paths), sizes)))
+    read = dict(zip(paths, found, strict=True))
+    return [_content(file, read.get(file.path, b"")) for file in files]
+
+
+def _content(file: File, found: Any) -> bytes | Unreadable:
+    if isinstance(found, Exception):
+        return Unreadable(_reason(found))
+    content = bytes(found)
+    return content if len(content) == file.version.size else Unreadable("incomplete")
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it. Raises UserError without a driver."""
+    name = protocol(url)
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        package = DRIVERS.get(name, name)
+        raise UserError(
+            f"params.yaml: download.sources: {without_secrets(url)}: reading {name}:// needs the"
+            f" package {package}, which is not installed: pip install {package}"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"params.yaml: download.sources: {without_secrets(url)}: {_harmless(error)}"
+        ) from error
+    return system, str(path)
+
+
+def _driven(call: Callable[[], _T]) -> _T:
+    """Call a driver. What one raises is documented nowhere, so every exception counts."""
+    try:
+        return call()
+    except Exception as error:
+        raise Unreadable(_reason(error), _harmless(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Unreadable):
+        return error.reason
+    if isinstance(error, PermissionError):
+        return "permission_denied"
+    if isinstance(error, FileNotFoundError):
+        return "vanished"
+    return "timeout" if isinstance(error, TimeoutError) else "unreadable"
+
+
+def _harmless(error: Exception) -> str:
+    """Return what an error says, without what may be a password or a signature."""
+    words = re.sub(r"//[^/\s@]*@", "//", re.sub(r"\?\S+", "", str(error)))
+    return f"{type(error).__name__}: {words[:300]}"
+
+
+def _stat(url: str) -> Version | Unreadable:
+    system, path = _open(url)
+    try:
+        info = _driven(lambda: dict(system.info(path)))
+    except Unreadable as failure:
+        return failure
+    return _version(info) if info.get("type") == "file" else Unreadable("vanished")
+
+
+def _version(info: dict[str, Any]) -> Version:
+    token = next((str(info[name]) for name in _TOKENS if info.get(name)), "")
+    size = info.get("size")
+    return Version(int(size) if size is not None else None, token)
+
+
+def _below(folder: str, found: dict[str, Any]) -> Iterator[File]:
+    for path, info in found.items():
+        judged = judge_name(path.removeprefix(folder.rstrip("/")).lstrip("/"))
+        if judged and not judged[1]:
+            yield File(judged[0], path, _version(info))
+
+
+def _copy(url: str, part: Path, max_bytes: int) -> None:
+    """Copy a file, going on from what is there."""
+    system, path = _open(url)
+    with system.open(path, "rb") as source, part.open("ab") as handle:
+        source.seek(handle.tell())
+        while chunk := source.read(_CHUNK):
+            if handle.tell() + len(chunk) > max_bytes:
+                raise Unreadable("too_large")
+            handle.write(chunk)
+        handle.flush()
+        os.fsync(handle.fileno())

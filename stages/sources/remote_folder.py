@@ -1,0 +1,131 @@
+"""A folder on a remote store, such as s3://bucket/photos: listed once, files fetched together.
+
+A file's version is what the store says of it. The key of each version is noted once it is known, so
+that nothing is fetched twice; what is fetched waits in `.darkroom/download/` for its shard.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from stages.lib.failures import UserError
+from stages.lib.files import unfinished, write_bytes
+from stages.lib.params import DownloadParams, FolderSource
+from stages.lib.shards import key_of
+from stages.sources import remote
+from stages.sources.labels import labels_by_name
+from stages.sources.locate import Place, cache_of, cannot_reach, read_table
+from stages.sources.records import Entry, Stream, Unreadable
+
+TOGETHER, TOGETHER_BYTES = 32, 64 * 2**20  # files asked for at a time, and what they may hold
+
+
+def list_files(source: FolderSource, table: Place | None) -> list[remote.File]:
+    """Return the files by name, without the label table. Raises UserError when there are none."""
+    try:
+        found = remote.list_folder(source.path)
+    except Unreadable as failure:
+        raise cannot_reach(source.path, failure) from failure
+    own = None if table is None else table.shown.removeprefix(f"{source.place.rstrip('/')}/")
+    files = [file for file in found if file.name != own]
+    if not files:
+        raise UserError(
+            f"params.yaml: download.sources: path: {source.place}: no file there; correct the path"
+        )
+    return files
+
+
+def read_entries(
+    source: FolderSource, root: Path, params: DownloadParams, table: Place | None
+) -> Stream:
+    """Return the folder's files as entries, by name."""
+    files = list_files(source, table)
+    content = None if table is None else read_table(table)
+    names = [file.name for file in files]
+    labels = labels_by_name(source, table and Path(table.shown), content, names)
+    note = cache_of(root, source).with_suffix(".jsonl")
+    known = _read_note(note)
+    keys = [known.get((file.name, str(file.version))) for file in files]
+    fetching = _Fetching(source.path, root, params.max_file_bytes)
+    fetching.waiting.extend(f for f, key in zip(files, keys, strict=True) if key is None)
+
+    def entries() -> Iterator[Entry]:
+        temporary = unfinished(note)
+        with temporary.open("w", encoding="utf-8") as handle:
+            for file, key in zip(files, keys, strict=True):
+                uri = f"{source.place.rstrip('/')}/{file.name}"
+                yield Entry(file.name, uri, partial(fetching.load, file), key, labels[file.name])
+                line = {"name": file.name, "version": str(file.version),
+                        "key": key or fetching.keys.pop(file.name, None)}  # fmt: skip
+                if line["key"]:
+                    handle.write(json.dumps(line) + "\n")
+        temporary.replace(note)
+
+    return Stream(entries(), len(files))
+
+
+class _Fetching:
+    """Fetches some files ahead of the one that is asked for."""
+
+    def __init__(self, url: str, root: Path, max_bytes: int) -> None:
+        self._url, self._max_bytes = url, max_bytes
+        self._folder = root / remote.SCRATCH
+        self.waiting: deque[remote.File] = deque()  # in the order in which they will be asked for
+        self._reasons: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
+
+    def load(self, file: remote.File) -> bytes:
+        """Return the bytes of a file. Raises Unreadable."""
+        if (file.version.size or 0) > self._max_bytes:
+            raise Unreadable("too_large")
+        body = self._body(file)
+        if not body.exists() and file.name not in self._reasons:
+            self._fetch(self._batch(file))
+        if file.name in self._reasons:
+            raise Unreadable(self._reasons[file.name])
+        content = body.read_bytes()
+        self.keys[file.name] = key_of(content)
+        return content
+
+    def _batch(self, first: remote.File) -> list[remote.File]:
+        """Return a file and some of those after it that are not here yet."""
+        while self.waiting and self.waiting[0].name < first.name:
+            self.waiting.popleft()
+        batch, size = [first], first.version.size or 0
+        for file in islice(self.waiting, TOGETHER):
+            more = file.version.size or 0
+            if file.name == first.name or more > self._max_bytes or self._body(file).exists():
+                continue
+            if size + more > TOGETHER_BYTES:
+                break
+            batch, size = [*batch, file], size + more
+        return batch
+
+    def _fetch(self, batch: list[remote.File]) -> None:
+        try:
+            found = remote.read_together(self._url, batch)
+        except Unreadable as failure:
+            found = [failure] * len(batch)
+        for file, content in zip(batch, found, strict=True):
+            if isinstance(content, Unreadable):
+                self._reasons[file.name] = content.reason
+            else:
+                write_bytes(self._body(file), content)
+
+    def _body(self, file: remote.File) -> Path:
+        text = f"{self._url}\0{file.name}\0{file.version}"
+        return self._folder / f"file-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _read_note(path: Path) -> dict[tuple[str, str], str]:
+    """Return the key by name and version; a note that is not as written counts as empty."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            lines = [json.loads(line) for line in handle]
+        return {(line["name"], line["version"]): line["key"] for line in lines}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,192 @@
+"""Label tables as rows of text, whatever their form; what a row means is the matter of `labels`.
+
+- CSV with a header, separated by commas, semicolons or tabs;
+- Parquet; a column `ratings` of lists is taken apart into rating_1, rating_2, …;
+- JSON as idealo's image-quality-assessment has it: a list of {"image_id": …, "label": [votes]};
+  other plain keys are columns as well;
+- AVA.txt, known by its fifteen numbers per line: index, image id, ten counts of votes, two tags and
+  a challenge (Murray et al., "AVA", CVPR 2012). Image 123 is the file 123.jpg.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.failures import UserError
+
+_AVA = re.compile(rb"\s*\d+([ \t]+\d+){14}[ \t]*(\r?\n|$)")
+_BINS = 10  # of AVA
+
+
+class Row(dict[str, str]):
+    """The cells by column, and where they stand, as `labels.csv:3`."""
+
+    where: str = ""
+
+
+def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
+    """Read a table; `content` where it does not lie at `path`. Raises UserError."""
+    if content is None:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    if content[:4] == b"PAR1":
+        rows = _parquet(path, content)
+    elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}:
+        rows = _json(path, content)
+    elif _AVA.match(content):
+        rows = _ava(path, content)
+    else:
+        rows = _csv(path, _text(path, content))
+    if not rows:
+        raise UserError(f"{path} has no rows below its header")
+    return rows
+
+
+def _row(where: str, cells: Mapping[str, str] | Iterable[tuple[str, str]]) -> Row:
+    row = Row(cells)
+    row.where = where
+    return row
+
+
+def _text(path: Path, content: bytes) -> str:
+    """Return the text of a table in UTF-8, or in UTF-16 if it says so, as Excel writes it."""
+    wide = content[:2] in {b"\xff\xfe", b"\xfe\xff"}
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}:{line}: not UTF-8 text ({error.reason} {content[error.start]:#x});"
+            " save the table as UTF-8"
+        ) from error
+
+
+def _csv(path: Path, text: str) -> list[Row]:
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows: list[Row] = []
+    columns: list[str] | None = None
+    line = 1
+    try:
+        for cells in reader:
+            where, line = f"{path}:{line}", reader.line_num + 1
+            if columns is None:
+                columns = _columns(where, cells)
+            elif cells:
+                rows.append(_row(where, _fit(where, columns, cells)))
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
+    return rows
+
+
+def _columns(where: str, cells: list[str]) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    twice = sorted({column for column in columns if column and columns.count(column) > 1})
+    if twice:
+        raise UserError(f"{where}: the column {', '.join(twice)} comes twice; rename one")
+    return columns
+
+
+def _fit(where: str, columns: list[str], cells: list[str]) -> Iterable[tuple[str, str]]:
+    if len(cells) > len(columns) and any(cells[len(columns) :]):
+        raise UserError(
+            f"{where}: expected {len(columns)} cells, got {len(cells)};"
+            " put cells that hold the separator in quotation marks"
+        )
+    cells = cells + [""] * (len(columns) - len(cells))
+    return ((column, cell) for column, cell in zip(columns, cells, strict=False) if column)
+
+
+def _ava(path: Path, content: bytes) -> list[Row]:
+    names = [f"rating_{number + 1}" for number in range(_BINS)]
+    rows = []
+    for number, line in enumerate(content.splitlines(), 1):
+        cells = line.split()
+        if not cells:
+            continue
+        if len(cells) != _BINS + 5 or not all(cell.isdigit() for cell in cells):
+            raise UserError(
+                f"{path}:{number}: expected 15 numbers as in AVA.txt (index, image id, ten counts,"
+                f" two tags, challenge); got {line[:80].decode('utf-8', 'replace')!r}"
+            )
+        votes = [cell.decode() for cell in cells[2 : 2 + _BINS]]
+        row = {"name": f"{cells[1].decode()}.jpg", **dict(zip(names, votes, strict=True))}
+        rows.append(_row(f"{path}:{number}", row))
+    return rows
+
+
+def _json(path: Path, content: bytes) -> list[Row]:
+    try:
+        items = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}; correct it") from error
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UserError(
+            f'{path}: expected a list as [{{"image_id": "1", "label": [votes per bin]}}];'
+            " save the table so, or as CSV"
+        )
+    rows = [item_row(f"{path}: item {number}", item) for number, item in enumerate(items, 1)]
+    columns: set[str] = set().union(*rows) if rows else set()
+    return [_row(row.where, {column: row.get(column, "") for column in columns}) for row in rows]
+
+
+def item_row(where: str, item: dict[str, Any]) -> Row:
+    """Return one object of JSON as a row; what is neither plain nor votes is left out."""
+    cells: dict[str, str] = {}
+    for column, value in item.items():
+        if isinstance(value, list) and column in {"label", "ratings"}:
+            if any(isinstance(vote, list | dict) for vote in value):
+                raise UserError(f"{where}: {column}: expected counts of votes, got {value}")
+            cells |= {f"rating_{n}": _cell(vote) for n, vote in enumerate(value, 1)}
+        elif not isinstance(value, list | dict):
+            cells["name" if column == "image_id" else column] = _cell(value)
+    return _row(where, cells)
+
+
+def _parquet(path: Path, content: bytes) -> list[Row]:
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a whole Parquet file: {error}") from error
+    columns: dict[str, list[str]] = {}
+    for field in table.schema:
+        values = table[field.name].to_pylist() if _plain(field.type) else None
+        if values is not None:
+            columns[field.name] = [_cell(value) for value in values]
+        elif field.name == "ratings" and pa.types.is_list(field.type):
+            columns |= _votes(table["ratings"].to_pylist())
+    rows = zip(*columns.values(), strict=True)
+    return [
+        _row(f"{path}: row {number}", zip(columns, cells, strict=True))
+        for number, cells in enumerate(rows, 1)
+    ]
+
+
+def _votes(lists: list[list[Any] | None]) -> dict[str, list[str]]:
+    bins = max((len(votes) for votes in lists if votes), default=0)
+    padded = [[*(votes or []), *[None] * (bins - len(votes or []))] for votes in lists]
+    return {f"rating_{n + 1}": [_cell(votes[n]) for votes in padded] for n in range(bins)}
+
+
+def _plain(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return str(int(value))  # a class or a count that had an empty cell in its column
+    return str(value)

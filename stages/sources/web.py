@@ -1,0 +1,211 @@
+"""Single large files over http and https: what version a server has, and fetching it with resume.
+
+The same suspicion as for images: addresses are checked after resolving and after each redirect, and
+a server that says nothing for `timeout_s` is tried again. There is no limit to the whole time, as a
+large archive takes hours; what has arrived stays, and a later try asks for the rest alone.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from stages.lib.params import DownloadParams
+from stages.sources import manners
+from stages.sources.addresses import Resolver, check_url
+from stages.sources.records import Unreadable
+
+MAX_REDIRECTS = 5
+USER_AGENT = "darkroom (builds image data sets)"
+_CHUNK = 2**20
+_T = TypeVar("_T")
+_AGAIN = {408, 429}  # and 5xx
+_NO_HEAD = {403, 405, 501}  # servers and signed URLs that allow GET alone
+
+
+class Version(NamedTuple):
+    """What is known of a file without fetching it."""
+
+    size: int | None
+    token: str  # changes when the content does, as far as the server tells
+
+    def __str__(self) -> str:
+        """Return both, as digests use them."""
+        return f"{self.size}-{self.token}"
+
+
+class _Broke(Exception):
+    """The connection, not the request, failed; trying again may help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def probe(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
+    """Return the version of each URL, or why it cannot be had."""
+    return asyncio.run(_probe_all(urls, params))
+
+
+def fetch_file(url: str, target: Path, params: DownloadParams, max_bytes: int) -> None:
+    """Fetch one file; `target` grows while it arrives, and goes on from what is there.
+
+    Raises Unreadable.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_fetch_file(url, target, params, max_bytes))
+
+
+async def _probe_all(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
+    gate = asyncio.Semaphore(params.per_host)
+
+    async def one(url: str) -> Version | Unreadable:
+        async with gate:
+            try:
+                return await _again(lambda: _probe(session, url, params), params)
+            except Unreadable as failure:
+                return failure
+
+    async with _session(params) as session:
+        found = await asyncio.gather(*(one(url) for url in urls))
+    return dict(zip(urls, found, strict=True))
+
+
+async def _probe(session: aiohttp.ClientSession, url: str, params: DownloadParams) -> Version:
+    async with _answer(session, "HEAD", url, {}, params) as response:
+        if response.status == 200:
+            return _version(response, response.content_length)
+        if response.status not in _NO_HEAD:
+            raise _refusal(response.status)
+    async with _answer(session, "GET", url, {"Range": "bytes=0-0"}, params) as response:
+        if response.status == 206:
+            whole = response.headers.get("Content-Range", "").rpartition("/")[2]
+            return _version(response, int(whole) if whole.isdigit() else None)
+        if response.status == 200:
+            return _version(response, response.content_length)
+        raise _refusal(response.status)
+
+
+def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
+    headers = response.headers
+    return Version(size, headers.get("ETag") or headers.get("Last-Modified") or "")
+
+
+async def _fetch_file(url: str, target: Path, params: DownloadParams, max_bytes: int) -> None:
+    async with _session(params) as session:
+        await _again(lambda: _go_on(session, url, target, params, max_bytes), params, target)
+
+
+async def _go_on(
+    session: aiohttp.ClientSession, url: str, target: Path, params: DownloadParams, max_bytes: int
+) -> None:
+    have = target.stat().st_size if target.exists() else 0
+    asked = {"Range": f"bytes={have}-"} if have else {}
+    async with _answer(session, "GET", url, asked, params) as response:
+        if response.status == 416 and _whole(response) == have:
+            return  # all of it is there
+        if response.status == 206 and not _starts_at(response, have):
+            raise Unreadable("bad_response")
+        if response.status == 416 or (response.status == 200 and have):
+            target.unlink()  # this server knows no ranges, or the file has shrunk
+            have = 0
+        if response.status == 416:
+            raise _Broke("incomplete")
+        if response.status not in {200, 206}:
+            raise _refusal(response.status)
+        with target.open("ab") as handle:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                have += len(chunk)
+                if have > max_bytes:
+                    raise Unreadable("too_large")
+                handle.write(chunk)
+            handle.flush()
+            await asyncio.to_thread(os.fsync, handle.fileno())
+
+
+def _whole(response: aiohttp.ClientResponse) -> int:
+    size = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(size) if size.isdigit() else -1
+
+
+def _starts_at(response: aiohttp.ClientResponse, offset: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+
+
+async def _again(
+    call: Callable[[], Awaitable[_T]], params: DownloadParams, growing: Path | None = None
+) -> _T:
+    """Call until it succeeds; a try after which `growing` is larger does not count."""
+    attempt, size = 0, -1
+    while True:
+        try:
+            return await _translated(call)
+        except _Broke as failure:
+            now = growing.stat().st_size if growing and growing.exists() else -1
+            attempt, size = (1 if now > size else attempt + 1), max(size, now)
+            wait = manners.delay(attempt, None, random.random())
+            if attempt > params.retries or wait is None:
+                raise Unreadable(failure.reason) from failure
+            await asyncio.sleep(wait)
+
+
+async def _translated(call: Callable[[], Awaitable[_T]]) -> _T:
+    try:
+        return await call()
+    except TimeoutError as error:
+        raise _Broke("timeout") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise Unreadable("bad_certificate") from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise _Broke("unknown_host") from error
+    except aiohttp.ClientPayloadError as error:
+        raise _Broke("incomplete") from error
+    except (aiohttp.ClientConnectionError, ConnectionError) as error:
+        raise _Broke("connection_failed") from error
+    except (aiohttp.InvalidURL, ValueError) as error:
+        raise Unreadable("bad_url") from error
+    except aiohttp.ClientError as error:
+        raise Unreadable("bad_response") from error
+
+
+def _refusal(status: int) -> Exception:
+    reason = f"http_{status}"
+    return _Broke(reason) if status in _AGAIN or status >= 500 else Unreadable(reason)
+
+
+def _session(params: DownloadParams) -> aiohttp.ClientSession:
+    # Read as they lie: a body that the server also packs would not fit its ranges.
+    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=Resolver(params.allow_private_hosts)),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=params.timeout_s, sock_read=params.timeout_s
+        ),
+        headers=headers, cookie_jar=aiohttp.DummyCookieJar(),
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _answer(
+    session: aiohttp.ClientSession, method: str, url: str, headers: dict[str, str],
+    params: DownloadParams,
+) -> AsyncIterator[aiohttp.ClientResponse]:  # fmt: skip
+    """Give the answer after redirects, each of which is checked. Raises Unreadable."""
+    place = URL(url)
+    for _ in range(MAX_REDIRECTS + 1):
+        place = check_url(place, params.allow_private_hosts)
+        async with session.request(
+            method, place, headers=headers, allow_redirects=False
+        ) as response:
+            location = response.headers.get("Location")
+            if not (300 <= response.status < 400 and location):
+                yield response
+                return
+            place = place.join(URL(location))
+    raise Unreadable("too_many_redirects")

@@ -1,0 +1,374 @@
+"""Existing WebDataset shards: each image in them is a record, with the labels that lie beside it.
+
+Members of one sample share the name up to the first dot of the file name and follow each other.
+An image is told by its extension or its bytes. Labels come from `.json` (label, mean, std,
+rating_1 …, group, split; as `stages.export` writes them) and `.cls` (a class); captions (`.txt`, as
+img2dataset writes them) and all else are passed over, with a log line. Shards of `data/raw` have
+their labels in the `index.parquet` beside them. Refused is what `archive` refuses.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby, product
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.failures import UserError
+from stages.lib.params import DownloadParams, WebDatasetSource, is_url, resolve_path
+from stages.lib.pixels import sniff_extension
+from stages.lib.tables import LABEL_COLUMNS
+from stages.sources import remote, tars
+from stages.sources.archive import kind_of, limits_of
+from stages.sources.hashes import Hashes
+from stages.sources.labels import parse_row, rating_columns, read_labels
+from stages.sources.listings import Listing
+from stages.sources.locate import (
+    Place,
+    cache_of,
+    cannot_reach,
+    here,
+    label_table,
+    no_table,
+    read_table,
+    there,
+)
+from stages.sources.members import Broken, Limits, Member, distinct, refused
+from stages.sources.records import Entry, Labels, Stream, Unreadable
+from stages.sources.tables import item_row
+from stages.sources.web import Version
+
+logger = logging.getLogger(__name__)
+
+IMAGES = {
+    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm",
+    "pnm", "avif", "heic", "heif", "jp2", "j2k", "bin",
+}  # fmt: skip  # bin: as data/raw names what it does not know
+MAX_SIDE_BYTES = 2**20  # of a .json or .cls
+MAX_SHARDS = 1_000_000
+UNKNOWN = "bin"  # the extension of bytes that are no image
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{},]*(?:,[^{},]*)+)\}")
+_MAGIC = re.compile(r"[*?\[{]")
+
+
+class Shard(NamedTuple):
+    """One shard: its name below the fixed part of the source's path, and where it lies."""
+
+    name: str
+    place: Place
+
+
+def expand(pattern: str) -> list[str]:
+    """Return what a pattern with {00..12} or {a,b} stands for, in order. Raises UserError."""
+    fixed, choices, end, count = [], [], 0, 1
+    for found in _RANGE.finditer(pattern):
+        fixed.append(pattern[end : found.start()])
+        low, high, words = found.groups()
+        count *= len(words.split(",")) if words else int(high) - int(low) + 1
+        if not 0 < count <= MAX_SHARDS:
+            raise UserError(
+                f"params.yaml: download.sources: path: {pattern}: expected 1 to {MAX_SHARDS:,}"
+                f" shards, got {count:,}; correct the range"
+            )
+        numbers = [] if words else range(int(low), int(high) + 1)
+        choices.append(words.split(",") if words else [str(n).zfill(len(low)) for n in numbers])
+        end = found.end()
+    return [
+        "".join(part for pair in zip(fixed, chosen, strict=True) for part in pair) + pattern[end:]
+        for chosen in product(*choices)
+    ]
+
+
+def is_present(source: WebDatasetSource, root: Path, params: DownloadParams) -> bool:
+    """Return whether any shard can be reached from this machine."""
+    if not is_url(source.path):
+        return any(path.is_file() for path in _local(source, root))
+    try:
+        found = _remote(source, params)
+    except Unreadable:
+        return False
+    return any(isinstance(version, Version) for version in found.values())
+
+
+def describe(source: WebDatasetSource, root: Path, params: DownloadParams) -> dict[str, Any]:
+    """Return what scan notes of the shards. Raises UserError."""
+    shards, index, table = _places(source, root, params)
+    lines = [f"{shard.name}\0{shard.place.version}\n" for shard in shards]
+    lines += [f"\0{place.version if place else None}\n" for place in (index, table)]
+    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+    return {"kind": "webdataset", "shards": len(shards), "digest": digest}
+
+
+def read_entries(source: WebDatasetSource, root: Path, params: DownloadParams) -> Stream:
+    """Return the images of all shards as entries, shard by shard. Raises UserError."""
+    shards, index, table = _places(source, root, params)
+    limits = limits_of(params)
+    listings = [
+        Listing(root, f"samples\0{shard.place.version}", limits, partial(_pass, shard, limits))
+        for shard in shards
+    ]
+    counts = [listing.count() for listing in listings]
+    labels = None
+    if table is not None:
+        names = [
+            _name(shard, name)
+            for shard, listing in zip(shards, listings, strict=True)
+            for name in listing.names()
+        ]
+        labels = read_labels(Path(table.shown), read_table(table), names)
+    known = None if index is None or labels is not None else _read_index(index)
+    expected = None if None in counts or known else sum(count or 0 for count in counts)
+    entries = _entries(source, list(zip(shards, listings, strict=True)), labels, known)
+    return Stream(entries, expected)
+
+
+def _entries(
+    source: WebDatasetSource, listings: list[tuple[Shard, Listing]],
+    labels: dict[str, Labels] | None, index: dict[str, list[Labels]] | None,
+) -> Iterator[Entry]:  # fmt: skip
+    withdrawn = 0
+    base = _base(source)
+    for shard, listing in listings:
+        for record in listing.records():
+            name = _name(shard, record.name)
+            given = [record.labels if labels is None else labels.get(name, Labels())]
+            if index is not None and record.name:
+                given = index.get(PurePosixPath(record.name).stem, [])
+                withdrawn += not given
+            for number, one in enumerate(given, 1):
+                again = f"~{number}" if number > 1 else ""  # records that disagree about it
+                yield Entry(f"{name}{again}", f"{base}/{name}", record.load, record.key, one)
+    if withdrawn:
+        logger.info("%s: %d images are withdrawn there and passed over", source.title, withdrawn)
+
+
+def _name(shard: Shard, record: str) -> str:
+    return f"{shard.name}/{record}" if record else shard.name
+
+
+# --- where the shards are ---
+
+
+def _places(
+    source: WebDatasetSource, root: Path, params: DownloadParams
+) -> tuple[list[Shard], Place | None, Place | None]:
+    """Return the shards, the index of `data/raw` beside them, and the label table."""
+    hashes = Hashes(cache_of(root, source))
+    if is_url(source.path):
+        shards, index = _remote_shards(source, root, params), None
+    else:
+        shards, index = _local_shards(source, root, hashes)
+    table = label_table(source, root, params)
+    hashes.save()
+    if source.labels and table is None:
+        raise no_table(source, root)
+    return shards, index, table
+
+
+def _local(source: WebDatasetSource, root: Path) -> list[Path]:
+    """Return the paths that are meant; those of a range need not exist."""
+    path = resolve_path(root, source.path)
+    if path.is_dir():
+        return sorted(path.glob("*.tar"))
+    if path.exists():
+        return [path]  # whatever signs its name has
+    found: list[Path] = []
+    for pattern in map(Path, expand(str(path))):
+        if _MAGIC.search(str(pattern)):
+            below = pattern.relative_to(pattern.anchor)
+            found += sorted(Path(pattern.anchor).glob(str(below)))
+        else:
+            found.append(pattern)
+    return list(dict.fromkeys(found))
+
+
+def _local_shards(
+    source: WebDatasetSource, root: Path, hashes: Hashes
+) -> tuple[list[Shard], Place | None]:
+    where = f"params.yaml: download.sources: path: {source.path}"
+    paths = _local(source, root)
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        lost = f"{missing[0]} and {len(missing) - 1} more are" if missing else "no shard is"
+        raise UserError(f"{where}: {lost} not there; correct the path or the range")
+    fixed = _fixed(resolve_path(root, source.path))
+    shards = []
+    for path in paths:
+        name = path.relative_to(fixed).as_posix()
+        try:
+            shards.append(Shard(name, here(name, path, hashes)))
+        except OSError as error:
+            raise UserError(f"{where}: cannot read {path}: {error.strerror}") from error
+    beside = paths[0].parent / "index.parquet"
+    return shards, here(str(beside), beside, hashes) if _is_index(beside) else None
+
+
+def _is_index(path: Path) -> bool:
+    """Return whether there is a table with the columns of data/raw/index.parquet."""
+    try:
+        names = pq.read_schema(path).names
+    except (OSError, pa.ArrowException):
+        return False
+    return set(names) >= {"key", "status", *LABEL_COLUMNS}
+
+
+def _fixed(path: Path) -> Path:
+    """Return the folder up to which a pattern has no signs."""
+    if path.is_dir():
+        return path
+    parts = path.parts if path.exists() else path.parts[: _first_magic(path)]
+    return Path(*parts[:-1]) if len(parts) == len(path.parts) else Path(*parts)
+
+
+def _first_magic(path: Path) -> int:
+    magic = (number for number, part in enumerate(path.parts) if _MAGIC.search(part))
+    return next(magic, len(path.parts))
+
+
+def _remote(source: WebDatasetSource, params: DownloadParams) -> dict[str, Any]:
+    """Return the URLs that are meant, and the version of each, or why there is none."""
+    found: dict[str, Any] = {}
+    plain = []
+    for url in expand(source.path):
+        if _MAGIC.search(url) and remote.protocol(url) not in remote.WEB:
+            found |= remote.glob(url)
+        else:
+            plain.append(url)
+    return found | remote.versions(plain, params)
+
+
+def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams) -> list[Shard]:
+    try:
+        found = _remote(source, params)
+    except Unreadable as failure:
+        raise cannot_reach(source.path, failure) from failure
+    if not found:
+        raise UserError(f"params.yaml: download.sources: path: {source.place}: no shard is there")
+    shards = []
+    for url, version in found.items():
+        if isinstance(version, Unreadable):
+            raise cannot_reach(url, version)
+        place = there(url, version, root, params)
+        name = PurePosixPath(place.shown.removeprefix(f"{_base(source)}/"))
+        shards.append(Shard(name.name if ":" in str(name) else str(name), place))
+    return shards
+
+
+def _base(source: WebDatasetSource) -> str:
+    """Return the part of the source's path that is in front of its shards' names."""
+    return _MAGIC.split(source.place, maxsplit=1)[0].rpartition("/")[0]
+
+
+# --- what is in them ---
+
+
+def _pass(shard: Shard, limits: Limits) -> Iterator[Member]:
+    """Yield the images of one shard, each with what its sample says of it."""
+    try:
+        path = shard.place.fetch()
+    except Unreadable as failure:
+        raise cannot_reach(shard.place.shown, failure) from failure
+    try:
+        kind = kind_of(path, limits)
+    except Broken as fault:
+        yield refused("", fault.reason)
+        return
+    if kind != "tar":
+        yield refused("", "not_an_archive")
+        return
+    ignored: Counter[str] = Counter()
+    members = distinct(tars.read_members(path, limits, ""))
+    yield from distinct(_images(shard, members, limits, ignored))
+    if ignored:
+        kinds = ", ".join(f"{count} .{kind}" for kind, count in ignored.most_common(5))
+        logger.info("%s: members that are no images: %s", shard.name, kinds)
+
+
+def _images(
+    shard: Shard, members: Iterable[Member], limits: Limits, ignored: Counter[str]
+) -> Iterator[Member]:
+    wrong, first = 0, None
+    for sample, group in groupby(members, key=lambda member: _split(member.name)[0]):
+        images: list[Member] = []
+        side: dict[str, bytes] = {}
+        room = 2 * limits.file_bytes  # that one sample may take in memory
+        for member in group:
+            kind = _split(member.name)[1]
+            held = _held(member, kind, room, side, ignored)
+            if held is not None:
+                images.append(held[0])
+                room -= held[1]
+        if not images and sample:
+            yield refused(sample, "no_image")
+        try:
+            labels = _labels(f"{shard.name}/{sample}", side)
+        except (ValueError, RecursionError, UserError) as error:
+            wrong, first, labels = wrong + 1, first or error, Labels()
+        for image in images:
+            yield Member(image.name, image.read, labels)
+    if wrong:
+        logger.warning(
+            "%s: %d samples have labels that cannot be read, and stay without; the first: %s",
+            shard.name, wrong, first,
+        )  # fmt: skip
+
+
+def _held(
+    member: Member, kind: str, room: int, side: dict[str, bytes], ignored: Counter[str]
+) -> tuple[Member, int] | None:
+    """Return an image with its bytes held, and their number; put aside what says something."""
+    last = kind.rpartition(".")[2]
+    try:
+        content = member.read()
+    except Unreadable as failure:
+        return refused(member.name, failure.reason), 0
+    if kind in {"json", "cls"} and len(content) <= MAX_SIDE_BYTES:
+        side[kind] = content
+        return None
+    if last not in IMAGES and sniff_extension(content) == UNKNOWN:
+        ignored[last] += 1
+        return None
+    if len(content) > room:
+        return refused(member.name, "too_large"), 0
+    return Member(member.name, partial(bytes, content)), len(content)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the key of a sample and the extension of one member, as WebDataset does."""
+    folder, slash, base = name.rpartition("/")
+    key, _, kind = base.partition(".")
+    return f"{folder}{slash}{key}", kind.lower()
+
+
+def _labels(where: str, side: dict[str, bytes]) -> Labels:
+    """Return what the .json and .cls of a sample say. Raises ValueError, UserError."""
+    item = json.loads(side.get("json", b"{}"))
+    row = item_row(where, item if isinstance(item, dict) else {})
+    if not row.get("label") and "cls" in side:
+        row["label"] = side["cls"].decode().strip()
+    return parse_row(row, rating_columns(Path(where), row))
+
+
+def _read_index(place: Place) -> dict[str, list[Labels]]:
+    """Return the labels by key of the kept records in an index of data/raw, equal ones once."""
+    try:
+        table = pq.read_table(place.fetch(), columns=["key", "status", *LABEL_COLUMNS])
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{place.shown}: not an index of Darkroom: {error}") from error
+    found: dict[str, list[Labels]] = {}
+    for row in table.to_pylist():
+        if row.pop("status") != "kept":
+            continue
+        labels = found.setdefault(row.pop("key"), [])
+        ratings = row.pop("ratings")
+        one = Labels(**row, ratings=tuple(ratings) if ratings else None)
+        if one not in labels:
+            labels.append(one)
+    return found
