@@ -10,6 +10,7 @@ tar with a label table twice, the first time for its names, so that a wrong tabl
 import hashlib
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -76,9 +77,8 @@ def kind_of(path: Path, limits: Limits) -> str | None:
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
         return "zip"
     if packing(head):
-        stream = Unpacked(path, limits)
-        head = stream.read(tars.BLOCK)
-        stream.close()
+        with closing(Unpacked(path, limits)) as stream:
+            head = stream.read(tars.BLOCK)
     if len(head) == tars.BLOCK and tars.is_header(head):
         return "tar"
     return "zip" if zipfile.is_zipfile(path) else None  # behind a program that unpacks it

@@ -38,7 +38,9 @@ def read_members(path: Path, limits: Limits) -> Iterator[Member]:
                 reason = "overlaps"
             size, whole = unpacked + info.file_size, packed + info.compress_size
             if reason is None and limits.is_bomb(size, whole):
-                reason = "bomb"
+                # Of many, those that are packed like photographs are not what makes it one.
+                flat = info.file_size > limits.ratio * info.compress_size
+                reason = "bomb" if flat or size > limits.archive_bytes else None
             if reason is None:
                 unpacked, packed = size, whole
                 yield Member(name, partial(_read, archive, info))

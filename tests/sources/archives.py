@@ -12,7 +12,7 @@ import pyarrow as pa
 PACKERS = {
     "tar": bytes,
     "tar.gz": gzip.compress,
-    "tar.bz2": bz2.compress,
+    "tar.bz2": lambda content: bz2.compress(content, 1),
     "tar.xz": lzma.compress,
     "tar.zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
 }

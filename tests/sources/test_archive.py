@@ -2,21 +2,14 @@
 
 import contextlib
 import gzip
-import io
-import json
-import logging
 import os
-import resource
 import stat
 import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
-import zlib
-from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,14 +202,15 @@ def test_more_than_the_limit_in_all_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_a_tar_that_is_cut_off_gives_what_came_before(tmp_path, kind):
-    many = [(f"{number}.jpg", os.urandom(3000)) for number in range(40)]
+    many = [(f"{number}.jpg", os.urandom(3000)) for number in range(200)]
     whole = PACKERS[kind](tar_of(many))
-    for keep in (len(whole) // 2, len(whole) - 600, len(whole) - 20):
+    for keep in (len(whole) // 2, len(whole) - 12_000, len(whole) - 20):
         found = members_of(saved(tmp_path, whole[:keep]))
         good = {name for name, value in found.items() if isinstance(value, bytes)}
         assert good == {name for name, _ in many[: len(good)]}
         lost = [value for value in found.values() if not isinstance(value, bytes)]
-        if keep != len(whole) - 20 or kind != "tar":  # 20 of the 10,000 zeros at a tar's end
+        assert keep >= len(whole) // 2 and len(good) >= 70
+        if kind != "tar" or keep != len(whole) - 20:  # of the zeros that fill a tar's last block
             assert lost == ["truncated"], (kind, keep)
         assert all(found[name] == content for name, content in many[: len(good)])
 
