@@ -39,7 +39,7 @@ Issue = Literal[
 ]  # fmt: skip
 
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 
 
 def is_url(path: str) -> bool:

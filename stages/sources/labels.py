@@ -212,6 +212,7 @@ class _Names:
 
 
 def _folded(name: str) -> str:
+    name = name.strip()
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 

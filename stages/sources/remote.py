@@ -51,7 +51,7 @@ def protocol(url: str) -> str:
     name = url.partition("://")[0].lower()
     if name not in {*DRIVERS, *WEB} or "::" in url:
         raise UserError(
-            f"params.yaml: download.sources: {without_secrets(url)}: expected a path on this"
+            f"params.yaml: download.sources: {name}://…: expected a path on this"
             f" machine, or a URL that begins with {', '.join(sorted({*DRIVERS, *WEB}))} and ://"
         )
     return name
@@ -102,7 +102,8 @@ def glob(url: str) -> dict[str, Version]:
     """Return the URLs that a pattern stands for, with their versions. Raises Unreadable."""
     system, path = _open(url)
     found: dict[str, Any] = _driven(lambda: dict(system.glob(path, detail=True)))
-    return {system.unstrip_protocol(name): _version(found[name]) for name in sorted(found)}
+    name = protocol(url)
+    return {f"{name}://{path.lstrip('/')}": _version(found[path]) for path in sorted(found)}
 
 
 def sibling(url: str, name: str) -> str:

@@ -5,10 +5,11 @@ What packed them is told by the first bytes: gzip, bzip2, xz, zstd, or nothing.
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -17,12 +18,8 @@ from stages.sources.members import Broken, Limits
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 XZ_MEMORY = 256 * 2**20  # `xz -9` asks for 65 MiB to unpack; a hostile header for 4 GiB
 _CHUNK = 2**18
+_AHEAD = 2**16  # unpacked at a time for small reads
 _CORRUPT = (OSError, zlib.error, lzma.LZMAError, pa.ArrowException, ValueError)
-
-
-class _Source(Protocol):
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, none at the end."""
 
 
 def packing(head: bytes) -> str | None:
@@ -85,19 +82,19 @@ class Unpacked:
         return part
 
 
-def _unpacker(file: BinaryIO, kind: str | None) -> _Source:
+def _unpacker(file: BinaryIO, kind: str | None) -> Any:
     if kind == "gzip":
         return gzip.GzipFile(fileobj=file)
     if kind == "bzip2":
         return bz2.BZ2File(file)
     if kind == "xz":
-        return _Xz(file)
+        return io.BufferedReader(_Xz(file), _AHEAD)
     if kind == "zstd":
-        return _Zstd(file)
+        return io.BufferedReader(_Zstd(file), _AHEAD)
     return file
 
 
-class _Xz:
+class _Xz(io.RawIOBase):
     """lzma.LZMAFile, with a limit to the memory that the file may ask for."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -105,7 +102,15 @@ class _Xz:
         self._stream: lzma.LZMADecompressor | None = self._start()
         self._waiting = b""
 
-    def read(self, size: int, /) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        part = self._some(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def _some(self, size: int) -> bytes:
         while self._stream is not None:
             if self._stream.needs_input and not self._waiting:
                 self._waiting = self._file.read(_CHUNK)
@@ -131,11 +136,16 @@ class _Xz:
         self._stream, self._waiting = (self._start(), left) if left else (None, b"")
 
 
-class _Zstd:
+class _Zstd(io.RawIOBase):
     """arrow's reader, of a file that stays open."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
 
-    def read(self, size: int, /) -> bytes:
-        return bytes(self._stream.read(size))
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        part = self._stream.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)

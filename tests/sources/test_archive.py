@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import lzma
 import os
 import stat
 import struct
@@ -31,8 +32,8 @@ def members_of(path, limits=LIMITS):
         try:
             found[member.name] = member.read()
         except Unreadable as failure:
-            assert failure.reason in reasons.REASONS
             found[member.name] = failure.reason
+    assert {value for value in found.values() if isinstance(value, str)} <= set(reasons.REASONS)
     return found
 
 
@@ -209,7 +210,7 @@ def test_a_tar_that_is_cut_off_gives_what_came_before(tmp_path, kind):
         good = {name for name, value in found.items() if isinstance(value, bytes)}
         assert good == {name for name, _ in many[: len(good)]}
         lost = [value for value in found.values() if not isinstance(value, bytes)]
-        assert keep >= len(whole) // 2 and len(good) >= 70
+        assert len(good) >= 70
         if kind != "tar" or keep != len(whole) - 20:  # of the zeros that fill a tar's last block
             assert lost == ["truncated"], (kind, keep)
         assert all(found[name] == content for name, content in many[: len(good)])
@@ -238,8 +239,6 @@ def test_an_extended_header_that_says_it_is_huge_is_not_read(tmp_path):
 
 
 def test_streams_one_after_another_are_one(tmp_path):
-    import lzma
-
     tar = tar_of(GOOD)
     for pack in (gzip.compress, lzma.compress, PACKERS["tar.zst"]):
         content = pack(tar[:3000]) + pack(tar[3000:])
@@ -247,8 +246,6 @@ def test_streams_one_after_another_are_one(tmp_path):
 
 
 def test_an_xz_that_asks_for_much_memory_is_refused(tmp_path):
-    import lzma
-
     greedy = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 2**29}]
     content = lzma.compress(tar_of(GOOD), filters=greedy)
     assert archive_fault(saved(tmp_path, content)) == "corrupt"
@@ -297,7 +294,7 @@ print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_a_solid_tar_of_many_members_is_read_in_flat_memory(tmp_path):
     """tarfile alone would keep 1 KB for each of the 40,000 members: 40 MB."""
     block = tar_of([("a.jpg", b"x" * 400)], tarfile.USTAR_FORMAT)[:1024]
-    path = saved(tmp_path, PACKERS["tar.xz"](block * 40_000 + bytes(1024)))
+    path = saved(tmp_path, lzma.compress(block * 40_000 + bytes(1024), preset=0))
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True
     )
