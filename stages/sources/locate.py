@@ -24,6 +24,7 @@ from stages.lib.params import (
 )
 from stages.sources import remote
 from stages.sources.hashes import Hashes, hash_file
+from stages.sources.reasons import REASONS
 from stages.sources.records import Unreadable
 from stages.sources.web import Version
 
@@ -88,9 +89,11 @@ def _small(shown: str, path: Path) -> Place:
 
 def cannot_reach(url: str, failure: Unreadable) -> UserError:
     """Return the error of a remote file that cannot be had."""
+    shown = without_secrets(url) if is_url(url) else url
+    meaning = REASONS.get(failure.reason) if failure.words == failure.reason else None
     return UserError(
-        f"params.yaml: download.sources: path: {without_secrets(url)} cannot be reached:"
-        f" {failure.words}; correct the URL, or the access to it"
+        f"params.yaml: download.sources: path: {shown} cannot be reached: {failure.words}"
+        f"{f' ({meaning})' if meaning else ''}; correct the URL, or the access to it"
     )
 
 
