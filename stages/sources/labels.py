@@ -10,7 +10,7 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -22,6 +22,7 @@ from stages.sources.tables import Row, read_rows
 logger = logging.getLogger(__name__)
 
 KNOWN = ("label", "mean", "std", "group", "split")
+MAX_VOTES = 2**53  # whole numbers beyond are not exact everywhere
 _RATING = re.compile(r"rating_(\d+)")
 
 
@@ -62,6 +63,8 @@ def labels_by_name(
 
 def from_path(source: Naming, name: str, labels: Labels) -> Labels:
     """Add what the folders of a name say, as the source wants it."""
+    if source.label_from is None and source.split_from is None:
+        return labels
     parents = PurePosixPath(name).parts[:-1]
     if source.label_from == "parent" and parents:
         labels = replace(labels, label=parents[-1])
@@ -103,13 +106,14 @@ def has_labels(path: Path, rows: list[Row]) -> bool:
 
 def parse_row(row: Row, ratings: list[str]) -> Labels:
     """Return what one row says. Raises UserError."""
-    where = row.where
-    votes = [_number(row, column, where) for column in ratings]
+    std = _number(row, "std")
+    if std is not None and std < 0:
+        raise UserError(f"{row.where}: column std: expected 0 or more, got {std:g}")
     return Labels(
         label=_text(row, "label"),
-        ratings=_votes(votes, where),
-        mean=_number(row, "mean", where),
-        std=_number(row, "std", where),
+        ratings=_votes(row, ratings),
+        mean=_number(row, "mean"),
+        std=std,
         source_group=_text(row, "group"),
         official_split=_text(row, "split"),
     )
@@ -119,7 +123,7 @@ def _text(row: Row, column: str) -> str | None:
     return (row.get(column) or "").strip() or None
 
 
-def _number(row: Row, column: str, where: str) -> float | None:
+def _number(row: Row, column: str) -> float | None:
     text = _text(row, column)
     if text is None:
         return None
@@ -128,16 +132,29 @@ def _number(row: Row, column: str, where: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{where}: column {column}: expected a number, got {text!r}")
+        raise UserError(f"{row.where}: column {column}: expected a number, got {text!r}")
     return value
 
 
-def _votes(values: list[float | None], where: str) -> tuple[int, ...] | None:
+def _votes(row: Row, columns: list[str]) -> tuple[int, ...] | None:
     """Return the votes; a row with none at all is unrated."""
-    counts = [0.0 if value is None else value for value in values]
-    if any(count < 0 or not count.is_integer() for count in counts):
-        raise UserError(f"{where}: rating_…: expected counts of votes, 0 or more; got {counts}")
-    return tuple(int(count) for count in counts) if any(counts) else None
+    try:
+        counts = [int(row[column]) for column in columns]
+    except (KeyError, ValueError):  # empty cells, 3.0, or something wrong
+        counts = [_count(row, column) for column in columns]
+    if any(count < 0 or count > MAX_VOTES for count in counts):
+        raise UserError(f"{row.where}: rating_…: expected counts of votes, 0 or more; got {counts}")
+    return tuple(counts) if any(counts) else None
+
+
+def _count(row: Row, column: str) -> int:
+    value = _number(row, column) or 0.0
+    if not value.is_integer():
+        raise UserError(
+            f"{row.where}: column {column}: expected counts of votes, got {row[column]}; for shares"
+            " or scores give mean and std instead"
+        )
+    return int(value)
 
 
 def match(path: Path, table: list[tuple[str, Labels]], names: list[str]) -> dict[str, Labels]:
@@ -185,13 +202,8 @@ class _Names:
     """
 
     def __init__(self, names: list[str]) -> None:
-        self._exact = set(names)
-        self._by: list[Mapping[str, str | None]] = [
-            _unique((_folded(name), name) for name in names),
-            _unique((_folded(PurePosixPath(name).name), name) for name in names),
-            _unique((_folded(str(PurePosixPath(name).with_suffix(""))), name) for name in names),
-            _unique((_folded(PurePosixPath(name).stem), name) for name in names),
-        ]
+        self._names, self._exact = names, set(names)
+        self._by: list[dict[str, str | None]] = []  # made as far as they are needed
 
     def find(self, path: Path, given: str) -> str | None:
         """Return the name that is meant, None for none. Raises UserError when it is unclear."""
@@ -199,9 +211,11 @@ class _Names:
         if relative in self._exact:
             return relative
         folded = _folded(relative)
-        for names in self._by:
-            if folded in names:
-                name = names[folded]
+        for number, view in enumerate(_VIEWS):
+            if number == len(self._by):
+                self._by.append(_unique(view, self._names))
+            if folded in self._by[number]:
+                name = self._by[number][folded]
                 if name is None:
                     raise UserError(
                         f"{path}: {given!r} is the name of several files;"
@@ -211,14 +225,33 @@ class _Names:
         return None
 
 
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _without_extension(name: str) -> str:
+    stem, dot, extension = name.rpartition(".")
+    return stem if dot and "/" not in extension and _base(stem) else name
+
+
+# How a table may name a file, the surest way first.
+_VIEWS: tuple[Callable[[str], str], ...] = (
+    str,
+    _base,
+    _without_extension,
+    lambda name: _base(_without_extension(name)),
+)
+
+
 def _folded(name: str) -> str:
     name = name.strip()
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
-    """Return name by key; None where several names share it."""
+def _unique(view: Callable[[str], str], names: list[str]) -> dict[str, str | None]:
+    """Return name by what `view` shows of it; None where several names look the same."""
     found: dict[str, str | None] = {}
-    for key, name in pairs:
+    for name in names:
+        key = _folded(view(name))
         found[key] = name if found.get(key, name) == name else None
     return found

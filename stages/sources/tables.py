@@ -109,20 +109,19 @@ def _fit(where: str, columns: list[str], cells: list[str]) -> Iterable[tuple[str
 
 
 def _ava(path: Path, content: bytes) -> list[Row]:
-    names = [f"rating_{number + 1}" for number in range(_BINS)]
+    columns = ["name", *(f"rating_{number + 1}" for number in range(_BINS))]
     rows = []
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
         cells = line.split()
         if not cells:
             continue
-        if len(cells) != _BINS + 5 or not all(cell.isdigit() for cell in cells):
+        if len(cells) != _BINS + 5 or not line.isascii() or not "".join(cells).isdigit():
             raise UserError(
                 f"{path}:{number}: expected 15 numbers as in AVA.txt (index, image id, ten counts,"
-                f" two tags, challenge); got {line[:80].decode('utf-8', 'replace')!r}"
+                f" two tags, challenge); got {line[:80]!r}"
             )
-        votes = [cell.decode() for cell in cells[2 : 2 + _BINS]]
-        row = {"name": f"{cells[1].decode()}.jpg", **dict(zip(names, votes, strict=True))}
-        rows.append(_row(f"{path}:{number}", row))
+        values = [f"{cells[1]}.jpg", *cells[2 : 2 + _BINS]]
+        rows.append(_row(f"{path}:{number}", zip(columns, values, strict=True)))
     return rows
 
 
