@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.lib.cells import to_csv
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics, write_text
 from stages.lib.params import EvaluateParams, Params
@@ -137,7 +138,7 @@ def run(root: Path, params: Params) -> None:
     write_table(predictions, root / TARGET, schema_of(predictions))
     write_metrics(root / METRICS, metrics)
     for name, rows in plots.items():
-        write_text(root / PLOTS / f"{name}.csv", curves.to_csv(rows))
+        write_text(root / PLOTS / f"{name}.csv", to_csv(rows))
 
 
 if __name__ == "__main__":

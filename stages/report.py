@@ -1,11 +1,14 @@
-"""Write one self-contained page on the data set and the model: `metrics/report.html`.
+"""Write one self-contained page on the data set and the model, and the data of its plots.
+
+Leaves `metrics/report.html` and `metrics/plots/report/*.csv`, which `dvc plots diff` compares.
 
 Reads every table in data/, the metrics and plots of the other stages, and the shards for a few
 thumbnails. The page loads nothing from anywhere (styles, charts and pictures are inside it, and a
 content security policy forbids the rest), has no script, and is equal byte for byte when its inputs
 are. Names and labels come from the user's files, so that Jinja escapes every one of them. Charts
-are drawn from the tables that the stages wrote, and nothing is measured anew. Sheets show a fixed
-number of images, chosen the same way every time, so that the page stays below 3 MB.
+are drawn from the tables that the stages wrote; the pixels of at most 1,000 images are looked at
+again, for tones and mean images. Sheets show a fixed number of images, chosen the same way every
+time, so that the page stays below 3 MB.
 
 Run alone with `python -m stages.report`.
 """
@@ -18,12 +21,13 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stages.lib.cells import to_csv
 from stages.lib.files import write_text
 from stages.lib.params import Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from stages.pages import contradictions, findings, labels, results, sheets
+from stages.pages import contradictions, findings, labels, profile, results, scores, sheets
 from stages.pages.flow import Flow, trace
 
 SOURCES = Path("data/sources.json")
@@ -81,9 +85,10 @@ def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"name": n, "count": c, "of": len(kept)} for n, c in counts.items() if c]
 
 
-def describe_sheets(root: Path, tables: Tables, params: Params) -> dict[str, Any]:
+def describe_sheets(
+    root: Path, raw: sheets.Album, tables: Tables, params: Params
+) -> dict[str, Any]:
     """Return the contact sheets, and of how many images each shows a part."""
-    raw = sheets.Album(root / RAW, tables.index)
     new = sheets.Album(root / NEW, tables.augmented)
     groups, index = tables.groups, tables.index
     every = sheets.turned_away(index, tables.summary, groups)
@@ -140,6 +145,9 @@ def render(page: dict[str, Any]) -> str:
     environment.filters["share"] = lambda part, of: f"{100 * part / of if of else 0:.1f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     environment.filters["real"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["two"] = lambda value: f"{value:,.2f}"
+    environment.filters["fixed"] = lambda value: f"{value:.1f}"
+    environment.filters["brief"] = brief
     environment.filters["plain"] = plain
     return environment.get_template("page.html.j2").render(page)
 
@@ -153,14 +161,27 @@ def plain(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def brief(text: str, most: int = 80) -> str:
+    """Return a name that is no longer than a line or two; names come from users and have no end.
+
+    >>> brief("mountain lion", 8)
+    'mountai…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def run(root: Path, params: Params) -> None:
-    """Write `metrics/report.html`."""
+    """Write `metrics/report.html` and the data of its plots."""
     tables = Tables(root)
     metrics = results.read_metrics(root / METRICS, ["train", "evaluate"])
     kinds = json.loads((root / SOURCES).read_text()) if (root / SOURCES).exists() else {}
     flow = trace(tables.index, tables.summary, tables.groups, tables.split, tables.augmented)
     progress = Progress("report", len(tables.index))
     sources = describe_sources(tables, kinds)
+    raw = sheets.Album(root / RAW, tables.index)
+    kept = labels.kept_images(tables.groups, tables.split, params)
+    described, plots = profile.describe(raw, kept, tables.summary, params)
+    rows = scores.shown(tables.summary, tables.groups)
     page: dict[str, Any] = {
         "task": params.train.task,
         "headline": headline(flow),
@@ -168,12 +189,16 @@ def run(root: Path, params: Params) -> None:
         "simulated": any(source["kind"] == "sample" for source in sources),
         "flow": flow,
         "flags": describe_flags(tables.summary),
-        "labels": labels.describe(tables.groups, tables.split, params),
+        "labels": labels.describe(tables.groups, kept, params),
+        "profile": described,
+        "checks": scores.describe(raw, rows, sheets.first_names(tables.index), params.clean),
         "training": findings.describe_training(root / PLOTS, metrics),
         "settings": describe_settings(params),
-        **describe_sheets(root, tables, params),
+        **describe_sheets(root, raw, tables, params),
         **findings.describe_test(root / PLOTS, tables.predictions, metrics, params),
     }
+    for name, data in plots.items():
+        write_text(root / PLOTS / "report" / f"{name}.csv", to_csv(data))
     write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))
     progress.close(flow.steps[-1].left, dict(pair for step in flow.steps for pair in step.lost))
 

@@ -8,12 +8,13 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from stages import evaluate
+from stages.lib.cells import to_csv
 from stages.lib.failures import UserError
 from stages.lib.params import Scale, check_params
 from stages.lib.shards import key_of, write_shard
 from stages.lib.tables import GROUPS, INDEX, SPLIT, write_table
 from stages.models.saved import SavedModel
-from stages.statistics.curves import MOST_ROWS, PLOTS, to_csv
+from stages.statistics.curves import MOST_ROWS, PLOTS
 from stages.statistics.predictions import class_predictions, rating_predictions
 
 SCALE = Scale(low=1, high=10, bins=10)

@@ -9,6 +9,7 @@ import pytest
 
 from stages.lib.files import write_json, write_metrics, write_text
 from stages.lib.params import check_params
+from stages.lib.pixels import decode_at_least
 from stages.lib.shards import key_of, write_shard
 from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, write_table
 from stages.report import run
@@ -50,7 +51,8 @@ class DataSet:
     def judge(self, key, status="kept", reason=None, fault=False, blurry=False):
         self.summary.append({"key": key, "status": status, "reason": reason, "is_blurry": blurry,
                              "is_dark": False, "width": None if fault else 100.0,
-                             "blurry_score": None if fault else 0.5})  # fmt: skip
+                             "height": None if fault else 80.0, "format": "JPEG", "mode": "RGB",
+                             "bytes": 2000, "blurry_score": None if fault else 0.5})  # fmt: skip
 
     def broken(self, name, reason, content):
         self.judge(self.record(name, content), "rejected", reason, fault=True)
@@ -77,7 +79,8 @@ class DataSet:
             row.pop("content", None)
             row.update(places[row["key"]]._asdict() if "key" in row else {}, source="sample")
         write_table(frame(self.records, INDEX), root / "data/raw/index.parquet", INDEX)
-        columns = ["key", "status", "reason", "is_blurry", "is_dark", "width", "blurry_score"]
+        columns = ["key", "status", "reason", "is_blurry", "is_dark", "width", "height", "format",
+                   "mode", "bytes", "blurry_score"]  # fmt: skip
         summary = pd.DataFrame(self.summary, columns=columns)
         (root / "data/clean").mkdir(parents=True)
         summary.to_parquet(root / "data/clean/summary.parquet")
@@ -477,5 +480,174 @@ def test_several_classes_have_a_curve_and_figures_each(tmp_path, parameters):
     classes = {name: {"n": 3, "auc": {"value": 0.7}} for name in ("a", "no%2E1")}
     data.metrics["evaluate"]["classes"] = classes
     html = page(data.write(tmp_path), parameters("classification"))
-    assert html.count("<polyline") == 2 + 1 + 5  # training, chance, classes
+    lines = 2 + 1 + 5 + 1 + 3  # training, chance, classes; square images, tones
+    assert html.count("<polyline") == lines
     assert "class · no.1 · AUC" in text_of(html)
+
+
+def section(html, name):
+    start = html.index(f'id="{name}"')
+    return html[start : html.index("</section>", start)]
+
+
+def plot(root, name):
+    return pd.read_csv(root / f"metrics/plots/report/{name}.csv")
+
+
+def test_the_kept_images_are_profiled(tmp_path, parameters):
+    root = full().write(tmp_path)
+    text = text_of(section(page(root, parameters()), "profile"))
+    assert "The 20 images kept" in text
+    assert "median width and height 100 × 80 px" in text
+    assert "JPEG RGB 20" in text
+    assert "From every image, decoded" in text
+    assert "lowest third mean scores of 2 to 4.1; 7 images" in text
+    assert "highest third mean scores of 6.55 to 8.65; 7 images" in text
+    assert plot(root, "sizes").to_dict("records") == [{"width": 100, "height": 80, "images": 20}]
+    for name in ("ratings", "aspect_ratios", "brightness"):
+        assert plot(root, name)["images"].sum() == 20
+        assert plot(root, name)["share"].sum() == pytest.approx(1, abs=1e-4)
+    assert plot(root, "channels")[["red", "green", "blue"]].sum().round(3).tolist() == [1, 1, 1]
+    assert len(plot(root, "classes")) == 0
+
+
+def test_ratings_are_summed_up_by_split(tmp_path, parameters):
+    data = full()
+    for number, row in enumerate(data.groups):
+        row["std"] = 1 + number / 50
+        row["ratings"] = [0] * 4 + [2 + number % 3] + [0] * 5
+    text = text_of(section(page(data.write(tmp_path), parameters()), "labels"))
+    assert "train 13 4.10 1.31 2.00 6.20" in text
+    assert "all 20 5.33 2.02 2.00 8.65" in text
+    assert "standard deviation of an image's ratings" in text.replace("&#39;", "'")
+    assert "votes per image" in text
+
+
+def test_equal_numbers_of_votes_are_said_and_not_drawn(tmp_path, parameters):
+    data = full()
+    for row in data.groups:
+        row["ratings"] = [0, 3, 0, 0, 0, 2, 0, 0, 0, 0]
+    text = text_of(section(page(data.write(tmp_path), parameters()), "labels"))
+    assert "20 of 20 images kept have a rating, of 5 votes each" in text
+    assert "votes per image" not in text
+
+
+def test_many_classes_are_cut_off_and_summed(tmp_path, parameters):
+    data = DataSet("classification")
+    for number in range(60):
+        label = "large" if number < 3 else f"class {number}"
+        key = data.record(f"{number}.jpg", picture(number), label)
+        data.group(key, "test" if number == 59 else "train", label=label)
+    root = data.write(tmp_path)
+    html = page(root, parameters("classification"))
+    assert "38 smaller classes 37 0 1 38 in all" in text_of(section(html, "labels"))
+    text = text_of(section(html, "profile"))
+    assert "large 3 images mean" in text
+    assert "class 10 1 image Fewer than three images" in text
+    assert "and 50 smaller classes" in text
+    assert plot(root, "classes").iloc[[0, -1]].to_numpy().tolist() == [
+        ["large", 3], ["(8 others)", 8],
+    ]  # fmt: skip
+
+
+def test_each_check_shows_its_ends_its_limit_and_what_is_flagged(tmp_path, parameters):
+    data = full()
+    for number, row in enumerate(data.summary):
+        if row["width"]:
+            row["blurry_score"] = number / 100
+            row["is_blurry"] = number / 100 < 0.1
+    data.write(tmp_path)
+    summary = pd.read_parquet(tmp_path / "data/clean/summary.parquet")
+    summary.assign(is_too_small=False).to_parquet(tmp_path / "data/clean/summary.parquet")
+    sheet = section(page(tmp_path, parameters()), "scores")
+    text = text_of(sheet)
+    assert "low: few edges" in text
+    assert "Limit 0.29: 5 of 22 flagged" in text  # copies are left out
+    assert "lowest 0.020 flagged rejected small.jpg 0.030 flagged image 0.jpg" in text
+    assert "0.260 disputed.jpg" in text
+    assert sheet.count("<figure") == sheet.count("data:image/jpeg;base64,") == 10
+    assert sheet.count('class="flagged"') == 5
+    assert sheet.count('class="limit"') == 1
+
+
+def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, parameters, monkeypatch):
+    data = full()
+    crashing = data.record("crash.jpg", picture(900))
+    data.judge(crashing, "failed", "decoder_crashed", fault=True)
+    hidden = data.record("hidden.jpg", picture(901))
+    data.judge(hidden, "rejected", "review")
+    refused = {picture(900), picture(901), picture(1)[:900], b""}
+    seen = []
+    monkeypatch.setattr("stages.pages.pixels.decode_at_least", noting(seen))
+    monkeypatch.setattr("stages.pages.sheets.decode_at_least", noting(seen))
+    page(data.write(tmp_path), parameters())
+    assert len(seen) > 20
+    assert not refused & set(seen)
+
+
+def noting(seen):
+    def decode(content, min_side):
+        seen.append(content)
+        return decode_at_least(content, min_side)
+
+    return decode
+
+
+def test_names_of_any_length_and_direction_fit(tmp_path, parameters):
+    data = DataSet("classification")
+    names = ["w" * 5000, "صورة", "=1+1"]
+    for number in range(12):
+        label = names[number % 3]
+        key = data.record(f"{number}.jpg", picture(number), label)
+        data.group(key, "train", label=label)
+    root = data.write(tmp_path)
+    html = page(root, parameters("classification"))
+    assert "w" * 81 not in html
+    assert '<h4 dir="auto">صورة</h4>' in html
+    assert set(plot(root, "classes")["label"]) == {"'=1+1", "صورة", "w" * 5000}
+
+
+@pytest.mark.parametrize("side", [1, 3000])
+@pytest.mark.parametrize("images", [1, 4])
+def test_equal_flat_images_have_a_profile(tmp_path, parameters, side, images):
+    data = DataSet("none")
+    for number in range(images):
+        pixels = np.full((1, side, 3), 200, np.uint8)
+        png = cv2.imencode(".png", pixels)[1].tobytes() + b" " * number  # another key
+        data.group(data.record(f"{number}.png", png), "train")
+        data.summary[-1] |= {"width": float(side), "height": 1.0}
+    root = data.write(tmp_path)
+    html = page(root, parameters("none"))
+    text = text_of(section(html, "profile"))
+    assert "nan" not in text.lower().split()
+    said = "Fewer than three images" if images == 1 else "All of them look the same"
+    assert said in text
+    assert plot(root, "aspect_ratios")["images"].sum() == images
+
+
+def test_every_plot_is_written_for_an_empty_data_set(tmp_path, parameters):
+    root = DataSet("none").write(tmp_path)
+    text = text_of(section(page(root, parameters("none")), "profile"))
+    assert "No image is kept" in text
+    names = ["ratings", "classes", "sizes", "aspect_ratios", "brightness", "channels"]
+    assert sorted(path.stem for path in (root / "metrics/plots/report").iterdir()) == sorted(names)
+    assert len(plot(root, "sizes")) == 0
+
+
+def test_a_page_of_noise_stays_small(tmp_path, parameters):
+    data = DataSet("classification")
+    for number in range(64):
+        rng = np.random.default_rng(number)
+        noise = rng.integers(0, 255, (160, 160, 3), np.uint8)
+        label = f"class {number % 8}"
+        key = data.record(f"{number}.jpg", cv2.imencode(".jpg", noise)[1].tobytes(), label)
+        data.group(key, "train", label=label)
+    data.write(tmp_path)
+    path = tmp_path / "data/clean/summary.parquet"
+    summary = pd.read_parquet(path)
+    for number in range(16):  # checks, no two of which show the same images
+        summary[f"check_{number}_score"] = np.random.default_rng(number).random(len(summary))
+    summary.to_parquet(path)
+    html = page(tmp_path, parameters("classification"))
+    assert section(html, "scores").count("<figure") == 17 * 10
+    assert len(html) < 3_000_000

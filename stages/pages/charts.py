@@ -14,16 +14,22 @@ Points = Sequence[tuple[float, float]]
 
 STYLES = ("first", "second", "third")
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 14.0, 42.0  # room for tick labels and axis titles
+LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 14.0, 42.0  # least room for tick labels and axis titles
+LETTER = 6.4  # width of a tick label's letters, about
 
 
 class Axis(NamedTuple):
-    """One axis: its title, its ends in data units, and where it ticks."""
+    """One axis: its title, its ends in data units, where it ticks, and what the ticks say."""
 
     title: str
     low: float
     high: float
     ticks: tuple[float, ...]
+    labels: tuple[str, ...] = ()  # none: the numbers themselves
+
+    def labelled(self) -> list[tuple[float, str]]:
+        """Return each tick with its label."""
+        return list(zip(self.ticks, self.labels or map(number, self.ticks), strict=True))
 
 
 def axis(title: str, values: Sequence[float], whole: bool = False) -> Axis:
@@ -66,17 +72,20 @@ class Canvas:
     def __init__(self, x: Axis, y: Axis, title: str, width: float = 480, height: float = 320):
         """Draw grid, tick labels and axis titles; `title` is read out by screen readers."""
         self.x, self.y, self.title, self.width, self.height = x, y, title, width, height
+        self._left = max(LEFT, 24 + LETTER * max(len(label) for _, label in y.labelled()))
+        self._right = max(RIGHT, LETTER / 2 * len(x.labelled()[-1][1]))
         self._marks: list[Markup] = []
-        for tick in x.ticks:
+        for tick, label in x.labelled():
             self._line(self.place(tick, y.low), self.place(tick, y.high), "grid")
             across = self.place(tick, y.low)
-            self._text(across[0], across[1] + 16, number(tick), "middle")
-        for tick in y.ticks:
+            self._text(across[0], across[1] + 16, label, "middle")
+        for tick, label in y.labelled():
             self._line(self.place(x.low, tick), self.place(x.high, tick), "grid")
             along = self.place(x.low, tick)
-            self._text(along[0] - 8, along[1] + 4, number(tick), "end")
+            self._text(along[0] - 8, along[1] + 4, label, "end")
         middle = TOP + (height - TOP - BOTTOM) / 2
-        self._text(LEFT + (width - LEFT - RIGHT) / 2, height - 6, x.title, "middle", "title")
+        centre = self._left + (width - self._left - self._right) / 2
+        self._text(centre, height - 6, x.title, "middle", "title")
         turn = Markup('<text class="title" text-anchor="middle" transform="translate(13 {}) '
                       'rotate(-90)">{}</text>').format(_f(middle), y.title)  # fmt: skip
         self._marks.append(turn)
@@ -85,8 +94,9 @@ class Canvas:
         """Return the position of a data point on the drawing."""
         across = (x - self.x.low) / (self.x.high - self.x.low)
         up = (y - self.y.low) / (self.y.high - self.y.low)
-        plot_width, plot_height = self.width - LEFT - RIGHT, self.height - TOP - BOTTOM
-        return LEFT + across * plot_width, TOP + (1 - up) * plot_height
+        plot_width = self.width - self._left - self._right
+        plot_height = self.height - TOP - BOTTOM
+        return self._left + across * plot_width, TOP + (1 - up) * plot_height
 
     def curve(self, points: Points, style: str) -> None:
         """Join the points by a line; points that are not finite are left out."""
@@ -217,7 +227,7 @@ def histogram(values: Sequence[float], low: float, high: float, cutoff: float | 
     ticks = scale_ticks(low, high)
     canvas = Canvas(Axis("mean score", low, high, ticks),
                     axis("images", [0.0, float(max([*counts, 1]))], whole=True),
-                    "Images by mean score", 560, 240)  # fmt: skip
+                    "Images by mean score", 420, 220)  # fmt: skip
     width = (high - low) / bins
     for position, count in enumerate(counts):
         left = low + position * width

@@ -1,4 +1,4 @@
-"""Labels of the data set, as the page shows them: a histogram of scores, or counts per class."""
+"""Labels of the data set, as the page shows them: how images are rated, or counts per class."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,12 @@ from markupsafe import Markup
 
 from stages.lib.params import Params
 from stages.lib.splits import SPLITS
-from stages.pages.charts import histogram
+from stages.pages.bins import bars, count
+from stages.pages.charts import axis, histogram
 
 CLASSES = 20  # the page lists the largest; a data set may have thousands
+BINS = 18
+LISTED = 50  # classes in the plot's file; the others are one row
 
 
 class ClassRow(NamedTuple):
@@ -21,6 +24,17 @@ class ClassRow(NamedTuple):
     total: int
 
 
+class SplitRow(NamedTuple):
+    """The mean scores of one split."""
+
+    name: str
+    images: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
 class Labels(NamedTuple):
     """What is known of the images kept."""
 
@@ -28,8 +42,13 @@ class Labels(NamedTuple):
     labelled: int
     conflicts: int
     histogram: Markup | None
+    spreads: Markup | None  # deviation of each image's ratings
+    votes: Markup | None  # per image
+    each: float | None  # votes, where all images have as many
+    ratings: tuple[SplitRow, ...]
     classes: tuple[ClassRow, ...]
     more: int  # classes that are not listed
+    rest: ClassRow | None  # all of these in one
 
     @property
     def most(self) -> int:
@@ -37,36 +56,102 @@ class Labels(NamedTuple):
         return max((row.total for row in self.classes), default=0)
 
 
-def describe(groups: pd.DataFrame, split: pd.DataFrame, params: Params) -> Labels:
-    """Return the labels of the kept images: classes where there are any, else mean scores."""
-    kept = groups[groups["status"] == "kept"].merge(split[["key", "split"]], on="key", how="left")
+def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: Params) -> Labels:
+    """Return the labels of `kept_images`: classes where there are any, else mean scores."""
     conflicts = int(groups["label_conflict"].fillna(False).astype(bool).sum())
-    named, rated = kept["label"].dropna(), mean_scores(kept, params).dropna()
-    if (params.train.task != "rating" and len(named)) or not len(rated):
+    if not is_rated(kept, params):
         every = class_rows(kept)
-        shown = every[:CLASSES]
-        more = len(every) - len(shown)
-        return Labels(len(kept), len(named), conflicts, None, shown, more)
-    scale, cutoff = params.train.scale, params.evaluate.cutoff
-    low, high = min(scale.low, rated.min()), max(scale.high, rated.max())
-    drawing = histogram(list(rated), low, high, cutoff)
-    return Labels(len(kept), len(rated), conflicts, drawing, (), 0)
+        shown, others = every[:CLASSES], every[CLASSES:]
+        counts = tuple(sum(row.counts[place] for row in others) for place in range(len(SPLITS)))
+        rest = ClassRow("", counts, sum(row.total for row in others)) if others else None
+        labelled = int(kept["label"].notna().sum())
+        return Labels(len(kept), labelled, conflicts, None, None, None, None, (), shown,
+                      len(others), rest)  # fmt: skip
+    rated = kept[kept["score"].notna()]
+    drawing = histogram(list(rated["score"]), *span(rated, params), params.evaluate.cutoff)
+    each = float(rated["votes"].iloc[0]) if rated["votes"].nunique(dropna=False) == 1 else None
+    alike = each is not None and not np.isnan(each)
+    return Labels(
+        len(kept), len(rated), conflicts, drawing,
+        small_chart(rated["spread"], "standard deviation of an image's ratings"),
+        None if alike else small_chart(rated["votes"], "votes per image", whole=True),
+        each if alike else None, split_rows(rated), (), 0, None,
+    )  # fmt: skip
 
 
-def mean_scores(kept: pd.DataFrame, params: Params) -> pd.Series:
-    """Return each image's mean score: the given one, else that of its votes; null without both."""
-    scale, scores = params.train.scale, []
-    for mean, votes in zip(kept["mean"].astype(float), kept["ratings"], strict=True):
-        if np.isnan(mean) and isinstance(votes, np.ndarray) and votes.sum() > 0:
-            mean = np.average(np.linspace(scale.low, scale.high, len(votes)), weights=votes)
-        scores.append(float(mean))
-    return pd.Series(scores, kept.index, dtype=float)
+def kept_images(groups: pd.DataFrame, split: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Return the kept images with `split`, `score` (the mean), `spread` and `votes`."""
+    kept = groups[groups["status"] == "kept"].merge(split[["key", "split"]], on="key", how="left")
+    rows = [summed(row, params) for row in kept[["mean", "std", "ratings"]].itertuples(index=False)]
+    return kept.join(pd.DataFrame(rows, kept.index, ["score", "spread", "votes"], dtype=float))
+
+
+def summed(row: tuple[float, float, object], params: Params) -> tuple[float, float, float]:
+    """Return mean, deviation and number of an image's ratings: the given ones, else its votes'."""
+    mean, spread, votes = row
+    if not isinstance(votes, np.ndarray) or votes.sum() <= 0:
+        return mean, spread, float("nan")
+    scores = np.linspace(params.train.scale.low, params.train.scale.high, len(votes))
+    mean = float(np.average(scores, weights=votes)) if np.isnan(mean) else mean
+    if np.isnan(spread):
+        around = np.average(scores, weights=votes)
+        spread = float(np.sqrt(np.average((scores - around) ** 2, weights=votes)))
+    return mean, spread, float(votes.sum())
+
+
+def is_rated(kept: pd.DataFrame, params: Params) -> bool:
+    """Return whether the page shows mean scores rather than classes."""
+    named, rated = kept["label"].notna().any(), kept["score"].notna().any()
+    return bool(rated and (params.train.task == "rating" or not named))
+
+
+def span(rated: pd.DataFrame, params: Params) -> tuple[float, float]:
+    """Return the ends of the scale, further out where a score lies outside."""
+    scale, scores = params.train.scale, rated["score"]
+    return float(min(scale.low, scores.min())), float(max(scale.high, scores.max()))
+
+
+def small_chart(values: pd.Series, title: str, whole: bool = False) -> Markup | None:
+    """Draw a histogram of values; none where nothing is known."""
+    known = [float(value) for value in values.dropna()]
+    if not known:
+        return None
+    across = axis(title, [0.0, *known], whole=whole)
+    return bars(count(known, across.low, across.high, BINS), across, f"Images by {title}")
+
+
+def split_rows(rated: pd.DataFrame) -> tuple[SplitRow, ...]:
+    """Return a row per split that has scores, and one of all."""
+    parts = [(name, rated.loc[rated["split"] == name, "score"]) for name in SPLITS]
+    return tuple(
+        SplitRow(name, len(part), float(part.mean()), float(part.std(ddof=0)), float(part.min()),
+                 float(part.max()))
+        for name, part in [*parts, ("all", rated["score"])] if len(part)
+    )  # fmt: skip
 
 
 def class_rows(kept: pd.DataFrame) -> tuple[ClassRow, ...]:
     """Return a row per class, largest first."""
-    rows = []
-    for name, frame in kept.dropna(subset="label").groupby("label"):
-        counts = tuple(int((frame["split"] == split).sum()) for split in SPLITS)
-        rows.append(ClassRow(str(name), counts, len(frame)))
+    named = kept.dropna(subset="label")
+    counts = named.groupby(["label", "split"]).size().unstack().reindex(columns=SPLITS)
+    totals = named.groupby("label").size()
+    counts = counts.reindex(totals.index).fillna(0).astype(int)
+    rows = [
+        ClassRow(str(name), tuple(map(int, found)), int(total))
+        for name, found, total in zip(totals.index, counts.to_numpy(), totals, strict=True)
+    ]
     return tuple(sorted(rows, key=lambda row: (-row.total, row.name)))
+
+
+def plots(kept: pd.DataFrame, params: Params) -> dict[str, pd.DataFrame]:
+    """Return the data of the plots `classes` and `ratings`; what there is none of has no row."""
+    rated = kept[kept["score"].notna()]
+    low, high = span(rated, params) if len(rated) else (0.0, 1.0)
+    ratings = count(rated["score"], low, high, BINS).rows("mean_score")
+    every = [(row.name, row.total) for row in class_rows(kept)]
+    others = sum(total for _, total in every[LISTED:])
+    listed = every[:LISTED] + ([(f"({len(every) - LISTED} others)", others)] if others else [])
+    return {
+        "classes": pd.DataFrame(listed, columns=["label", "images"]),
+        "ratings": ratings if len(rated) else ratings.head(0),
+    }

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from stages.lib.pixels import DecodeError, decode, resize
+from stages.lib.pixels import DecodeError, Pixels, decode, decode_at_least, resize
 from stages.lib.shards import Place, read_member, stored
 
 REJECTED, GROUPS, COPIES, PARENTS, VARIANTS = 24, 12, 5, 12, 3  # how many of each are shown
 SIDE_PX = 144  # long side of a thumbnail: about 5 KB each, the page stays below 3 MB
 QUALITY = 80
+MINIATURE_PX, MINIATURE_QUALITY = 88, 72  # about 2 KB each, where there are many
 
 
 class Frame(NamedTuple):
@@ -43,26 +44,45 @@ class Album:
         self.folder = folder
         self._places = stored(index).set_index("key")
 
-    def thumbnail(self, key: str) -> str | None:
-        """Return a small JPEG as data: URI, None when the key is not stored or does not decode."""
+    def content(self, key: str) -> bytes | None:
+        """Return the bytes of an image, None when the key is not stored."""
         if key not in self._places.index:
             return None
         row = self._places.loc[key]
         place = Place(str(row["shard"]), int(row["offset"]), int(row["size"]))
+        return read_member(self.folder, place)
+
+    def thumbnail(self, key: str) -> str | None:
+        """Return a small JPEG as data: URI, None when the key is not stored or does not decode."""
+        content = self.content(key)
         try:
-            return data_uri(read_member(self.folder, place))
+            return None if content is None else data_uri(thumbnail(decode(content), SIDE_PX))
+        except DecodeError:
+            return None
+
+    def miniature(self, key: str) -> str | None:
+        """Return a thumbnail of half the size, of an image that clean has found whole."""
+        content = self.content(key)
+        try:
+            if content is None:
+                return None
+            small = thumbnail(decode_at_least(content, MINIATURE_PX), MINIATURE_PX)
+            return data_uri(small, MINIATURE_QUALITY)
         except DecodeError:
             return None
 
 
-def data_uri(content: bytes) -> str:
-    """Return a thumbnail of an image as JPEG in a data: URI. Raises DecodeError."""
-    pixels = decode(content)
+def thumbnail(pixels: Pixels, side_px: int) -> Pixels:
+    """Return an image that fits into a square of this side."""
     height, width = pixels.shape[:2]
-    scale = min(1.0, SIDE_PX / max(height, width))
-    small = resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(small[:, :, ::-1]), options)
+    scale = min(1.0, side_px / max(height, width))
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def data_uri(pixels: Pixels, quality: int = QUALITY) -> str:
+    """Return pixels as JPEG in a data: URI."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]), options)
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 

@@ -1,0 +1,149 @@
+"""Numbers counted in bins, and the drawings of such counts."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from numpy.typing import ArrayLike, NDArray
+
+from stages.pages.charts import Axis, Canvas, Points, axis, number
+
+MOST_TICKS = 8  # of a logarithmic axis; with more of them labels touch
+MARGIN = 1.05  # between the outermost values and the ends of a logarithmic axis
+DOTS = 44  # cells per side in which equal and near sizes are drawn as one dot
+
+
+class Bins(NamedTuple):
+    """How many values lie between each two edges; on a logarithmic axis edges are logarithms."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    logarithmic: bool = False
+
+    @property
+    def total(self) -> int:
+        """Return how many values were counted."""
+        return sum(self.counts)
+
+    def rows(self, name: str) -> pd.DataFrame:
+        """Return the middle of each bin as `name`, its `images`, and their `share` of all."""
+        middles = [(a + b) / 2 for a, b in zip(self.edges, self.edges[1:], strict=False)]
+        values = [10**middle for middle in middles] if self.logarithmic else middles
+        shares = [count / max(self.total, 1) for count in self.counts]
+        return pd.DataFrame({name: values, "images": self.counts, "share": shares})
+
+
+def count(values: ArrayLike, low: float, high: float, bins: int, logarithmic: bool = False) -> Bins:
+    """Count values in equal bins over [low, high]; what lies outside falls into the end bins.
+
+    Values, `low` and `high` come in their own units, above 0 where `logarithmic`; null is no value.
+    """
+    found = np.asarray(values, np.float64)
+    found = found[np.isfinite(found)]
+    if logarithmic:
+        found, low, high = np.log10(found[found > 0]), math.log10(low), math.log10(high)
+    places = ((found.clip(low, high) - low) / (high - low) * bins).astype(np.int64)
+    counts: NDArray[np.int64] = np.bincount(places.clip(0, bins - 1), minlength=bins)
+    edges = [low + (high - low) * step / bins for step in range(bins + 1)]
+    return Bins(tuple(edges), tuple(map(int, counts)), logarithmic)
+
+
+def log_axis(title: str, low: float, high: float) -> Axis:
+    """Return a logarithmic axis over round numbers that hold [low, high], both above 0.
+
+    >>> log_axis("px", 300, 4000).labels
+    ('200', '500', '1,000', '2,000', '5,000')
+    """
+    first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
+    for factors in ((1, 2, 5), (1,)):
+        steps = [float(f"{f}e{power}") for power in range(first, last + 1) for f in factors]
+        inner = [step for step in steps if low < step < high]
+        below = max(step for step in steps if step <= low / MARGIN)
+        above = min(step for step in steps if step >= high * MARGIN)
+        if len(inner) + 2 <= MOST_TICKS:
+            break
+    steps = [below, *(step for step in inner if below < step < above), above]
+    places = tuple(math.log10(step) for step in steps)
+    return Axis(title, places[0], places[-1], places, tuple(brief(step) for step in steps))
+
+
+def brief(value: float) -> str:
+    """Return a tick label that stays short: thousands as they are, millions with an M.
+
+    >>> brief(2000), brief(5e6), brief(0.2)
+    ('2,000', '5 M', '0.2')
+    """
+    if value < 1e5:
+        return number(value)
+    return f"{number(value / 1e6)} M" if value >= 1e6 else f"{number(value / 1e3)} k"
+
+
+def bars(
+    bins: Bins, across: Axis, title: str, what: str = "images",
+    limit: float | None = None, size: tuple[float, float] = (420, 220),
+) -> Markup:  # fmt: skip
+    """Draw the counts over `across`, with a dashed line at `limit` where there is one."""
+    up = axis(what, [0.0, float(max([*bins.counts, 1]))], whole=True)
+    canvas = Canvas(across, up, title, *size)
+    for left, right, held in zip(bins.edges, bins.edges[1:], bins.counts, strict=False):
+        gap = (right - left) * 0.06
+        if held:
+            canvas.bar(left + gap, right - gap, held, "bar")
+    if limit is not None and across.low <= limit <= across.high:
+        canvas.upright(limit, "limit")
+    return canvas.svg()
+
+
+def tone_curves(
+    shares: Sequence[Sequence[float]], size: tuple[float, float] = (420, 220)
+) -> Markup:
+    """Draw the share of pixels per level of red, green and blue, 0 to 255, in per cent.
+
+    The first and last bin may tower above all others (a white background): the curve leaves the
+    drawing there, so that the rest can be seen.
+    """
+    bins = len(shares[0])
+    levels = [(place + 0.5) * 256 / bins for place in range(bins)]
+    inner = max((share for curve in shares for share in curve[1:-1]), default=0.0)
+    top = inner or max((max(curve) for curve in shares), default=0.0)
+    ticks = tuple(float(level) for level in range(0, 257, 64))
+    canvas = Canvas(Axis("level", 0, 256, ticks), axis("% of pixels", [0.0, 100 * top]),
+                    "Pixels by level of red, green and blue", *size)  # fmt: skip
+    for name, curve in zip(("red", "green", "blue"), shares, strict=True):
+        points: Points = [
+            (level, min(100 * share, canvas.y.high))
+            for level, share in zip(levels, curve, strict=True)
+        ]
+        canvas.area(points, f"tone {name}")
+        canvas.curve(points, name)
+    return canvas.svg()
+
+
+def cells(width: ArrayLike, height: ArrayLike, across: Axis) -> pd.DataFrame:
+    """Return `width`, `height` and `images` of each cell on a logarithmic grid that holds any.
+
+    A cell's size is the mean of its images': where all are equal, exactly theirs.
+    """
+    found = pd.DataFrame({"width": np.asarray(width, float), "height": np.asarray(height, float)})
+    found = found[(found > 0).all(axis=1)]
+    places = np.floor((np.log10(found) - across.low) / (across.high - across.low) * DOTS)
+    keys = [places["width"].rename("column"), places["height"].rename("row")]
+    rows = found.groupby(keys).agg(
+        width=("width", "mean"), height=("height", "mean"), images=("width", "size")
+    )
+    return rows.reset_index(drop=True)
+
+
+def size_chart(sizes: pd.DataFrame, across: Axis) -> Markup:
+    """Draw a dot per cell of `cells`, its area by the number of images, on logarithmic axes."""
+    canvas = Canvas(across, across._replace(title="height, px"), "Images by width and height",
+                    400, 380)  # fmt: skip
+    canvas.curve([(across.low, across.low), (across.high, across.high)], "equal")
+    most = float(sizes["images"].max()) if len(sizes) else 1.0
+    for row in sizes.sort_values("images", ascending=False, kind="stable").itertuples():
+        place = (math.log10(row.width), math.log10(row.height))
+        canvas.dots([place], "dot", 2.5 + 9 * math.sqrt((row.images - 1) / most))
+    return canvas.svg()

@@ -1,0 +1,90 @@
+"""What a fixed random sample of the images looks like: small squares, tones, brightness.
+
+A key is a digest of the image's bytes, so that the images of lowest key are a random sample, the
+same one every time and whatever is added besides. Only what clean kept is decoded.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.lib.pixels import DecodeError, Pixels, decode_at_least, resize
+from stages.pages.sheets import Album
+
+MOST = 500  # images for the tones, and as many again for the eigenimages
+MOST_COST = 1_500_000_000  # pixels of JPEGs in all, each time: 6 s at 4 ns per pixel
+WHOLE = 16  # other formats are decoded whole: a PNG costs that much more per pixel
+GIANT = 10  # times the median cost
+SIDE_PX = 64  # of the square that an image is squeezed to
+LEVELS = 64  # bins of a channel
+WEIGHTS = np.array([0.241, 0.691, 0.068])  # of brightness, as clean measures it (the HSP model)
+
+
+class Look(NamedTuple):
+    """One image of the sample: a square of its pixels, its tones and its mean brightness."""
+
+    square: Pixels  # (64, 64, 3)
+    tones: NDArray[np.float64]  # (3, LEVELS), the share of its pixels at each level
+    brightness: float  # 0 to 1
+
+
+def costs(images: pd.DataFrame) -> dict[str, float]:
+    """Return what each key of a summary costs to decode small, in pixels of a JPEG."""
+    area = images["width"].astype(float) * images["height"].astype(float)
+    cost = area.where(images["format"].isin(["JPEG", "MPO"]), area * WHOLE)
+    return dict(zip(images["key"], cost, strict=True))
+
+
+def choose(keys: pd.Series, most: int, cost: Mapping[str, float]) -> list[str]:
+    """Return the lowest keys, at most `most`.
+
+    Where these cost too much they are fewer, and giants among them are passed over, so that one
+    of them does not take the place of all others.
+    """
+    chosen = sorted(keys)[:most]
+    limit = MOST_COST * most / MOST
+    if sum(cost[key] for key in chosen) > limit:
+        usual = float(np.median([cost[key] for key in chosen]))
+        chosen = [key for key in chosen if cost[key] <= GIANT * usual]
+        sums = np.cumsum([cost[key] for key in chosen])
+        chosen = chosen[: max(1, int((sums <= limit).sum()))]
+    return chosen
+
+
+def look_at(album: Album, keys: Sequence[str]) -> dict[str, Look]:
+    """Decode each image small; one that does not decode any more is left out."""
+    looks = {}
+    for key in keys:
+        content = album.content(key)
+        if content is not None:
+            try:
+                looks[key] = look(decode_at_least(content, SIDE_PX))
+            except DecodeError:
+                continue
+    return looks
+
+
+def look(pixels: Pixels) -> Look:
+    """Return what the report needs of one image: (height, width, 3) RGB.
+
+    Tones and brightness are those of every n-th pixel of every n-th row, about 128 per side.
+    """
+    height, width = pixels.shape[:2]
+    some = pixels[:: max(1, height // 128), :: max(1, width // 128)]
+    tones = np.stack([
+        np.bincount(some[:, :, channel].ravel() // (256 // LEVELS), minlength=LEVELS)
+        for channel in range(3)
+    ])  # fmt: skip
+    brightness = float(np.sqrt(some.astype(np.float64) ** 2 @ WEIGHTS).mean() / 255)
+    square = resize(pixels, SIDE_PX, SIDE_PX)
+    return Look(square, tones / (some.shape[0] * some.shape[1]), round(brightness, 6))
+
+
+def mean_tones(looks: Sequence[Look]) -> NDArray[np.float64]:
+    """Return the share of pixels per channel and level, (3, LEVELS); each image counts the same."""
+    if not looks:
+        return np.zeros((3, LEVELS))
+    return np.asarray(np.mean([look.tones for look in looks], axis=0).round(9), np.float64)
