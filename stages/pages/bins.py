@@ -85,13 +85,16 @@ def bars(
     bins: Bins, across: Axis, title: str, what: str = "images",
     limit: float | None = None, size: tuple[float, float] = (420, 220),
 ) -> Markup:  # fmt: skip
-    """Draw the counts over `across`, with a dashed line at `limit` where there is one."""
+    """Draw the counts over `across`, with a dashed line at `limit` where there is one.
+
+    No bar of an image or more is so low that it cannot be seen.
+    """
     up = axis(what, [0.0, float(max([*bins.counts, 1]))], whole=True)
     canvas = Canvas(across, up, title, *size)
     for left, right, held in zip(bins.edges, bins.edges[1:], bins.counts, strict=False):
         gap = (right - left) * 0.06
         if held:
-            canvas.bar(left + gap, right - gap, held, "bar")
+            canvas.bar(left + gap, right - gap, max(held, up.high / 80), "bar")
     if limit is not None and across.low <= limit <= across.high:
         canvas.upright(limit, "limit")
     return canvas.svg()

@@ -14,24 +14,22 @@ from stages.pages.sheets import Album, Frame
 SHOWN = 5  # images at each end
 BINS = 25
 
-# what the lowest score means; a check that is not listed shows its name alone
+# what a low score means; a check that is not listed shows its name alone
 MEANINGS = {
-    "blurry": "low: few edges at a small size",
+    "blurry": "low: few edges",
     "dark": "low: even its brightest parts are dark",
     "light": "low: even its darkest parts are light",
     "low_information": "low: few different colours",
-    "greyscale": "low: no colour at all",
-    "odd_aspect_ratio": "low: far wider than high, or far higher than wide",
-    "odd_size": "low: far from the size of most images",
-    "file_size": "low: far more or fewer bytes than most files",
-    "odd_file_size": "low: far more or fewer bytes than most files",
-    "resolution": "low: far more or fewer pixels than most images",
-    "odd_resolution": "low: far more or fewer pixels than most images",
-    "bits_per_pixel": "low: compressed until little is left",
-    "border": "low: wide borders of one colour",
-    "borders": "low: wide borders of one colour",
-    "jpeg_quality": "low: coarse JPEG quantisation",
-    "clipped": "low: many pixels at black or white",
+    "greyscale": "0: stored as grey, 1: in colour",
+    "odd_aspect_ratio": "short side / long side",
+    "odd_size": "low: its sides are far from the middle half of all",
+    "odd_resolution": "low: many times more or fewer pixels than most",
+    "odd_file_size": "low: many times more or fewer bytes than most",
+    "low_bits_per_pixel": "bits of the file per pixel, at most 1",
+    "low_jpeg_quality": "low: strongly compressed; 1 where no JPEG",
+    "uniform_border": "share left without borders of one colour",
+    "clipped": "low: many pixels are black or white",
+    "colourless": "share of pixels that show colour",
     "colour_cast": "low: one colour lies over everything",
 }
 
@@ -54,6 +52,7 @@ class Check(NamedTuple):
     chart: Markup
     lowest: tuple[Shot, ...]
     highest: tuple[Shot, ...]
+    equal: bool  # all scores are: there is no best and no worst
 
 
 def shown(summary: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
@@ -83,16 +82,17 @@ def describe(
         if not len(scored):
             continue
         low = scored.head(SHOWN)
-        high = scored.iloc[max(SHOWN, len(scored) - SHOWN) :]
+        equal = scored["score"].iloc[0] == scored["score"].iloc[-1]
+        high = scored.iloc[len(scored) if equal else max(SHOWN, len(scored) - SHOWN) :]
         for key in [*low["key"], *high["key"]]:
             if key not in pictures:
                 pictures[key] = album.miniature(key)
         limit = getattr(params, f"{issue}_below", None)
         found.append(
             Check(
-                issue.replace("_", " "), MEANINGS.get(issue, ""), limit,
+                issue.replace("_", " ").replace("jpeg", "JPEG"), MEANINGS.get(issue, ""), limit,
                 int(scored["flagged"].sum()), len(scored), _chart(scored["score"], issue, limit),
-                _strip(low, pictures, names), _strip(high, pictures, names),
+                _strip(low, pictures, names), _strip(high, pictures, names), bool(equal),
             )
         )  # fmt: skip
     return found
