@@ -72,7 +72,7 @@ class Canvas:
     def __init__(self, x: Axis, y: Axis, title: str, width: float = 480, height: float = 320):
         """Draw grid, tick labels and axis titles; `title` is read out by screen readers."""
         self.x, self.y, self.title, self.width, self.height = x, y, title, width, height
-        self._left = max(LEFT, 24 + LETTER * max(len(label) for _, label in y.labelled()))
+        self._left = max(LEFT, 28 + LETTER * max(len(label) for _, label in y.labelled()))
         self._right = max(RIGHT, LETTER / 2 * len(x.labelled()[-1][1]))
         self._marks: list[Markup] = []
         for tick, label in x.labelled():

