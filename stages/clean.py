@@ -7,8 +7,11 @@ its source still lists), and `metrics/clean.json`.
 - An image that does not decode to its end is `rejected`, and the fault is its reason (`empty`,
   `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
   its decoder is `failed` (`decoder_crashed`, `decoder_hung`).
-- Flags follow cleanvision's scores (`stages.inspection.scores`); those named in `clean.reject`
-  reject, the others inform.
+- Each check gives a score in [0, 1], 1 = fine, and a flag where it is below its threshold
+  (`stages.inspection.scores`, `headers`, `outliers`); those named in `clean.reject` reject, the
+  others inform. `too_small` and `too_elongated` are limits without a score.
+- What an image has relative to the others (odd size, resolution, file size) is computed for the
+  summary from all that decode, so that parts stay functions of the bytes.
 - Measuring knows no threshold: changing one decodes nothing again.
 - A person's word (`data/review.csv`) stands above flags: `reject` rejects with the reason `review`,
   `keep` brings back what a flag rejected, though never an image that does not decode.

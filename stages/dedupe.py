@@ -19,6 +19,8 @@ Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddin
   those called `not_duplicate` never share a group (though they stay one family), an image to `keep`
   is nobody's copy, and a `label` or `mean` replaces what the records say.
 - Records of one key that disagree on their label are settled as `dedupe.label_conflict` says.
+- Classes with fewer than `dedupe.min_class_images` images, and images without a label or votes
+  where others have some, are counted and said, not rejected.
 
 Alone: `python -m stages.dedupe`.
 """
@@ -41,7 +43,12 @@ from stages.lib.script import run_as_script
 from stages.lib.splits import SPLITS, strength
 from stages.neighbours.evidence import verify_pairs
 from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
-from stages.neighbours.labels import rating_of, resolve_records, standard_splits
+from stages.neighbours.labels import (
+    check_labels,
+    rating_of,
+    resolve_records,
+    standard_splits,
+)
 from stages.neighbours.normalise import load_background
 from stages.neighbours.obey import obey
 from stages.neighbours.search import find_neighbours, score_pairs
@@ -53,19 +60,22 @@ TARGET = Path("data/dedupe")
 METRICS = Path("metrics/dedupe.json")
 SCRATCH = Path(".darkroom/dedupe")
 
+# Of the scores of clean those that tell of two copies which is better; none of them depends on
+# other images, so that new ones change no representative.
+QUALITY = ["blurry_score", "dark_score", "light_score", "low_information_score"]
+
 LEAKS = "leaks_into_"  # and the stronger official split: why the weaker side's copy goes
 
 
 def rank(keys: pd.DataFrame) -> list[str]:
     """Return the keys, best image first."""
     labelled = keys["label"].notna() | keys["ratings"].notna() | keys["mean"].notna()
-    scores = [name for name in keys.columns if name.endswith("_score")]
     order = pd.DataFrame(
         {
             "strength": -keys["official_split"].map(lambda s: strength(_present(s))),
             "unlabelled": ~labelled,
             "pixels": -(keys["width"] * keys["height"]),
-            "quality": -keys[scores].sum(axis=1).round(6),
+            "quality": -keys[QUALITY].sum(axis=1).round(6),
             "key": keys["key"],
         }
     )
@@ -276,6 +286,7 @@ def run(root: Path, params: Params) -> None:
     metrics = summarise(groups, pairs, records)
     metrics["leaks"] = count_leaks(index["official_split"], records)
     metrics["review"] = count_review(groups, decisions)
+    metrics["labels"] = check_labels(groups, params.dedupe.min_class_images)
     tables.write_table(pairs, root / TARGET / "pairs.parquet", tables.PAIRS, ["key_a", "key_b"])
     tables.write_table(groups, root / TARGET / "groups.parquet", tables.GROUPS)
     tables.write_table(

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
+from skimage import data
 
 from stages import clean
-from stages.inspection import measure
+from stages.inspection import issues, measure
 from stages.inspection.issues import SUMMARY
 from stages.lib import pixels, shards, tables
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
+from tests.harness import png
 
 ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd"
 
@@ -127,6 +129,73 @@ def test_too_many_broken_images_stop_the_stage_with_the_reasons(tmp_path, values
         run(tmp_path, values)
 
 
+def test_one_worker_or_many_and_any_order_of_images_give_the_same_bytes(tmp_path, values, patches):
+    contents = [png(patch) for patch in patches[:6]] + [picture(7, 300, 40), picture(8)[:99]]
+    whole = tmp_path / "whole"
+    write_raw(whole, contents)
+    _, expected = run(whole, values)
+    write_raw(tmp_path / "many", contents[5:], contents[:2], contents[2:5])
+    values["engine"]["workers"] = 2
+    clean.run(tmp_path / "many", check_params(values))
+    summary = "data/clean/summary.parquet"
+    assert (tmp_path / "many" / summary).read_bytes() == (whole / summary).read_bytes()
+    assert json.loads((tmp_path / "many/metrics/clean.json").read_text()) == expected
+
+
+def test_what_is_odd_depends_on_the_others_and_no_part_changes_for_it(tmp_path, values):
+    write_raw(tmp_path, [picture(n, 40 + n, 50) for n in range(5)])
+    run(tmp_path, values)
+    part = (tmp_path / "data/clean/parts/00000.parquet").read_bytes()
+    write_raw(
+        tmp_path, [picture(n, 40 + n, 50) for n in range(5)], [picture(9, 900, 900, kind="JPEG")]
+    )
+    summary, metrics = run(tmp_path, values)
+    assert (tmp_path / "data/clean/parts/00000.parquet").read_bytes() == part
+    odd = summary[summary["is_odd_resolution"].astype(bool)]
+    assert odd["width"].tolist() == [900]
+    assert (metrics["flags"]["odd_resolution"], metrics["flags"]["odd_file_size"]) == (1, 1)
+    assert metrics["kept"] == 6
+
+
+def save(kind, image=None, **options):
+    stream = io.BytesIO()
+    (image or Image.fromarray(data.astronaut())).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_real_pictures_with_one_fault_each_carry_its_flag(tmp_path, values):
+    whole = Image.fromarray(data.astronaut())
+    red = Image.new("RGB", whole.size, "red")
+    made = {
+        "blurry": save("JPEG", whole.filter(ImageFilter.GaussianBlur(30))),
+        "dark": save("PNG", whole.point(lambda level: level // 5)),
+        "light": save("PNG", whole.point(lambda level: 250 + level // 60)),
+        "low_information": save("PNG", whole.point(lambda level: 90 + level // 130)),
+        "greyscale": save("JPEG", whole.convert("L")),
+        "colourless": save("JPEG", whole.convert("L").convert("RGB")),
+        "odd_aspect_ratio": save("JPEG", whole.resize((900, 300))),
+        "low_jpeg_quality": save("JPEG", whole, quality=20),
+        "low_bits_per_pixel": save("JPEG", whole, quality=2),
+        "uniform_border": save("JPEG", ImageOps.expand(whole, 60, "white")),
+        "clipped": save("PNG", whole.point(lambda level: min(level * 3, 255))),
+        "colour_cast": save("PNG", Image.blend(whole, red, 0.5)),
+        "too_small": save("PNG", whole.resize((31, 40))),
+        "too_elongated": save("PNG", whole.resize((900, 80))),
+    }  # fmt: skip
+    fine = save("PNG"), save("JPEG", quality=90)
+    write_raw(tmp_path, [*fine, *made.values()])
+    summary, metrics = run(tmp_path, values)
+    for issue, content in made.items():
+        assert summary.loc[shards.key_of(content), f"is_{issue}"], issue
+        rejects = issue in {"too_small", "too_elongated"}
+        assert summary.loc[shards.key_of(content), "status"] == ("rejected" if rejects else "kept")
+    alone = [f"is_{issue}" for issue in issues.ISSUES if not issue.startswith("odd_")]
+    keys = [shards.key_of(content) for content in fine]
+    assert not summary.loc[keys, alone].astype(bool).to_numpy().any()
+    assert set(metrics["flags"]) == set(issues.ISSUES)
+    assert metrics["rejected"] == {"too_small": 1, "too_elongated": 1}
+
+
 def test_an_index_without_images_gives_empty_tables(tmp_path, values):
     empty = pd.DataFrame(columns=tables.INDEX.names)
     (tmp_path / "data/raw").mkdir(parents=True)
@@ -179,6 +248,6 @@ def test_odd_files_end_as_one_row_each(tmp_path, values):
     assert metrics["failed"] == {}
     assert metrics["kept"] > 200
     assert summary["reason"].dropna().isin(
-        ["corrupt", "not_an_image", "odd_aspect_ratio", "too_many_pixels", "too_small", "truncated",
+        ["corrupt", "not_an_image", "too_elongated", "too_many_pixels", "too_small", "truncated",
          "unsupported_format"]
     ).all()  # fmt: skip

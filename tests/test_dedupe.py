@@ -87,6 +87,47 @@ def test_conflicting_labels_are_settled_as_asked(build, patches, rule, label, st
     assert groups["label"].isna().all() if label is None else groups["label"].tolist() == [label]
 
 
+def label_metrics(folder):
+    return json.loads((folder / "metrics/dedupe.json").read_text())["labels"]
+
+
+def test_small_classes_and_images_without_one_are_said_and_stay(build, patches, tmp_path, caplog):
+    labels = [("cat", 30), ("cat", 31), ("dog", 40), (None, 50)]
+    records, _ = build(
+        [(f"{at}", png(patches[at]), {"label": label}) for label, at in labels],
+        dedupe={"min_class_images": 2},
+    )
+    assert set(records["status"]) == {"kept"}
+    assert label_metrics(tmp_path) == {
+        "classes": 2, "small_classes": 1, "without_label": 1, "without_votes": 0,
+    }  # fmt: skip
+    assert "1 of 2 classes have fewer than dedupe.min_class_images: 2 images (dog 1)" in caplog.text
+    assert "1 of 4 images have no class, others have" in caplog.text
+
+
+def test_ratings_without_votes_are_said_and_are_no_rating(build, patches, tmp_path, caplog):
+    votes = {"rated": [0, 3, 1], "nobody voted": [0, 0, 0], "empty": [], "none": None}
+    records, groups = build(
+        [
+            (name, png(patches[10 * at]), {"ratings": v})
+            for at, (name, v) in enumerate(votes.items())
+        ]
+    )
+    assert set(records["status"]) == {"kept"}
+    assert groups["ratings"].notna().sum() == 1
+    assert label_metrics(tmp_path) == {
+        "classes": 0, "small_classes": 0, "without_label": 0, "without_votes": 3,
+    }  # fmt: skip
+    assert "3 of 4 images have no votes" in caplog.text
+
+
+def test_without_labels_there_is_nothing_to_say(build, patches, tmp_path, caplog):
+    build([("a", png(patches[0]), {}), ("b", png(patches[40]), {})])
+    assert set(label_metrics(tmp_path).values()) == {0}
+    assert "class" not in caplog.text
+    assert "votes" not in caplog.text
+
+
 def test_conflicting_labels_may_be_an_error(build, patches):
     same = [(name, png(patches[0]), {"label": value}) for name, value in CONFLICT]
     with pytest.raises(UserError, match="label_conflict"):

@@ -28,6 +28,17 @@ def changed(values, key, value):
         ("clean.max_failed_fraction", 50, r"max_failed_fraction: .*less than or equal to 1.*50"),
         ("train.task", "ratings", r"train\.task: .*'rating', 'classification'.*got 'ratings'"),
         ("clean.reject", ["blury"], r"clean\.reject\.0: .*'blurry'.*got 'blury'"),
+        ("clean.reject", ["grayscale"], r"clean\.reject\.0: .*'greyscale'.*got 'grayscale'"),
+        ("clean.reject", "too_small", r"clean\.reject: .*list; got 'too_small'"),
+        ("clean.grayscale_below", 0.5, r"unknown key, did you mean `greyscale_below`\?"),
+        ("clean.clipped_below", 1.2, r"clean\.clipped_below: .*less than or equal to 1; got 1\.2"),
+        ("clean.odd_size_below", -0.1, r"clean\.odd_size_below: .*or equal to 0; got -0\.1"),
+        ("clean.low_jpeg_quality_below", "low", r"low_jpeg_quality_below: .*number.*got 'low'"),
+        ("clean.blurry_below", float("nan"), r"clean\.blurry_below: .*got nan"),
+        ("clean.min_side_px", 0, r"clean\.min_side_px: .*greater than 0; got 0"),
+        ("clean.min_side_px", 1.5, r"clean\.min_side_px: .*integer.*got 1\.5"),
+        ("clean.max_aspect_ratio", 0.5, r"clean\.max_aspect_ratio: .*equal to 1; got 0\.5"),
+        ("dedupe.min_class_images", -1, r"min_class_images: .*equal to 0; got -1"),
         ("split", [0.1, 0.2], r"split: .*got \[0\.1, 0\.2\]"),
         ("seed", None, r"seed: .*got null"),
         ("split.test", 0.95, r"split: .*validation \+ test must be below 1"),
@@ -46,6 +57,13 @@ def test_a_wrong_setting_names_file_key_value_and_what_is_allowed(values, key, v
 def test_a_missing_key_says_so(values):
     del values["dedupe"]["threshold"]
     with pytest.raises(UserError, match=r"dedupe\.threshold: missing"):
+        check_params(values)
+
+
+def test_settings_of_before_the_flag_was_split_say_what_it_is_called_now(values):
+    values["clean"]["reject"] = ["too_small", "odd_aspect_ratio"]
+    del values["clean"]["odd_aspect_ratio_below"]
+    with pytest.raises(UserError, match=r"odd_aspect_ratio_below: missing.*`too_elongated`"):
         check_params(values)
 
 

@@ -6,11 +6,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from stages.inspection.headers import header_scores
 from stages.inspection.measure import MEASUREMENTS
+from stages.inspection.outliers import outlier_scores
+from stages.inspection.scores import DIGITS
 from stages.lib.engine import CRASHED, HUNG
 from stages.lib.params import CleanParams, Issue
 
 ISSUES: tuple[Issue, ...] = get_args(Issue)  # of several that reject, the first is the reason
+LIMITS = ("too_small", "too_elongated")  # the issues that have no score
+SCORED = [issue for issue in ISSUES if issue not in LIMITS]
 
 SUMMARY = pa.schema(
     {
@@ -19,38 +24,42 @@ SUMMARY = pa.schema(
         "reason": pa.string(),
         **{f"is_{issue}": pa.bool_() for issue in ISSUES},  # null where the image does not decode
         **MEASUREMENTS,
+        **{f"{issue}_score": pa.float64() for issue in SCORED},
     }
 )
 
 
-def flag(parts: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
+def complete(parts: pd.DataFrame) -> pd.DataFrame:
+    """Add the scores that need no pixels: of the header, and relative to all that decode."""
+    whole = parts[parts["fault"].isna()]
+    scores = pd.concat([header_scores(whole), outlier_scores(whole)], axis=1)
+    return parts.join(scores.round(DIGITS))
+
+
+def flag(scored: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
     """Return one boolean column per issue; all false where the image has a fault."""
-    width, height = parts["width"].astype(float), parts["height"].astype(float)
+    width, height = scored["width"].astype(float), scored["height"].astype(float)
     short, long = np.minimum(width, height), np.maximum(width, height)
-    flags = pd.DataFrame(
-        {
-            "too_small": short < params.min_side_px,
-            "odd_aspect_ratio": long > params.max_aspect_ratio * short,
-            "blurry": parts["blurry_score"] < params.blurry_below,
-            "dark": parts["dark_score"] < params.dark_below,
-            "light": parts["light_score"] < params.light_below,
-            "low_information": parts["low_information_score"] < params.low_information_below,
-        },
-        index=parts.index,
-    )
-    return flags & parts["fault"].isna().to_numpy()[:, None]
+    limits = {
+        "too_small": short < params.min_side_px,
+        "too_elongated": long > params.max_aspect_ratio * short,
+    }
+    low = {issue: scored[f"{issue}_score"] < getattr(params, f"{issue}_below") for issue in SCORED}
+    flags = pd.DataFrame(limits | low, index=scored.index)[list(ISSUES)]
+    return flags & scored["fault"].isna().to_numpy()[:, None]
 
 
 def summarise(parts: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
     """Return SUMMARY: a fault or an issue of `clean.reject` rejects, a dead decoder fails."""
-    flags = flag(parts, params)
+    scored = complete(parts)
+    flags = flag(scored, params)
     reason = parts["fault"].astype(object).where(parts["fault"].notna(), None)
     for issue in ISSUES:
         if issue in params.reject:
             reason = reason.mask(reason.isna() & flags[issue], issue)
     failed = reason.isin([CRASHED, HUNG])
     status = np.select([failed, reason.notna()], ["failed", "rejected"], "kept")
-    summary = parts[["key", *MEASUREMENTS]].assign(status=status, reason=reason)
+    summary = scored.assign(status=status, reason=reason)
     for issue in ISSUES:
         summary[f"is_{issue}"] = flags[issue].astype(object).where(parts["fault"].isna(), None)
     return summary[SUMMARY.names]

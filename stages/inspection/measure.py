@@ -13,7 +13,7 @@ from stages.inspection.scores import SHORT_SIDE_PX, Scores, score
 from stages.lib import pixels, tables
 from stages.lib.engine import ShardTask, guarded
 
-VERSION = "1"  # raise when the same bytes give other measurements
+VERSION = "2"  # raise when the same bytes give other measurements
 
 MEASUREMENTS = {
     "width": pa.int64(),  # of the upright image
@@ -58,7 +58,8 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
         image = pixels.open_image(content, max_pixels)
         width, height = pixels.upright_size(image)
         row |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
-        row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX))._asdict()
+        tables = getattr(image, "quantization", None)  # of JPEGs
+        row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX), tables)._asdict()
     except pixels.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     return row

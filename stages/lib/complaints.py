@@ -17,6 +17,11 @@ _WORDS = {
     "string_too_short": "expected text, not nothing",
     "string_type": "expected text",
 }
+# What an older params.yaml says otherwise, named where it lacks a key of today's.
+_MOVED = {
+    "clean.odd_aspect_ratio_below": "; what `odd_aspect_ratio` in clean.reject rejected until now,"
+    " sides beyond clean.max_aspect_ratio, is called `too_elongated`"
+}
 _shortened = Repr()  # a value may hold itself, or be as large as YAML's aliases make it
 _shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 3, 5, 5
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
@@ -35,7 +40,7 @@ def _complaint(problem: Any, model: type[BaseModel]) -> str:
         return f"{key}: unknown key{nearest}; remove it or correct its name"
     if kind == "missing":
         default = "" if "sources" in location else " (git's params.yaml has every key's default)"
-        return f"{key}: missing; add it{default}"
+        return f"{key}: missing; add it{default}{_MOVED.get(key, '')}"
     if kind in {"union_tag_not_found", "union_tag_invalid"}:
         kinds = ", ".join(_kinds(_inside_of(model, location)))
         got = repr(value["kind"])[:80] if "kind" in value else "none"

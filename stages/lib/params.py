@@ -35,7 +35,9 @@ Name = Annotated[str, Field(min_length=1), AfterValidator(_usable)]  # of a file
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Issue = Literal[
-    "too_small", "odd_aspect_ratio", "blurry", "dark", "light", "low_information"
+    "too_small", "too_elongated", "blurry", "dark", "light", "low_information", "greyscale",
+    "odd_aspect_ratio", "odd_size", "odd_resolution", "odd_file_size", "low_bits_per_pixel",
+    "low_jpeg_quality", "uniform_border", "clipped", "colourless", "colour_cast",
 ]  # fmt: skip
 
 
@@ -180,6 +182,17 @@ class CleanParams(Section):
     dark_below: Fraction
     light_below: Fraction
     low_information_below: Fraction
+    greyscale_below: Fraction
+    odd_aspect_ratio_below: Fraction
+    odd_size_below: Fraction
+    odd_resolution_below: Fraction
+    odd_file_size_below: Fraction
+    low_bits_per_pixel_below: Fraction
+    low_jpeg_quality_below: Fraction
+    uniform_border_below: Fraction
+    clipped_below: Fraction
+    colourless_below: Fraction
+    colour_cast_below: Fraction
     timeout_s: Annotated[float, Field(gt=0)]
     max_failed_fraction: Fraction
 
@@ -212,6 +225,7 @@ class DedupeParams(Section):
     neighbours: Positive
     label_conflict: Literal["drop", "majority", "error"]
     rated_apart: Literal["keep", "reject"]
+    min_class_images: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _in_order(self) -> "DedupeParams":

@@ -1,5 +1,6 @@
 """Labels of a key, resolved over its records: equal ones stay, unequal ones are a conflict."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -8,9 +9,12 @@ import pandas as pd
 
 from stages.lib import tables
 from stages.lib.decisions import Decisions
+from stages.lib.files import MetricTree
 from stages.lib.params import Params
 from stages.lib.splits import standard_split, strength
 from stages.neighbours.groups import agree, connected_components
+
+logger = logging.getLogger(__name__)
 
 
 def resolve_records(index: pd.DataFrame, params: Params, decisions: Decisions) -> pd.DataFrame:
@@ -68,8 +72,9 @@ def _resolve(
 
 
 def rating_of(ratings: Any, mean: Any, std: Any) -> tuple[Any, Any, Any] | None:
-    """Return a hashable rating, None when the record has none."""
+    """Return a hashable rating, None when the record has none; no votes at all are no rating."""
     counts = None if ratings is None or _is_null(ratings) else tuple(int(v) for v in ratings)
+    counts = counts if counts and any(counts) else None
     values = (counts, plain(mean), plain(std))
     return None if values == (None, None, None) else values
 
@@ -97,3 +102,37 @@ def _joined_groups(by_key: Iterable[list[Any]]) -> dict[str, str]:
     ]
     links = [(names[0], other) for names in named for other in names[1:]]
     return connected_components(sorted({name for names in named for name in names}), links)
+
+
+def check_labels(groups: pd.DataFrame, min_class_images: int) -> MetricTree:
+    """Count, among the kept images, classes with few of them and images left without a label.
+
+    Each finding is a log line that says what to do; nothing is rejected. `without_label` counts in
+    a data set that has classes, `without_votes` in one that has ratings.
+    """
+    kept = groups[groups["status"] == "kept"]
+    sizes = kept["label"].value_counts().sort_index()
+    small = sizes[sizes < min_class_images].sort_values(kind="stable")
+    if len(small):
+        logger.warning(
+            "dedupe: %d of %d classes have fewer than dedupe.min_class_images: %d images (%s); add"
+            " images, or merge or leave out these classes: a split may hold none of them",
+            len(small), len(sizes), min_class_images,
+            ", ".join(f"{label} {count}" for label, count in small.head(10).items()),
+        )  # fmt: skip
+    rated = kept["ratings"].notna() | kept["mean"].notna()
+    missing = {
+        "without_label": int(kept["label"].isna().sum()) if len(sizes) else 0,
+        "without_votes": int((~rated).sum()) if rated.any() else 0,
+    }
+    for what, remedy in _REMEDIES.items():
+        if missing[what]:
+            logger.warning("dedupe: %d of %d images %s", missing[what], len(kept), remedy)
+    return {"classes": len(sizes), "small_classes": len(small), **missing}
+
+
+_STAY = "they stay in the data set and are neither trained nor tested on; complete the label table"
+_REMEDIES = {
+    "without_label": f"have no class, others have: {_STAY}",
+    "without_votes": f"have no votes (none given, or all of them zero), others have: {_STAY}",
+}

@@ -1,82 +1,27 @@
+"""Laws that hold for every score of an image, and what the grid leaves of it."""
+
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFilter
 from skimage import data
 
-from stages.inspection.scores import (
-    blurry_score,
-    brightness_scores,
-    low_information_score,
-    reduce,
-    score,
-)
+from stages.inspection.scores import GRID_PX, Scores, grid, score
 
 
 def flat(grey, height=40, width=60):
     return np.full((height, width, 3), grey, np.uint8)
 
 
-def noise(height=120, width=160):
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+def noise(height=120, width=160, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "dark", "light"),
-    [
-        pytest.param(flat(0), 0.0, 1.0, id="black"),
-        pytest.param(flat(255), 1.0, 0.0, id="white"),
-        pytest.param(flat(51), 0.2, 0.8, id="dark grey"),
-        pytest.param(np.stack([flat(255)[:, :, 0], *[flat(0)[:, :, 0]] * 2], 2), 0.241**0.5,
-                     1 - 0.241**0.5, id="red"),
-    ],
-)  # fmt: skip
-def test_brightness(pixels, dark, light):
-    assert brightness_scores(pixels) == pytest.approx((dark, light), abs=1e-9)
-
-
-def test_one_bright_percent_is_not_enough_to_be_well_lit():
-    pixels = flat(0, 100, 100)
-    pixels[0, :99] = 255  # 0.99 %
-    assert brightness_scores(pixels)[0] == 0
-    pixels[:2] = 255
-    assert brightness_scores(pixels)[0] == 1
-
-
-def test_blur_lowers_the_score_step_by_step():
-    photograph = Image.fromarray(data.astronaut())
-    scores = [
-        blurry_score(photograph.filter(ImageFilter.GaussianBlur(sigma))) for sigma in (0, 8, 16, 32)
-    ]
-    assert scores == sorted(scores, reverse=True)
-    assert scores[0] > 0.35
-    assert scores[-1] < 0.29  # the default threshold
-
-
-def test_entropy_of_known_histograms():
-    stripes = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
-    assert low_information_score(Image.fromarray(stripes)) == pytest.approx(0.8)  # 8 bits of grey
-    assert low_information_score(Image.fromarray(flat(7))) == 0
-    assert low_information_score(Image.fromarray(noise())) == pytest.approx(0.958, abs=0.001)
-
-
-def test_the_way_in_which_a_file_stores_grey_does_not_matter():
-    grey = Image.fromarray(noise()).convert("L")
-    assert low_information_score(grey.convert("RGB")) == pytest.approx(0.1 * grey.entropy())
-
-
-@pytest.mark.parametrize(
-    ("shape", "size"),
-    [
-        ((511, 300), (300, 511)),
-        ((512, 512), (256, 256)),
-        ((1024, 3000), (750, 256)),
-        ((3, 9), (9, 3)),
-    ],
-)
-def test_large_images_are_reduced_by_whole_blocks(shape, size):
-    assert reduce(np.zeros((*shape, 3), np.uint8)).size == size
+def photograph(height=150, width=190):
+    return data.chelsea()[:height, :width]
 
 
 @given(
@@ -85,3 +30,66 @@ def test_large_images_are_reduced_by_whole_blocks(shape, size):
 def test_scores_are_fractions_whatever_the_image(height, width, grey, kind):
     pixels = flat(grey, height, width) if kind == "flat" else noise(height, width)
     assert all(0 <= value <= 1 for value in score(pixels))
+
+
+@given(st.integers(1, 140), st.integers(1, 140), st.integers(0, 9), st.booleans())
+def test_a_mirrored_image_has_the_same_scores(height, width, seed, real):
+    pixels = photograph(height, width) if real else noise(height, width, seed)
+    expected = score(pixels)
+    for mirrored in (pixels[::-1], pixels[:, ::-1], pixels[::-1, ::-1]):
+        found = score(np.ascontiguousarray(mirrored))
+        # resampling rounds: an edge of one grey level in 64 x 64 pixels
+        assert found == pytest.approx(expected, abs=0.004)
+
+
+def test_a_mirrored_photograph_has_nearly_the_same_scores_on_another_grid():
+    pixels = data.astronaut()[:500, :507]
+    assert grid(pixels).shape[0] < 100
+    mirrored = score(np.ascontiguousarray(pixels[::-1, ::-1]))
+    assert mirrored == pytest.approx(score(pixels), abs=0.02)
+
+
+def test_an_image_without_tables_has_no_jpeg_quality_to_complain_of():
+    assert score(flat(9)).low_jpeg_quality_score == 1
+
+
+def test_a_grey_flat_image():
+    found = score(flat(102))._asdict()
+    assert found == pytest.approx({
+        "blurry_score": found["blurry_score"], "dark_score": 0.4, "light_score": 0.6,
+        "low_information_score": 0, "clipped_score": 1, "colourless_score": 0,
+        "colour_cast_score": 1, "uniform_border_score": 0, "low_jpeg_quality_score": 1,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 2), (96, 96), (143, 143)])
+def test_small_and_thin_images_are_looked_at_whole(shape):
+    assert grid(flat(0, *shape)).shape[:2] == shape
+
+
+@pytest.mark.parametrize("shape", [(144, 144), (192, 192), (240, 320), (3000, 4000), (100, 20_000)])
+def test_the_grid_is_odd_and_no_coarser_than_it_says(shape):
+    pixels = np.arange(shape[0], dtype=np.int64)[:, None, None] + np.zeros((1, shape[1], 3), int)
+    rows = grid(pixels)[:, 0, 0]
+    assert set(np.diff(rows)) < {1, 3, 5, 7, 9, 11, *range(13, 73, 2)}
+    assert grid(pixels).size / 3 > 0.9 * GRID_PX**2
+
+
+def test_a_dither_of_two_levels_keeps_both():
+    checkers = np.indices((600, 600)).sum(axis=0) % 2 * 255
+    sample = grid(np.repeat(checkers[:, :, None], 3, axis=2).astype(np.uint8))
+    assert 0.49 < (sample == 255).mean() < 0.51
+
+
+@pytest.mark.parametrize(
+    "module", ["borders", "colours", "outliers", "quantisation", "scores", "tones"]
+)
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(importlib.import_module(f"stages.inspection.{module}"))
+    assert found.attempted
+    assert not found.failed
+
+
+def test_every_score_is_a_column_of_its_own():
+    assert len(set(Scores._fields)) == len(Scores._fields)
+    assert all(name.endswith("_score") for name in Scores._fields)
