@@ -29,7 +29,7 @@ def changed(values, key, value):
         ("train.task", "ratings", r"train\.task: .*'rating', 'classification'.*got 'ratings'"),
         ("clean.reject", ["blury"], r"clean\.reject\.0: .*'blurry'.*got 'blury'"),
         ("clean.reject", ["grayscale"], r"clean\.reject\.0: .*'greyscale'.*got 'grayscale'"),
-        ("clean.reject", "too_small", r"clean\.reject: .*list; got 'too_small'"),
+        ("clean.reject", "too_small", r"clean\.reject: expected a list.*got 'too_small'"),
         ("clean.grayscale_below", 0.5, r"unknown key, did you mean `greyscale_below`\?"),
         ("clean.clipped_below", 1.2, r"clean\.clipped_below: .*less than or equal to 1; got 1\.2"),
         ("clean.odd_size_below", -0.1, r"clean\.odd_size_below: .*or equal to 0; got -0\.1"),
