@@ -1,6 +1,7 @@
 """What is wrong with settings, in words: each problem with its key, expected, got, what to do."""
 
 import difflib
+import re
 import types
 from datetime import date
 from reprlib import Repr
@@ -22,6 +23,7 @@ _MOVED = {
     "clean.odd_aspect_ratio_below": "; what `odd_aspect_ratio` in clean.reject rejected until now,"
     " sides beyond clean.max_aspect_ratio, is called `too_elongated`"
 }
+_CREDENTIALS = re.compile(r"//[^\s@]*@")  # of a URL
 _shortened = Repr()  # a value may hold itself, or be as large as YAML's aliases make it
 _shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 3, 5, 5
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
@@ -29,7 +31,8 @@ _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
 
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one line per problem that pydantic found in values for `model`."""
-    return [_complaint(problem, model) for problem in error.errors(include_url=False)]
+    found = (_complaint(problem, model) for problem in error.errors(include_url=False))
+    return [_CREDENTIALS.sub("//…@", line) for line in found]
 
 
 def _complaint(problem: Any, model: type[BaseModel]) -> str:

@@ -1,0 +1,88 @@
+"""What a bad input is in these tests: how it is made, what is run, and what the user is told.
+
+In the texts ROOT stands for the repository, and … for anything, a number or a line that moves.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from stages import clean, download, scan
+from stages.lib.failures import UserError, explain
+from stages.lib.params import load_params
+from tests.harness import REPOSITORY
+
+PARAMS = (REPOSITORY / "params.yaml").read_text()
+STAGES = {"scan": scan, "download": download, "clean": clean}
+PHOTOS = {"kind": "folder", "path": "photos"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad input; `says` is the message that stops the stage, or a line of the log."""
+
+    id: str
+    says: str
+    make: Callable[[Path], None]
+    stages: str = "scan download"
+    warns: bool = False  # the run goes on, and the log says it
+
+
+def case(id, says, *sources, files=None, then=None, stages="scan download", warns=False, **changes):
+    """Return a case of `sources` in params.yaml, with files below the root; then comes `then`."""
+
+    def make(root):
+        write_sources(root, sources or (PHOTOS,), changes)
+        (root / "photos").mkdir(exist_ok=True)
+        put(root, files or {})
+        if then is not None:
+            then(root)
+
+    return Case(id, says, make, stages, warns)
+
+
+def write_sources(root, sources, changes):
+    """Write params.yaml; `changes` are dotted keys with `__` for a dot."""
+    values = yaml.safe_load(_plain_params())
+    values["download"]["sources"] = list(sources)
+    for key, value in changes.items():
+        section, name = key.split("__")
+        values[section][name] = value
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+@cache
+def _plain_params():
+    """Return the committed settings, without comments, for quick reading."""
+    values = yaml.safe_load(PARAMS)
+    values["engine"]["workers"] = 1
+    values["download"]["retries"] = 0
+    return yaml.safe_dump(values, default_flow_style=True)
+
+
+def put(root, files):
+    """Write files, text or bytes, by their path below the root."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def run(root, stages):
+    """Run stages as a script would; return what the user is told, None when nothing stops."""
+    try:
+        for stage in stages.split():
+            STAGES[stage].run(root, load_params(root))
+    except (UserError, OSError) as error:
+        return explain(error).replace(str(root), "ROOT")
+    return None
+
+
+def matches(says, told):
+    """Return whether the text is the one expected, … being anything."""
+    pattern = ".*".join(re.escape(part) for part in says.split("…"))
+    return re.fullmatch(pattern, told, re.DOTALL) is not None
