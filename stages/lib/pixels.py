@@ -1,82 +1,72 @@
 """Bytes to pixels: the one way in which every stage decodes, and the reasons why it cannot.
 
-Formats are an allow-list; a file is judged by its bytes, never by its name. Pixels come as RGB
-uint8 (height, width, 3) with the EXIF orientation applied: alpha is laid over white, 16 bit is
-scaled to 8, CMYK and palettes are converted by Pillow, an animation gives its first frame.
+Formats are an allow-list (`decoding.formats`); a file is judged by its bytes, never by its name.
+Pixels come as RGB uint8 in sRGB (`decoding.colours`), (height, width, 3), with the orientation
+applied. Of an animation, a burst or a document the first picture counts, of a HEIF the primary one;
+the others must be there, too (`decoding.streams`), but are not decoded.
 """
 
-import io
 import warnings
 
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from stages.lib import streams
+from stages.lib.decoding import boxes, formats, png, streams, tiff
+from stages.lib.decoding.colours import Pixels, to_rgb, to_srgb
+from stages.lib.decoding.faults import OUT_OF_MEMORY, DecodeError, corrupt
+from stages.lib.decoding.formats import sniff_extension
 
-Pixels = NDArray[np.uint8]  # (height, width, 3) RGB
-
-FORMATS = {"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO"}  # never EPS or WMF
-EXTENSIONS = {
-    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "TIFF": "tif",
-    "WEBP": "webp", "PPM": "ppm",
-}  # fmt: skip
-_OPENED = sorted(FORMATS - {"MPO"})  # Pillow's JPEG plugin opens MPO; asked by name it fails
+__all__ = [
+    "OUT_OF_MEMORY", "DecodeError", "Pixels", "decode", "decode_at_least", "open_image",
+    "pixels_of", "resize", "sniff_extension", "upright", "upright_size",
+]  # fmt: skip
 
 _PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
-
-ImageFile.LOAD_TRUNCATED_IMAGES = False
-Image.MAX_IMAGE_PIXELS = None  # limits are our own, checked before decoding
-
-
-class DecodeError(Exception):
-    """An image cannot be used; `reason` is the code that becomes its row's reason.
-
-    Codes: `empty`, `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        """Keep the reason code and a detail for people."""
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail = reason, detail
-
-
-def sniff_extension(content: bytes) -> str:
-    """Return the file extension that the first bytes tell, `bin` when they tell no image format."""
-    head = content[:16]
-    for magic, extension in _MAGIC.items():
-        if head.startswith(magic):
-            return extension
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
-        return "ppm"
-    return "bin"
-
-
-_MAGIC = {
-    b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png", b"GIF87a": "gif", b"GIF89a": "gif",
-    b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif", b"II+\0": "tif", b"MM\0+": "tif",
-}  # fmt: skip
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """Read the header alone and check format and size. Raises DecodeError."""
-    if not content:
-        raise DecodeError("empty")
+    kind = _kind_of(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=_OPENED)
-    except UnidentifiedImageError as error:
-        raise _unreadable(content) from error
+            prepared = _prepare(kind, content, max_pixels)
+            image = formats.open_as(kind, prepared)
+    except DecodeError:
+        raise
     except Exception as error:  # Pillow's plugins raise anything on hostile headers
-        raise _broken(content, error) from error
-    if image.width * image.height > max_pixels:
-        raise DecodeError("too_many_pixels", f"{image.width}x{image.height} > {max_pixels}")
+        raise _fault(kind, content, error) from error
+    _check_size(image.size, max_pixels)
     return image
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise DecodeError("too_many_pixels", f"{size[0]}x{size[1]} > {max_pixels}")
+
+
+def _kind_of(content: bytes) -> str:
+    if not content:
+        raise DecodeError("empty")
+    kind = formats.sniff(content)
+    if kind is None:
+        foreign = formats.foreign_format(content)
+        if foreign:
+            raise DecodeError("unsupported_format", foreign)
+        raise DecodeError("not_an_image", "no known image format")
+    return kind
+
+
+def _prepare(kind: str, content: bytes, max_pixels: int) -> bytes:
+    """Return what the plugin gets: without what is no part of the picture and would stop it."""
+    if kind == "PNG":
+        return png.without_bombs(content)
+    if kind in {"AVIF", "HEIF"}:
+        _check_size(boxes.largest_picture(content), max_pixels)  # their libraries do not say why
+        return content[: boxes.pictures_end(content)]
+    return content
 
 
 def decode(content: bytes, max_pixels: int = 100_000_000) -> Pixels:
@@ -93,21 +83,22 @@ def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -
     With `min_side`, a JPEG comes at 1/2 to 1/8 of its size, no side below `min_side`; all of its
     stream is read nevertheless.
     """
+    kind = _kind_of(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if streams.ends_early(content):
-                raise DecodeError("truncated", "the end is missing")
-            streams.check(content)
-            pixels = _decode_jpeg(image, content, min_side) if _is_jpeg(content) else None
+            streams.check(kind, content)
+            pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
             if pixels is None:
                 image.load()
+                if kind == "TIFF":
+                    tiff.check_strips(content)
                 pixels = to_rgb(image)
             return upright(pixels, _orientation(image))
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins raise anything on hostile data
-        raise _broken(content, error) from error
+        raise _fault(kind, content, error) from error
 
 
 def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pixels | None:
@@ -117,44 +108,29 @@ def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pi
     """
     height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
     if (width, height) != image.size:
-        raise DecodeError("corrupt", f"two sizes: {image.size} and {(width, height)}")
+        raise corrupt(f"two sizes: {image.size} and {(width, height)}")
     if colours in _PILLOW_CONVERTS:
         simplejpeg.decode_jpeg(content, colorspace="CMYK", min_factor=8, strict=True)
         return None
     side = min_side or 0
-    return np.asarray(
-        simplejpeg.decode_jpeg(
-            content, colorspace="RGB", min_height=side, min_width=side, strict=True
-        )
+    pixels = simplejpeg.decode_jpeg(
+        content, colorspace="RGB", min_height=side, min_width=side, strict=True
     )
+    return to_srgb(pixels, image.info.get("icc_profile"), grey=image.mode == "L")
 
 
-def _is_jpeg(content: bytes) -> bool:
-    return content[:3] == b"\xff\xd8\xff"
-
-
-def _unreadable(content: bytes) -> DecodeError:
-    """Say why no plugin takes these bytes."""
-    extension = sniff_extension(content)
-    if extension == "bin":
-        foreign = streams.foreign_format(content)
-        if foreign:
-            return DecodeError("unsupported_format", foreign)
-        return DecodeError("not_an_image", "no known image format")
-    kind = next(kind for kind, known in EXTENSIONS.items() if known == extension)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Image.OPEN[kind][0](io.BytesIO(content), "")  # Image.open hides why; the plugin tells
-    except Exception as error:
-        return _broken(content, error)
-    return DecodeError("corrupt", "unreadable header")
-
-
-def _broken(content: bytes, error: Exception) -> DecodeError:
+def _fault(kind: str, content: bytes, error: Exception) -> DecodeError:
     """Name the reason for which Pillow or libjpeg gave up."""
+    if isinstance(error, MemoryError):
+        return DecodeError(OUT_OF_MEMORY, "beyond what one image may take")
+    try:
+        streams.check(kind, content)
+    except DecodeError as fault:
+        return fault
+    except Exception:  # the first error tells more
+        pass
     text = str(error).lower()
-    if any(sign in text for sign in _ENDED) or streams.ends_early(content):
+    if any(sign in text for sign in _ENDED):
         return DecodeError("truncated", str(error))
     if any(sign in text for sign in _UNSUPPORTED):
         return DecodeError("unsupported_format", str(error))
@@ -162,29 +138,10 @@ def _broken(content: bytes, error: Exception) -> DecodeError:
 
 
 _ENDED = ("truncated", "premature end", "exhausted", "eof", "not enough image data")
-_UNSUPPORTED = ("unsupported", "unknown pixel mode", "cannot handle", "unknown data organization")
-
-
-def to_rgb(image: Image.Image) -> Pixels:
-    """Convert any mode to RGB uint8; alpha is laid over white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scale_deep(np.asarray(image))
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
-
-
-def _scale_deep(values: NDArray[np.generic]) -> Pixels:
-    """Bring deep grey to 8 bits: 16 bit by its range, 32 bit and float by their extremes."""
-    deep = np.nan_to_num(values.astype(np.float64))
-    if values.dtype == np.uint16 or (deep.min() >= 0 and 255 < deep.max() <= 65535):
-        grey = deep / 257
-    else:
-        low, high = deep.min(), deep.max()
-        grey = (deep - low) * (255 / (high - low) if high > low else 0)
-    return np.repeat(grey.round().astype(np.uint8)[:, :, None], 3, axis=2)
+_UNSUPPORTED = (
+    "unsupported", "unknown pixel mode", "cannot handle", "unknown data organization",
+    "not supported", "not installed",
+)  # fmt: skip
 
 
 def decode_at_least(content: bytes, min_side: int) -> Pixels:
@@ -192,19 +149,26 @@ def decode_at_least(content: bytes, min_side: int) -> Pixels:
 
     For images that `clean` has found whole. Raises DecodeError.
     """
-    if _is_jpeg(content):
-        try:
-            colours = simplejpeg.decode_jpeg_header(content)[2]
-            if colours in _PILLOW_CONVERTS:
-                return decode(content)
-            pixels = simplejpeg.decode_jpeg(
-                content, colorspace="RGB", min_height=min_side, min_width=min_side, strict=False
-            )
-        except ValueError as error:
-            raise _broken(content, error) from error
-        has_exif = b"Exif\0\0" in content[:65536]
-        return upright(pixels, _orientation(Image.open(io.BytesIO(content))) if has_exif else 1)
-    return decode(content)
+    if formats.sniff(content) != "JPEG":
+        return decode(content)
+    try:
+        colours = simplejpeg.decode_jpeg_header(content)[2]
+        if colours in _PILLOW_CONVERTS:
+            return decode(content)
+        pixels = simplejpeg.decode_jpeg(
+            content, colorspace="RGB", min_height=min_side, min_width=min_side, strict=False
+        )
+    except ValueError as error:
+        raise _fault("JPEG", content, error) from error
+    head = content[:_HEAD_BYTES]
+    if b"Exif\0\0" not in head and b"ICC_PROFILE\0" not in head:
+        return np.asarray(pixels)
+    image = formats.open_as("JPEG", content)
+    pixels = to_srgb(pixels, image.info.get("icc_profile"), grey=image.mode == "L")
+    return upright(pixels, _orientation(image))
+
+
+_HEAD_BYTES = 2**18  # Exif, its thumbnail and what else stands before a profile
 
 
 def _orientation(image: Image.Image) -> int:

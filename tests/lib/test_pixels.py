@@ -93,7 +93,8 @@ def test_a_file_cut_off_anywhere_is_never_kept(name):
         pytest.param(b"<!DOCTYPE html><html>404</html>", "not_an_image", id="html"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unsupported_format",
                      id="postscript is never run"),
-        pytest.param(b"\0\0\0\x1cftypavif" + bytes(99), "unsupported_format", id="avif"),
+        pytest.param(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "unsupported_format", id="jpeg xl"),
+        pytest.param(b"\0\0\0\x1cftypavif" + bytes(99), "truncated", id="avif without boxes"),
         pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(99), "truncated", id="png without chunks"),
         pytest.param(b"GIF89a" + bytes(99), "corrupt", id="gif without image"),
     ],
@@ -186,6 +187,7 @@ def test_odd_files_that_are_correct_decode_and_the_broken_ones_have_their_reason
     broken = {name for name, fault in found.items() if fault in {"truncated", "corrupt"}}
     assert broken == {
         "image-rs__Bad_unusual_extend_buffer_usage.bmp", "image-rs__pal4rlecut.bmp",
+        "image-rs__clusterfuzz-testcase-minimized-fuzzer_script_tiff-5026894169374720.tif",
         "libvips__truncated.gif", "libvips__truncated.jpg",
     }  # fmt: skip
     decodable = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".ppm", ".pgm"}

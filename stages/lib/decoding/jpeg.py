@@ -1,0 +1,76 @@
+"""The stream of a JPEG (ITU-T T.81): its markers up to the end, and whether all scans are there.
+
+libjpeg itself finds what breaks inside a scan. It says nothing of a progressive picture that lacks
+its last scans as long as an end marker follows, nor does it limit their number.
+"""
+
+import re
+
+from stages.lib.decoding.faults import DecodeError, corrupt, truncated
+
+MAX_SCANS = (
+    500  # each costs a pass over the picture; encoders write 10 or so, djpeg advises a limit
+)
+
+_EOI, _SOS, _END = 0xD9, 0xDA, b"\xff\xd9"
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_ALONE = {0x00, 0x01, *range(0xD0, 0xD8)}  # markers without a length
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def check(content: bytes) -> None:
+    """Walk the markers. Raises DecodeError where the stream ends before the picture does."""
+    precisions: dict[int, list[int]] = {}  # component → of each coefficient the bits still missing
+    progressive, scans, at = False, 0, 2
+    while (found := _NEXT_MARKER.search(content, at)) is not None:
+        marker, at = content[found.end() - 1], found.end()
+        if marker == _EOI:
+            return _check_scans(precisions)
+        if marker in _ALONE:
+            continue
+        length = int.from_bytes(content[at : at + 2], "big")
+        segment = content[at + 2 : at + length]
+        at += length
+        if at > len(content):
+            break
+        if marker in _FRAMES and not precisions:
+            progressive = marker in _PROGRESSIVE
+            precisions = {component: [_UNSEEN] * 64 for component in segment[6::3]}
+        if marker == _SOS:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise corrupt(f"more than {MAX_SCANS} scans")
+            _note_scan(segment, precisions, progressive)
+            if not progressive and content.rfind(_END) > at and _all_seen(precisions):
+                return None  # libjpeg reads this one scan and asks for the end
+    raise _without_end(content)
+
+
+_UNSEEN = 99
+
+
+def _note_scan(segment: bytes, precisions: dict[int, list[int]], progressive: bool) -> None:
+    """Note which bits of which coefficients a scan brings (T.81, G.1.1.1)."""
+    if len(segment) < 4 or len(segment) < 2 * segment[0] + 4:
+        raise corrupt("a scan's header is too short")
+    first, last, approximation = segment[1 + 2 * segment[0] :][:3] if progressive else (0, 63, 0)
+    for component in segment[1 : 1 + 2 * segment[0] : 2]:
+        if component in precisions:
+            reached = precisions[component]
+            reached[first : last + 1] = [approximation & 15] * len(reached[first : last + 1])
+
+
+def _check_scans(precisions: dict[int, list[int]]) -> None:
+    if not _all_seen(precisions):
+        raise truncated("the last scans are missing")
+
+
+def _all_seen(precisions: dict[int, list[int]]) -> bool:
+    return not any(any(missing) for missing in precisions.values())
+
+
+def _without_end(content: bytes) -> DecodeError:
+    if content.rstrip(b"\0").endswith(_END):  # the end is there, what leads to it is not
+        return corrupt("the markers are out of step")
+    return truncated("the end is missing")
