@@ -6,7 +6,7 @@ its source still lists), and `metrics/clean.json`.
 
 - An image that does not decode to its end is `rejected`, and the fault is its reason (`empty`,
   `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
-  its decoder is `failed` (`decoder_crashed`, `decoder_hung`).
+  its decoder is `failed` (`decoder_crashed`, `decoder_hung`, `decoder_out_of_memory`).
 - Each check gives a score in [0, 1], 1 = fine, and a flag where it is below its threshold
   (`stages.inspection.scores`, `headers`, `outliers`); those named in `clean.reject` reject, the
   others inform. `too_small` and `too_elongated` are limits without a score.
@@ -97,7 +97,9 @@ def run(root: Path, params: Params) -> None:
     index = tables.read_table(root / RAW / "index.parquet", tables.INDEX)
     stored = shards.stored(index)
     progress = Progress("clean", len(stored))
-    settings = measure.MeasureSettings(params.clean.max_pixels, params.clean.timeout_s)
+    settings = measure.MeasureSettings(
+        params.clean.max_pixels, params.clean.timeout_s, params.clean.max_memory_bytes
+    )
     map_shards(
         measure.measure_shard, stored, root / RAW, root / PARTS, root / SCRATCH,
         settings, measure.VERSION, params.engine, progress,

@@ -12,6 +12,7 @@ from stages.inspection.outliers import outlier_scores
 from stages.inspection.scores import DIGITS
 from stages.lib.engine import CRASHED, HUNG
 from stages.lib.params import CleanParams, Issue
+from stages.lib.pixels import OUT_OF_MEMORY
 
 ISSUES: tuple[Issue, ...] = get_args(Issue)  # of several that reject, the first is the reason
 LIMITS = ("too_small", "too_elongated")  # the issues that have no score
@@ -57,7 +58,7 @@ def summarise(parts: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
     for issue in ISSUES:
         if issue in params.reject:
             reason = reason.mask(reason.isna() & flags[issue], issue)
-    failed = reason.isin([CRASHED, HUNG])
+    failed = reason.isin([CRASHED, HUNG, OUT_OF_MEMORY])
     status = np.select([failed, reason.notna()], ["failed", "rejected"], "kept")
     summary = scored.assign(status=status, reason=reason)
     for issue in ISSUES:

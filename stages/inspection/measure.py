@@ -33,6 +33,7 @@ class MeasureSettings(NamedTuple):
 
     max_pixels: int
     timeout_s: float
+    max_memory_bytes: int
 
 
 def measure_shard(task: ShardTask) -> None:
@@ -43,7 +44,7 @@ def measure_shard(task: ShardTask) -> None:
         {"key": key, "fault": reason, "bytes": sizes[key]} for key, reason in task.poisoned.items()
     ]
     for key, content in task.images():
-        with guarded(task, key, settings.timeout_s):
+        with guarded(task, key, settings.timeout_s, settings.max_memory_bytes):
             rows.append({"key": key, **measure(content, settings.max_pixels)})
     frame = pd.DataFrame(rows).reindex(columns=PARTS.names)
     for name in ("width", "height", "bytes"):
@@ -62,4 +63,6 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
         row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX), tables)._asdict()
     except pixels.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
+    except MemoryError:  # the picture fitted, what is measured on it did not
+        row |= {"fault": pixels.OUT_OF_MEMORY}
     return row

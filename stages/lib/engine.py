@@ -4,7 +4,9 @@ A part lies at `<out>/<shard>.parquet`, its fingerprint beside it in `<out>/<sha
 whose fingerprint (input members, relevant parameters, code version) holds is not computed again,
 so that incremental equals from scratch. Each worker process works on one shard at a time. One that
 dies (a decoder that crashes, or hangs past `timeout_s`) costs the one image it was at: that key is
-passed to the retry of its shard as poisoned, and no other worker notices.
+passed to the retry of its shard as poisoned, and no other worker notices. What crashed is first
+tried alone: a worker may also die because the system ran out of memory, or of damage that an
+earlier image did. What asks for too much memory gets a MemoryError.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ import json
 import logging
 import math
 import os
+import resource
 import signal
 import struct
 import time
@@ -20,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from multiprocessing import connection, get_context
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -100,14 +103,38 @@ def _read_note(task: ShardTask) -> Note | None:
 
 
 @contextmanager
-def guarded(task: ShardTask, key: str, timeout_s: float) -> Iterator[None]:
-    """Note which image is being worked on; the parent ends this worker after `timeout_s` at it."""
+def guarded(
+    task: ShardTask, key: str, timeout_s: float, max_memory_bytes: int | None = None
+) -> Iterator[None]:
+    """Note which image is being worked on; the parent ends this worker after `timeout_s` at it.
+
+    Within, memory may grow by `max_memory_bytes`; beyond, allocating fails (on Linux).
+    """
     handle = _open_note(task.current)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     Note(time.monotonic() + timeout_s, os.getpid(), key).write(handle)
     try:
+        if max_memory_bytes is not None:
+            most = _memory_at_start() + max_memory_bytes
+            allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
         yield
     finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
         Note(math.inf, os.getpid(), key).write(handle)
+
+
+@cache
+def _memory_at_start() -> int:
+    """Return what this process held at its first image, as RLIMIT_DATA counts: private, writable.
+
+    Once, since reading it takes as long as some images; what libraries keep later is small.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+    except FileNotFoundError:  # not Linux, where the limit does not work either
+        return 0
+    return pages * resource.getpagesize()
 
 
 def _open_note(path: Path) -> int:
@@ -210,14 +237,40 @@ def _work(
                 task = waiting.get_nowait()
             except Empty:
                 return
+            doubted: set[str] = set()
             while (death := _await(process, function, task)) is not None:
                 process.shutdown()
-                process, task = _new_process(), _poison(task, *death)
+                process = _new_process()
+                key, reason = death
+                if reason == HUNG or key in doubted:
+                    task = _poison(task, key, reason)
+                    continue
+                doubted.add(key)
+                if _dies_alone(process, function, task, key):
+                    process.shutdown()
+                    process, task = _new_process(), _poison(task, key, reason)
             _forget(task)
             write_json(task.part.with_suffix(".json"), {"fingerprint": fingerprint(task, version)})
             progress.advance(len(task.members))
     finally:
         process.shutdown()
+
+
+def _dies_alone(
+    process: ProcessPoolExecutor,
+    function: Callable[[ShardTask], None],
+    task: ShardTask,
+    key: str,
+) -> bool:
+    """Return whether an image ends a fresh worker that sees no other one."""
+    _forget(task)
+    members = task.members[task.members["key"] == key]
+    alone = replace(task, members=members, part=task.scratch / f"{task.shard}.alone")
+    try:
+        return _await(process, function, alone) is not None
+    finally:
+        alone.part.unlink(missing_ok=True)
+        _forget(task)
 
 
 def _new_process() -> ProcessPoolExecutor:

@@ -194,6 +194,7 @@ class CleanParams(Section):
     colourless_below: Fraction
     colour_cast_below: Fraction
     timeout_s: Annotated[float, Field(gt=0)]
+    max_memory_bytes: Positive
     max_failed_fraction: Fraction
 
 

@@ -121,15 +121,15 @@ def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pi
 
 def _fault(kind: str, content: bytes, error: Exception) -> DecodeError:
     """Name the reason for which Pillow or libjpeg gave up."""
-    if isinstance(error, MemoryError):
-        return DecodeError(OUT_OF_MEMORY, "beyond what one image may take")
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "memory" in text:
+        return DecodeError(OUT_OF_MEMORY, str(error) or "beyond what one image may take")
     try:
         streams.check(kind, content)
     except DecodeError as fault:
         return fault
     except Exception:  # the first error tells more
         pass
-    text = str(error).lower()
     if any(sign in text for sign in _ENDED):
         return DecodeError("truncated", str(error))
     if any(sign in text for sign in _UNSUPPORTED):
