@@ -24,7 +24,10 @@ from stages.models.saved import SavedModel
 from stages.models.targets import bin_scores
 
 MODEL = Path("data/model")
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+EXTENSIONS = {
+    ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm",
+    ".avif", ".heic", ".heif", ".jp2", ".j2k",
+}  # fmt: skip
 
 
 class Prediction(NamedTuple):
