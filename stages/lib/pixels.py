@@ -65,6 +65,7 @@ def _prepare(kind: str, content: bytes, max_pixels: int) -> bytes:
         return png.without_bombs(content)
     if kind in {"AVIF", "HEIF"}:
         _check_size(boxes.largest_picture(content), max_pixels)  # their libraries do not say why
+    if kind in {"AVIF", "HEIF", "JPEG2000"}:
         return content[: boxes.pictures_end(content)]
     return content
 
@@ -122,7 +123,7 @@ def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pi
 def _fault(kind: str, content: bytes, error: Exception) -> DecodeError:
     """Name the reason for which Pillow or libjpeg gave up."""
     text = str(error).lower()
-    if isinstance(error, MemoryError) or "memory" in text:
+    if isinstance(error, MemoryError) or any(sign in text for sign in _EXHAUSTED):
         return DecodeError(OUT_OF_MEMORY, str(error) or "beyond what one image may take")
     try:
         streams.check(kind, content)
@@ -137,10 +138,14 @@ def _fault(kind: str, content: bytes, error: Exception) -> DecodeError:
     return DecodeError("corrupt", str(error) or repr(error))
 
 
-_ENDED = ("truncated", "premature end", "exhausted", "eof", "not enough image data")
+_EXHAUSTED = ("out of memory", "insufficient memory", "cannot allocate")
+_ENDED = (
+    "truncated", "premature end", "exhausted", "eof", "not enough image data",
+    "requires a buffer of",
+)  # fmt: skip
 _UNSUPPORTED = (
     "unsupported", "unknown pixel mode", "cannot handle", "unknown data organization",
-    "not supported", "not installed",
+    "not supported", "not installed", "determine subsampling level",
 )  # fmt: skip
 
 

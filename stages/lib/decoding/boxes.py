@@ -16,6 +16,8 @@ _TOP = {
     b"jpch", b"jplh", b"asoc", b"nlst", b"ftbl", b"dtbl", b"res ", b"bidb", b"etyp",
 }  # fmt: skip
 
+_FIRST = {b"ftyp", b"jP  "}  # a second one begins another file
+
 
 class _Box(NamedTuple):
     kind: bytes
@@ -57,9 +59,11 @@ def pictures_end(content: bytes) -> int:
 
 def _top_boxes(content: bytes) -> Iterator[_Box]:
     """Yield the boxes of the file, up to something that is none, as garbage after the picture."""
+    begun = set()
     for box in _boxes(content, 0, len(content)):
-        if box.kind not in _TOP:
+        if box.kind not in _TOP or box.kind in begun:
             return
+        begun |= {box.kind} & _FIRST
         if box.end > len(content):
             raise truncated(f"the box {box.kind.decode('latin-1').strip()} ends beyond the file")
         yield box
