@@ -42,6 +42,24 @@ def cut_at_marker(content, other, rng):
     return content[: int(rng.choice(places))] if len(places) else content[:-1]
 
 
+def zero_tail(content, other, rng):
+    """Keep the size of a file whose download broke off, as some programs reserve it."""
+    at = int(rng.integers(1, len(content)))
+    return content[:at] + bytes(len(content) - at)
+
+
+def cut_and_close(content, other, rng):
+    """Put the end marker where the file was cut, as some tools do to rescue it."""
+    start = cut(content, other, rng)
+    if content[:2] == b"\xff\xd8" or content[:4] == b"\xff\x4f\xff\x51":
+        return start + b"\xff\xd9"
+    if content[:4] == b"\x89PNG":
+        return start + b"\0\0\0\0IEND\xaeB`\x82"
+    if content[:4] == b"RIFF":
+        return start[:4] + (len(start) - 8 & 0xFFFFFFFF).to_bytes(4, "little") + start[8:]
+    return start + (b"\0;" if content[:3] == b"GIF" else b"\n")
+
+
 def flip_bits(content, other, rng):
     changed = bytearray(content)
     for _ in range(int(rng.integers(1, 17))):
@@ -123,6 +141,7 @@ CUTS: tuple[Mutation, ...] = (
     cut, cut_near_end, cut_in_head, cut_at_power_of_two, cut_at_marker,
 )  # fmt: skip
 OTHERS: tuple[Mutation, ...] = (
+    zero_tail, cut_and_close,
     flip_bits, flip_bits_in_head, extreme_number, zero_block, noise_block, delete_block,
     repeat_block, swap_blocks, insert_bytes, append_bytes, splice_header, splice_tail,
 )  # fmt: skip

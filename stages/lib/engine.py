@@ -270,7 +270,8 @@ def _dies_alone(
         return _await(process, function, alone) is not None
     finally:
         alone.part.unlink(missing_ok=True)
-        _forget(task)
+        with suppress(FileNotFoundError):
+            os.truncate(task.current, 0)  # the worker, if it lives, has it open
 
 
 def _new_process() -> ProcessPoolExecutor:

@@ -18,6 +18,9 @@ from stages.lib.progress import Progress
 SCHEMA = tables._schema(key=tables._TEXT, value=tables._TEXT)
 
 
+damaged: list[str] = []  # what a decoder broke in this process, to be felt by a later image
+
+
 def work(task: ShardTask) -> None:
     """Write each image's text in capitals; `settings` is the watchdog's limit in seconds."""
     rows = [(key, reason) for key, reason in task.poisoned.items()]
@@ -31,9 +34,33 @@ def work(task: ShardTask) -> None:
                 ctypes.PyDLL(None).sleep(600)  # C code that holds the interpreter lock
             if content.startswith(b"slow"):
                 time.sleep(0.5)
+            if content.startswith(b"damage"):
+                damaged.append(key)
+            if content.startswith(b"fragile") and damaged:
+                os.kill(os.getpid(), signal.SIGABRT)
+            if (
+                content.startswith(b"killed once")
+                and not (mark := task.scratch.parent / key).exists()
+            ):
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
             if content.startswith(b"error"):
                 raise UserError("wrong setting")
         rows.append((key, content.decode().upper()))
+    tables.write_table(pd.DataFrame(rows, columns=SCHEMA.names), task.part, SCHEMA)
+
+
+def allocate(task: ShardTask) -> None:
+    """Reserve and use as many MiB as each image says, at most `settings` bytes of them."""
+    rows = []
+    for key, content in task.images():
+        with guarded(task, key, 60, task.settings):
+            try:
+                value = str(len(bytearray(int(content) * 2**20)) >> 20)
+            except MemoryError:
+                value = "too much"
+        rows.append((key, value))
+    rows.append(("after", str(len(bytearray(400 * 2**20)) >> 20)))  # nothing is limited any more
     tables.write_table(pd.DataFrame(rows, columns=SCHEMA.names), task.part, SCHEMA)
 
 
@@ -109,6 +136,24 @@ def test_each_death_costs_one_image_and_no_innocent_one(tmp_path, build):
         "A", "B", "C", "D", "SLOW 1", "SLOW 2", "SLOW 3",
     ]  # fmt: skip
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_worker_that_the_system_ends_costs_no_image(tmp_path, build):
+    frame = bring_up_to_date(tmp_path, build([b"a", b"killed once", b"b"]))
+    assert sorted(frame["value"]) == ["A", "B", "KILLED ONCE"]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_damage_that_an_earlier_image_did_ends_with_one_row_and_not_in_a_circle(tmp_path, build):
+    stored = build([b"damage", b"a", b"fragile 1", b"b"])
+    values = bring_up_to_date(tmp_path, stored)["value"]
+    assert sorted(values) == ["A", "B", "DAMAGE", "decoder_crashed"]
+
+
+def test_one_image_may_take_so_much_memory_and_no_more(tmp_path, build):
+    stored = build([b"1", b"600", b"100", b"5000", b"2"])
+    frame = bring_up_to_date(tmp_path, stored, function=allocate, limit=300 * 2**20)
+    assert sorted(frame["value"]) == ["1", "100", "2", "400", "too much", "too much"]
 
 
 def test_a_hang_that_holds_the_interpreter_is_ended_and_named(tmp_path, build):
