@@ -239,6 +239,17 @@ def test_a_decoder_that_crashes_or_hangs_costs_one_row_each(tmp_path, values, mo
     assert summary.loc[shards.key_of(HANGS), "reason"] == "decoder_hung"
 
 
+def test_an_image_that_takes_too_much_memory_costs_one_row(tmp_path, values):
+    stream = io.BytesIO()
+    Image.new("RGB", (6000, 6000)).save(stream, "PNG")  # 100 KB that become 500 MB
+    write_raw(tmp_path, [picture(0), stream.getvalue(), picture(1)])
+    summary, metrics = run(tmp_path, values, max_memory_bytes=200_000_000)
+    assert metrics["failed"] == {"decoder_out_of_memory": 1}
+    assert metrics["kept"] == 2
+    bomb = summary.loc[shards.key_of(stream.getvalue())]
+    assert (bomb["status"], bomb["width"]) == ("failed", 6000)
+
+
 @pytest.mark.skipif(not ODD.exists(), reason="the odd files are not here")
 def test_odd_files_end_as_one_row_each(tmp_path, values):
     contents = [path.read_bytes() for path in sorted(ODD.iterdir())]

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
-from stages.lib.decoding import boxes, formats, png, streams, tiff
+from stages.lib.decoding import boxes, formats, png, sizes, streams, tiff
 from stages.lib.decoding.colours import Pixels, to_rgb, to_srgb
 from stages.lib.decoding.faults import OUT_OF_MEMORY, DecodeError, corrupt
 from stages.lib.decoding.formats import sniff_extension
@@ -32,8 +32,8 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            prepared = _prepare(kind, content, max_pixels)
-            image = formats.open_as(kind, prepared)
+            _check_size(sizes.announced(kind, content), max_pixels)
+            image = formats.open_as(kind, _prepare(kind, content))
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins raise anything on hostile headers
@@ -59,12 +59,10 @@ def _kind_of(content: bytes) -> str:
     return kind
 
 
-def _prepare(kind: str, content: bytes, max_pixels: int) -> bytes:
+def _prepare(kind: str, content: bytes) -> bytes:
     """Return what the plugin gets: without what is no part of the picture and would stop it."""
     if kind == "PNG":
         return png.without_bombs(content)
-    if kind in {"AVIF", "HEIF"}:
-        _check_size(boxes.largest_picture(content), max_pixels)  # their libraries do not say why
     if kind in {"AVIF", "HEIF", "JPEG2000"}:
         return content[: boxes.pictures_end(content)]
     return content
@@ -111,7 +109,7 @@ def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pi
     if (width, height) != image.size:
         raise corrupt(f"two sizes: {image.size} and {(width, height)}")
     if colours in _PILLOW_CONVERTS:
-        simplejpeg.decode_jpeg(content, colorspace="CMYK", min_factor=8, strict=True)
+        simplejpeg.decode_jpeg(content, colorspace="CMYK", min_height=1, min_width=1, strict=True)
         return None
     side = min_side or 0
     pixels = simplejpeg.decode_jpeg(

@@ -26,12 +26,12 @@ def check(kind: str, content: bytes) -> None:
 def _check_gif(content: bytes) -> None:
     """Walk the blocks of a GIF (GIF89a specification) up to its trailer."""
     try:
-        at = 13 + _colour_table(content[10])
+        at = 13 + colour_table(content[10])
         while content[at] != 0x3B:
             if content[at] == 0x21:  # an extension: its label, then data
                 at += 2
             elif content[at] == 0x2C:  # an image: its descriptor, colours, code size, then data
-                at += 11 + _colour_table(content[at + 9])
+                at += 11 + colour_table(content[at + 9])
             else:
                 return  # rubbish between blocks, as some writers leave: decoding judges
             while content[at]:
@@ -41,7 +41,7 @@ def _check_gif(content: bytes) -> None:
         raise truncated("the end is missing") from None
 
 
-def _colour_table(packed: int) -> int:
+def colour_table(packed: int) -> int:
     """Return the bytes of the colour table that the flags of a GIF announce."""
     return 3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0
 

@@ -68,7 +68,9 @@ def check_strips(content: bytes) -> None:
             strip = content[start : start + size]
             stream = tables[:-2] + strip[2:] if tables else strip  # one without end, one start
             try:
-                simplejpeg.decode_jpeg(stream, colorspace="GRAY", min_factor=8, strict=True)
+                simplejpeg.decode_jpeg(
+                    stream, colorspace="GRAY", min_height=1, min_width=1, strict=True
+                )
             except ValueError as error:
                 raise corrupt(str(error)) from error
 
