@@ -1,7 +1,8 @@
 """The stream of a JPEG (ITU-T T.81): its markers up to the end, and whether all scans are there.
 
 libjpeg itself finds what breaks inside a scan. It says nothing of a progressive picture that lacks
-its last scans as long as an end marker follows, nor does it limit their number.
+its last scans as long as an end marker follows, nor does it limit their number. In arithmetic
+coding it finds nothing at all; hardly anybody writes such files and no browser shows them.
 """
 
 import re
@@ -14,7 +15,7 @@ MAX_SCANS = (
 
 _EOI, _SOS, _END = 0xD9, 0xDA, b"\xff\xd9"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_PROGRESSIVE, _ARITHMETIC = {0xC2, 0xC6, 0xCA, 0xCE}, {*range(0xC9, 0xD0)} - {0xCC}
 _ALONE = {0x00, 0x01, *range(0xD0, 0xD8)}  # markers without a length
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -34,6 +35,8 @@ def check(content: bytes) -> None:
         at += length
         if at > len(content):
             break
+        if marker in _ARITHMETIC:
+            raise DecodeError("unsupported_format", "JPEG with arithmetic coding")
         if marker in _FRAMES and not precisions:
             progressive = marker in _PROGRESSIVE
             precisions = {component: [_UNSEEN] * 64 for component in segment[6::3]}

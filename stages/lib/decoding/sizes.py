@@ -21,10 +21,11 @@ def _gif(content: bytes) -> tuple[int, int]:
     """Return the screen, widened to hold the first frame as Pillow does."""
     width, height, packed = struct.unpack_from("<HHB", content, 6)
     at = 13 + colour_table(packed)
-    while content[at] == 0x21:  # extensions
-        at += 2
-        while content[at]:
-            at += 1 + content[at]
+    while content[at] != 0x2C:  # what stands before the first frame: extensions, or rubbish
+        if content[at] == 0x21:
+            at += 2
+            while content[at]:
+                at += 1 + content[at]
         at += 1
     left, top, across, down = struct.unpack_from("<4H", content, at + 1)
     return max(width, left + across), max(height, top + down)
