@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help set-up repro review test check schema
+.PHONY: help set-up repro retry review test check schema
 
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 VENV := .venv
@@ -51,6 +51,10 @@ set-up: ## create .venv, or rebuild it when requirements.txt or the Python versi
 	printf '%s\n' "$$made_from" >$(STAMP)
 
 repro: set-up ## run the stages that are out of date
+	dvc repro
+
+retry: set-up ## try again what could not be fetched, and that alone; then as repro
+	python -m stages.retry
 	dvc repro
 
 review: set-up ## open a local page to decide by hand on copies, conflicts and rejected images

@@ -4,9 +4,10 @@ Enters: the sources of `download.sources`, in order; `data/sources.json` only te
 `data/purged.csv`, whose keys are never stored and leave the shards (see `stages.purge`).
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
-place; a URL that was fetched is not fetched again, a failed one is tried at every run; a failure is
-a row. Nothing is judged here, not even whether it is an image. Fetched bodies wait for their shard
-in `.darkroom/download/`, so that a killed run loses none. Run alone: `python -m stages.download`.
+place; a URL that was fetched is not fetched again, a failed one keeps its reason until `make
+retry`; a failure is a row. Nothing is judged here, not even whether it is an image: `clean` does.
+What is not published yet waits in `.darkroom/download/`, so that a killed run loses none and a
+rerun ends with the same bytes. Run alone: `python -m stages.download`.
 """
 
 import logging
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.lib.failures import stop_if_too_many
+from stages.lib.failures import UserError, stop_if_too_many
 from stages.lib.files import MetricTree, write_metrics
 from stages.lib.params import (
     ArchiveSource,
@@ -29,11 +30,13 @@ from stages.lib.params import (
 )
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
-from stages.sources import archive, fetch, folder, sample, webdataset, weblist
+from stages.sources import archive, folder, remote, sample, webdataset, weblist
 from stages.sources.places import is_present
 from stages.sources.purged import PURGED, read_purged
 from stages.sources.records import Entry, Labels, Stream
-from stages.sources.store import Store
+from stages.sources.retrieve import list_entries
+from stages.sources.spool import SHARDS, Spool
+from stages.sources.store import TOTAL_LIMIT, Store
 
 TARGET = Path("data/raw")
 METRICS = Path("metrics/download.json")
@@ -45,7 +48,10 @@ logger = logging.getLogger(__name__)
 def run(root: Path, params: Params) -> None:
     """Write the shards, the index and the metrics."""
     settings = params.download
-    store = Store(root / TARGET, read_purged(root / PURGED))
+    spool = Spool(root / SCRATCH)
+    store = Store(
+        root / TARGET, read_purged(root / PURGED), spool.folder / SHARDS, settings.max_total_bytes
+    )
     sources = [source for source in settings.sources if not _stays(source, root, settings, store)]
     # Every source is listed, and every label table read, before the first byte is stored.
     listings = [_list(source, root, settings) for source in sources]
@@ -53,16 +59,23 @@ def run(root: Path, params: Params) -> None:
     unknown = any(isinstance(each, Stream) and each.expected is None for each in listings)
     progress = Progress("download", total, open_ended=unknown)
     for source, listing in zip(sources, listings, strict=True):
-        for entry in _entries(source, listing, root, settings, store, progress.advance):
+        for entry in _entries(source, listing, settings, store, spool, progress.advance):
             store.add(source.title, entry)
     reasons = [row["reason"] for row in store.rows if row["status"] == "failed"]
-    stop_if_too_many(
-        "download", "download.max_failed_fraction", reasons, len(store.rows),
-        settings.max_failed_fraction,
-    )  # fmt: skip
+    faults = [reason for reason in reasons if reason != TOTAL_LIMIT]
+    try:
+        stop_if_too_many(
+            "download", "download.max_failed_fraction", faults, len(store.rows),
+            settings.max_failed_fraction,
+        )  # fmt: skip
+    except UserError:
+        spool.forget_failures()  # whatever is corrected now, they are tried again
+        raise
     index = store.finish()
     write_metrics(root / METRICS, summarise(index))
-    shutil.rmtree(root / SCRATCH, ignore_errors=True)
+    spool.clear()
+    _say_what_stays_out(len(reasons) - len(faults), settings)
+    shutil.rmtree(root / remote.SCRATCH, ignore_errors=True)
     kept = int((index["status"] == "kept").sum())
     progress.close(kept, {}, failed=len(reasons))
 
@@ -117,10 +130,10 @@ def _sample_entry(file: sample.SampleFile) -> Entry:
 
 
 def _entries(
-    source: Source, listing: Listing, root: Path, settings: DownloadParams, store: Store,
+    source: Source, listing: Listing, settings: DownloadParams, store: Store, spool: Spool,
     advance: Callable[[int], None],
 ) -> Iterator[Entry]:  # fmt: skip
-    """Yield the entries in order, those of a list after fetching what is not stored yet."""
+    """Yield the entries in order, those of a list after fetching what is not there yet."""
     if isinstance(listing, Stream):
         for entry in listing:
             yield entry
@@ -128,15 +141,20 @@ def _entries(
         return
     requests = [item for item in listing if isinstance(item, weblist.Request)]
     if requests:
-        known = store.stored_keys(source.title)
-        urls = [request.url for request in requests if request.name not in known]
-        advance(len(requests) - len(urls))
-        failures = fetch.fetch_all(urls, root / SCRATCH, settings, advance)
-        yield from weblist.entries(requests, known, failures, root / SCRATCH)
+        yield from list_entries(requests, source.title, store, spool, settings, advance)
     for item in listing:
         if isinstance(item, Entry):
             yield item
             advance(1)
+
+
+def _say_what_stays_out(records: int, settings: DownloadParams) -> None:
+    if records:
+        logger.warning(
+            "download: download.max_total_bytes = %s is reached: %d records did not come in "
+            "(%s); raise it and `make retry` to take them in",
+            settings.max_total_bytes, records, TOTAL_LIMIT,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

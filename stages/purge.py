@@ -26,16 +26,16 @@ import pandas as pd
 
 from stages.lib.failures import UserError
 from stages.lib.script import run_as_script
-from stages.lib.shards import key_of
 from stages.lib.tables import GROUPS, INDEX, PAIRS, read_table
 from stages.neighbours.groups import connected_components
 from stages.sources.purged import HEADING, PURGED, read_purged, write_purged
+from stages.sources.spool import forget_images
 from stages.sources.store import Store
 
 RAW = Path("data/raw")
 DEDUPE = Path("data/dedupe")
 SCRATCH = Path(".darkroom")
-BODIES = "download"  # below SCRATCH: what was fetched and is not stored yet
+DOWNLOAD = "download"  # below SCRATCH: what was fetched and is not stored yet
 HARMLESS = ("scan", "fit")  # below SCRATCH: no bytes of the data set, and long to make again
 
 MIN_DIGITS = 8
@@ -127,10 +127,8 @@ def remove(root: Path, keys: Iterable[str]) -> None:
 def clear_scratch(scratch: Path, purged: frozenset[str]) -> None:
     """Remove what may hold a purged image: caches whole, fetched bodies where it is one."""
     for folder in [path for path in scratch.glob("*") if path.is_dir()]:
-        if folder.name == BODIES:
-            for path in folder.iterdir():
-                if path.name.startswith(".unfinished-") or key_of(path.read_bytes()) in purged:
-                    path.unlink()
+        if folder.name == DOWNLOAD:
+            forget_images(folder, purged)
         elif folder.name not in HARMLESS:
             shutil.rmtree(folder)
 

@@ -9,10 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +26,7 @@ from stages.lib.shards import Place, key_of, read_member, read_tar
 from stages.lib.tables import INDEX, read_table
 from stages.sources import sample
 from stages.sources.purged import write_purged
+from tests.trouble import PAGE, body_of, serving
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDER = {"kind": "folder", "path": "photos"}
@@ -263,86 +261,10 @@ def test_a_wrong_label_table_stops_before_any_work(tmp_path, table, message):
 # --- lists ---
 
 
-class Pictures(BaseHTTPRequestHandler):
-    """A server with every kind of trouble; counts the requests by path."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        path = self.path.partition("?")[0]
-        self.server.seen[path] += 1
-        if path.startswith("/flaky") and self.server.seen[path] == 1:
-            self.answer(500, b"", {"Retry-After": "0"})
-        elif path == "/later" and self.server.seen[path] == 1:
-            self.server.refused_at = time.monotonic()
-            self.answer(429, b"", {"Retry-After": "1"})
-        elif path == "/later":
-            self.server.came_back_after = time.monotonic() - self.server.refused_at
-            self.answer(200, b"later")
-        elif path == "/gone":
-            self.answer(404, b"<html>not here</html>")
-        elif path == "/broken":
-            self.answer(503, b"")
-        elif path == "/html":
-            self.answer(200, b"<html>an error in disguise</html>")
-        elif path == "/short":
-            self.answer(200, b"half", {"Content-Length": "8"}, close=True)
-        elif path == "/reset":
-            self.close_connection = True
-            self.connection.close()
-        elif path == "/stall":
-            self.server.done.wait(5)
-            self.close_connection = True
-        elif path == "/large":
-            self.answer(200, b"x" * 1000)
-        elif path == "/unannounced":
-            self.answer(200, b"x" * 1000, {"Content-Length": None}, close=True)
-        elif path == "/moved":
-            self.answer(302, b"", {"Location": "/image/moved"})
-        elif path == "/circle":
-            self.answer(302, b"", {"Location": "/circle"})
-        elif path == "/elsewhere":
-            self.answer(302, b"", {"Location": "file:///etc/passwd"})
-        else:
-            self.answer(200, b"bytes of " + path.encode())
-
-    def answer(self, status, body, headers=None, close=False):
-        self.send_response(status)
-        sent = {"Content-Length": str(len(body)), **(headers or {})}
-        for name, value in sent.items():
-            if value is not None:
-                self.send_header(name, value)
-        if close:
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-    def handle(self):
-        with contextlib.suppress(OSError, ValueError):
-            super().handle()
-
-    def finish(self):
-        with contextlib.suppress(OSError, ValueError):
-            super().finish()
-
-
 @pytest.fixture
 def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        server.seen, server.done = Counter(), threading.Event()
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving() as server:
         yield server
-        server.done.set()
-        server.shutdown()
-        thread.join()
 
 
 def write_list(root, *urls, path="urls.csv"):
@@ -353,26 +275,60 @@ def write_list(root, *urls, path="urls.csv"):
 LOCAL = {"allow_private_hosts": True, "timeout_s": 0.5, "max_failed_fraction": 1.0}
 
 
-@pytest.mark.parametrize(
-    ("path", "reason", "requests"),
-    [
-        ("/image", None, 1), ("/flaky", None, 2), ("/later", None, 2), ("/moved", None, 1),
-        ("/html", None, 1), ("/gone", "http_404", 1), ("/broken", "http_503", 2),
-        ("/short", "incomplete", 2), ("/reset", "connection_failed", None),
-        ("/stall", "timeout", 2), ("/large", "too_large", 1), ("/unannounced", "too_large", 1),
-        ("/circle", "too_many_redirects", 6), ("/elsewhere", "bad_url", 1),
-    ],
-)  # fmt: skip
-def test_each_url_ends_as_a_row(tmp_path, server, path, reason, requests):
-    write_list(tmp_path, server.url + path)
-    index = download_now(tmp_path, LIST, **LOCAL, max_file_bytes=500)
-    row = index.loc[server.url + path]
-    assert row["status"] == ("kept" if reason is None else "failed")
-    assert (row["reason"] if isinstance(row["reason"], str) else None) == reason
-    if requests is not None:  # on a reset aiohttp itself tries a reused connection again
-        assert server.seen[path] == requests
-    if path == "/later":
-        assert server.came_back_after >= 1
+INTACT = [
+    "/image", "/jpeg-as-html", "/moved", "/flaky", "/slowly", "/chunked", "/gzip", "/identity",
+    "/later", "/later-date", "/later-unsaid", "/noai-for-others", "/break", "/break-date",
+    "/break-unmarked", "/break-weak", "/break-changed", "/break-416", "/break-lies",
+    "/break-total", "/break-etag",
+]  # fmt: skip
+MAY_PASS = {
+    "/broken": "http_503", "/short": "incomplete", "/chunked-cut": "incomplete",
+    "/gzip-cut": "incomplete", "/reset": "connection_failed", "/stall": "timeout",
+    "/stall-half-way": "timeout", "/drip": "too_slow", "/drip-headers": "timeout",
+    "/206-unasked": "bad_range",
+}  # fmt: skip
+FINAL = {
+    "/gone": "http_404", "/empty-answer": "http_204", "/much-later": "http_429",
+    "/large": "too_large", "/unannounced": "too_large", "/gzip-bomb": "too_large",
+    "/gzip-not": "bad_encoding", "/gzip-more": "bad_encoding", "/brotli": "unknown_encoding",
+    "/garbage": "bad_response", "/endless-headers": "bad_response", "/elsewhere": "bad_url",
+    "/nowhere": "bad_url", "/noai": "robots_tag", "/noindex-too": "robots_tag",
+    "/none-for-us": "robots_tag", "/circle": "too_many_redirects",
+}  # fmt: skip
+
+
+def test_from_a_hostile_server_good_images_arrive_and_the_others_are_rows(tmp_path, server):
+    failing = MAY_PASS | FINAL
+    good = [*INTACT, "/long", "/html-as-jpeg", *(f"/many/{number}" for number in range(100))]
+    write_list(tmp_path, *(server.url + path for path in [*INTACT, *failing, *good[-102:]]))
+    limits = {"max_file_bytes": 100_000, "timeout_s": 0.5, "retries": 2, "per_host": 32}
+    index = download_now(tmp_path, LIST, **LOCAL | limits)
+    index.index = index.index.str.removeprefix(server.url)
+    assert index.loc[list(failing), "reason"].to_dict() == failing
+    expected = {path: body_of(path) for path in good}
+    expected["/moved"] = body_of("/image/moved")
+    expected["/long"] = body_of("/long")[:100]  # the whole, says the server
+    expected["/html-as-jpeg"] = PAGE  # stored; clean says that it is no image
+    assert contents(tmp_path, index) == expected
+    assert {path: server.seen[path] for path in FINAL} == dict.fromkeys(FINAL, 1) | {"/circle": 6}
+    assert server.ranges["/break"] == [None, "bytes=1500-"]
+    assert server.ranges["/break-weak"] == [None, None]
+    assert not (tmp_path / download.SCRATCH).exists()
+
+
+def test_a_server_is_not_asked_again_before_it_said(tmp_path, server):
+    write_list(tmp_path, server.url + "/later", *(f"{server.url}/{n}" for n in range(20)))
+    started = time.monotonic()
+    index = download_now(tmp_path, LIST, **LOCAL | {"per_host": 1})
+    assert (index["status"] == "kept").all()
+    assert time.monotonic() - started >= 1
+    assert server.seen["/later"] == 2
+
+
+def test_what_servers_forbid_can_be_taken_in_all_the_same(tmp_path, server):
+    write_list(tmp_path, server.url + "/noai")
+    index = download_now(tmp_path, LIST, **LOCAL, obey_robots_tag=False)
+    assert list(index["status"]) == ["kept"]
 
 
 @pytest.mark.parametrize(
@@ -394,20 +350,11 @@ def test_private_addresses_and_other_schemes_are_refused(tmp_path, url, reason):
 
 
 def test_a_redirect_to_a_private_address_is_refused(tmp_path, server, monkeypatch):
-    from stages.sources import fetch
+    from stages.sources import addresses
 
-    real = fetch.is_public
-    monkeypatch.setattr(fetch, "is_public", lambda host: host == "127.0.0.1" or real(host))
-    write_list(tmp_path, server.url + "/hop")
-    original = Pictures.do_GET
-
-    def hop(self):
-        if self.path == "/hop":
-            self.answer(302, b"", {"Location": "http://169.254.169.254/latest"})
-        else:
-            original(self)
-
-    monkeypatch.setattr(Pictures, "do_GET", hop)
+    real = addresses.is_public
+    monkeypatch.setattr(addresses, "is_public", lambda host: host == "127.0.0.1" or real(host))
+    write_list(tmp_path, server.url + "/private")
     index = download_now(tmp_path, LIST, max_failed_fraction=1.0)
     assert index["reason"].iloc[0] == "private_address"
 
@@ -426,13 +373,14 @@ def test_only_dead_hosts_stop_the_stage(tmp_path):
         download_now(tmp_path, LIST, allow_private_hosts=True)
 
 
-def test_what_was_fetched_is_not_fetched_again_and_what_failed_is(tmp_path, server):
+def test_neither_what_was_fetched_nor_what_failed_is_fetched_again(tmp_path, server):
     write_list(tmp_path, server.url + "/image", server.url + "/gone")
     download_now(tmp_path, LIST, **LOCAL)
     write_list(tmp_path, server.url + "/image", server.url + "/gone", server.url + "/new")
     index = download_now(tmp_path, LIST, **LOCAL)
-    assert server.seen == {"/image": 1, "/gone": 2, "/new": 1}
+    assert server.seen == {"/image": 1, "/gone": 1, "/new": 1}
     assert index.loc[server.url + "/new", "shard"] == "00001.tar"
+    assert index.loc[server.url + "/gone", "reason"] == "http_404"
     write_list(tmp_path, server.url + "/image")
     index = download_now(tmp_path, LIST, **LOCAL)
     assert server.seen["/image"] == 1
@@ -528,50 +476,64 @@ def test_incremental_equals_from_scratch(steps):
 
 
 KILLED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
 from stages import download
-from stages.lib import files, shards
+from stages.lib import shards
 from stages.lib.params import load_params
 
 shards.MAX_IMAGES = 4
-left = int(sys.argv[1])
-replace = Path.replace
+left, here = int(sys.argv[1]), os.getcwd()
+CHANGES = ("os.rename", "os.remove", "os.link", "os.mkdir", "shutil.rmtree")
 
-def replace_until(self, target):
+def count(event, arguments):  # of Python's own: it tells of every file that is opened or moved
     global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), 9)
-    return replace(self, target)
+    opened = event == "open" and os.path.abspath(os.fsdecode(arguments[0])).startswith(here)
+    if opened or event in CHANGES:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
 
-Path.replace = replace_until
-download.run(Path.cwd(), load_params(Path.cwd()))
+params = load_params(Path.cwd())
+sys.addaudithook(count)
+download.run(Path.cwd(), params)
 """
 
 
-@pytest.mark.parametrize("survives", [0, 5, 13, 15, 16])
+def kill_after(root, changes):
+    """Run download until so many files were opened or moved; return whether it was killed."""
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, str(changes)], cwd=root,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode in {0, -signal.SIGKILL}, process.stderr
+    return process.returncode != 0
+
+
+def two_sources(root, server):
+    """Three files and some URLs: good, failing, broken off, repeated, forwarded."""
+    write(root, a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
+    for path in (root / "photos").iterdir():
+        os.utime(path, ns=(10**18, 10**18))  # long ago: so the cache of hashes is written
+    urls = [f"{server.url}/{path}" for path in (*range(6), "gone", "break", 3, "moved", *"789")]
+    write_list(root, *urls)
+    (root / "params.yaml").write_text(yaml.safe_dump(values_for(FOLDER, LIST, **LOCAL)))
+
+
+@pytest.mark.parametrize("survives", [0, 20, 40, 60, 75, 90, 105, 115])
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     tmp_path, server, monkeypatch, survives
 ):
-    """Killed before the cache, a body, a shard, the index or the metrics is published."""
+    """Killed before a file is opened, moved or removed, so often; the number of steps varies."""
     monkeypatch.setattr(shards, "MAX_IMAGES", 4)
     roots = [tmp_path / "undisturbed", tmp_path / "killed"]
     for root in roots:
-        write(root, a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
-        for path in (root / "photos").iterdir():
-            os.utime(path, ns=(10**18, 10**18))  # long ago: so the cache of hashes is written
-        write_list(root, *(f"{server.url}/{number}" for number in range(10)))
-        values = values_for(FOLDER, LIST, **LOCAL)
-        (root / "params.yaml").write_text(yaml.safe_dump(values))
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(survives)], cwd=roots[1],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
-    )  # fmt: skip
-    assert process.returncode == -signal.SIGKILL
+        two_sources(root, server)
+    kill_after(roots[1], survives)
     for root in roots:
+        server.seen.clear()
         download_now(root, FOLDER, LIST, **LOCAL)
     assert raw_files(roots[0]) == raw_files(roots[1])
     assert (roots[0] / download.METRICS).read_bytes() == (roots[1] / download.METRICS).read_bytes()
-    if survives > 10:  # every body was there: one request undisturbed, one killed, none after
-        assert set(server.seen.values()) == {2}
+    assert not (roots[1] / download.SCRATCH).exists()

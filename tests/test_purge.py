@@ -22,7 +22,7 @@ from stages import clean, download, purge
 from stages.lib import tables
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.lib.shards import key_of, read_tar
+from stages.lib.shards import key_of, read_tar, shard_name, write_shard
 from stages.sources.purged import read_purged, write_purged
 from tests.harness import REPOSITORY, call, tool_environment, write_bad_company, write_rated
 from tests.test_repro import make_repository, repro
@@ -232,17 +232,24 @@ def test_unfinished_work_and_caches_go_and_what_is_harmless_stays(project):
         "data/augmented/.unfinished-00000.tar": False,
         ".darkroom/train/features.npy": False,
         ".darkroom/review/thumbnails/a.jpg": False,
-        ".darkroom/download/body": False,
+        ".darkroom/download/bodies/body": False,
+        ".darkroom/download/parts/part": False,
+        ".darkroom/download/shards/.unfinished-00001.tar": False,
         ".darkroom/fit/checkpoint": True,
         ".darkroom/scan/0.tsv": True,
     }
     for name in places:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content_of("a"))
-    (root / ".darkroom/download/other").write_bytes(content_of("other"))
+    waiting = root / ".darkroom/download"
+    (waiting / "bodies/other").write_bytes(content_of("other"))
+    for number, letter in enumerate(["a", "other"]):
+        member = (f"{key(letter)}.bin", content_of(letter))
+        write_shard(waiting / "shards" / shard_name(number), [member])
     purge_now(root, key("a"))
     assert {name: (root / name).exists() for name in places} == places
-    assert (root / ".darkroom/download/other").exists()
+    assert (waiting / "bodies/other").exists()
+    assert [path.name for path in (waiting / "shards").iterdir()] == ["00001.tar"]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ class ListSource(LocatedSource):
 
     kind: Literal["list"]
     url_column: Name = "url"
+    checksum_column: Name | None = None  # md5, sha1, sha256 or sha512 of the bytes
 
 
 Source = Annotated[
@@ -159,6 +160,9 @@ class DownloadParams(Section):
     retries: Annotated[int, Field(ge=0)]
     per_host: Positive
     allow_private_hosts: bool
+    max_total_bytes: Positive | None
+    user_agent: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")]  # fit for a header
+    obey_robots_tag: bool
     max_archive_bytes: Positive
     max_archive_ratio: Annotated[float, Field(gt=1)]
 

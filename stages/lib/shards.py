@@ -64,6 +64,15 @@ def read_member(folder: Path, place: Place) -> bytes:
     return content
 
 
+def read_places(path: Path) -> list[tuple[str, Place]]:
+    """Return key and place of each member of a shard, in order, without reading their bytes."""
+    with tarfile.open(path, "r:") as archive:
+        return [
+            (Path(info.name).stem, Place(path.name, info.offset_data, info.size))
+            for info in archive
+        ]
+
+
 def stored(index: pd.DataFrame) -> pd.DataFrame:
     """Return one row (`key`, `shard`, `offset`, `size`) per stored key, by shard and offset.
 

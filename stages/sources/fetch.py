@@ -1,97 +1,254 @@
-"""Fetching many URLs at once, politely and suspiciously; each body becomes a file, or a reason.
+"""Fetching many URLs at once, politely and suspiciously; each is a body in the spool or a reason.
 
-At most `per_host` connections to one host and CONNECTIONS in all. 429, 5xx, resets, timeouts and
-bodies that end early are tried again after growing, jittered delays; Retry-After is obeyed for the
-whole host. A host that never answers is given up. Addresses are checked after resolving, and again
-after every redirect, and the connection goes to the very address that was checked.
+At most `per_host` connections to one host and CONNECTIONS in all, in the list's order. 429, 5xx,
+resets, timeouts and bodies that end early are tried again after growing, jittered delays;
+Retry-After is obeyed for the whole host; a body that broke off goes on where it stopped. A host
+that does not answer is given up. Addresses are checked after resolving, and again after every
+redirect, and the connection goes to the very address that was checked. Neither proxies nor `.netrc`
+of the environment are used, no cookies are kept, certificates are verified.
+
+The network has a thread of its own, so that a shard that is being written keeps no host waiting.
 """
 
 import asyncio
-import ipaddress
-import os
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from pathlib import Path
-from socket import AddressFamily
+from queue import SimpleQueue
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from stages.lib.files import unfinished
 from stages.lib.params import DownloadParams
+from stages.sources import manners
+from stages.sources.addresses import Resolver, check_url
+from stages.sources.bodies import Job, Limits, Transient, receive, request_headers
 from stages.sources.records import Unreadable
-from stages.sources.weblist import body_name
+from stages.sources.schedule import UNANSWERED, Schedule
+from stages.sources.spool import FAILED, Part, Spool
 
-CONNECTIONS = 64  # open at a time over all hosts
-FIRST_DELAY_S = 0.5  # doubled at every try
-MAX_DELAY_S = 60.0
-MAX_RETRY_AFTER_S = 120.0  # a server that asks for more gets its URL failed until the next run
-PATIENCE = 15  # × timeout_s: the longest that one body may take, however slowly it drips
+CONNECTIONS = 256  # open at a time over all hosts
+LOOK_UPS = 32  # names resolved at a time
+PATIENCE = 15  # × timeout_s: the longest that one try may take
+HEADERS_PATIENCE = 2  # × timeout_s: the longest until the body begins
 MAX_REDIRECTS = 5
-GIVE_UP_AFTER = 8  # URLs in a row that a host did not answer
-HEADERS = {"User-Agent": "darkroom (builds image data sets)", "Accept": "image/*,*/*;q=0.5"}
-_UNANSWERED = {"timeout", "connection_failed", "unknown_host"}
+_DRAINED_BYTES = 2**14  # a refusal of at most this size is read, so that the connection stays
+_OK = {200, 206}
+
+Done = tuple[int, str]  # position and outcome
 
 
-class Transient(Exception):
-    """A failure that may pass: tried again, after `retry_after` seconds if the server said so."""
-
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        """Keep the reason that the record gets when no try is left."""
-        super().__init__(reason)
-        self.reason, self.retry_after = reason, retry_after
-
-
-@dataclass
-class _Host:
-    """What is known about one host during a run."""
-
-    urls: Iterator[str]
-    silent: int = 0  # URLs in a row without an answer
-    answered: bool = False
-    last_reason: str = ""
-    not_before: float = 0.0  # the loop's time at which Retry-After ends
-    failures: dict[str, str] = field(default_factory=dict)
+def may_pass(reason: str) -> bool:
+    """Return whether the same URL may well give its image some other time."""
+    passing = reason in UNANSWERED | {"incomplete", "too_slow", "bad_range", "http_429"}
+    return passing or reason.startswith("http_5")
 
 
 def fetch_all(
-    urls: list[str], folder: Path, params: DownloadParams, advance: Callable[[int], None]
-) -> dict[str, str]:
-    """Fetch each URL into `folder / body_name(url)`, unless it is there. Return url → reason."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [url for url in dict.fromkeys(urls) if not (folder / body_name(url)).exists()]
-    advance(len(urls) - len(missing))
-    return asyncio.run(_fetch_all(missing, folder, params, advance)) if missing else {}
+    jobs: Sequence[Job], spool: Spool, params: DownloadParams, advance: Callable[[int], None]
+) -> Generator[str, None, None]:
+    """Fetch each job; yield the key of its body in the spool, or `!reason`, in the jobs' order."""
+    if not jobs:
+        return
+    done: SimpleQueue[Done | BaseException] = SimpleQueue()
+    run = _Run(jobs, spool, params, done)
+    thread = threading.Thread(target=run.run, name="fetch")
+    thread.start()
+    try:
+        early: dict[int, str] = {}  # ended before others that stand before them
+        for position in range(len(jobs)):
+            while position not in early:
+                news = done.get()
+                if isinstance(news, BaseException):
+                    raise news
+                early[news[0]] = news[1]
+                advance(1)
+            yield early.pop(position)
+    finally:
+        run.stop()
+        thread.join()
 
 
-async def _fetch_all(
-    urls: list[str], folder: Path, params: DownloadParams, advance: Callable[[int], None]
-) -> dict[str, str]:
-    by_host: dict[str, list[str]] = defaultdict(list)
-    for url in urls:
-        by_host[_host(url)].append(url)
-    timeout = aiohttp.ClientTimeout(
-        total=None, sock_connect=params.timeout_s, sock_read=params.timeout_s
-    )
-    connector = aiohttp.TCPConnector(limit=0, resolver=Resolver(params.allow_private_hosts))
-    gate = asyncio.Semaphore(CONNECTIONS)
-    hosts = [_Host(iter(waiting)) for waiting in by_host.values()]
-    async with (
-        aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers=HEADERS,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session,
-        asyncio.TaskGroup() as group,
-    ):  # fmt: skip
-        for host, waiting in zip(hosts, by_host.values(), strict=True):
-            for _ in range(min(params.per_host, len(waiting))):
-                group.create_task(_work(session, host, folder, params, gate, advance))
-    return {url: reason for host in hosts for url, reason in host.failures.items()}
+class _Run:
+    """One event loop that fetches; `run` is the body of its thread."""
+
+    def __init__(
+        self, jobs: Sequence[Job], spool: Spool, params: DownloadParams,
+        done: "SimpleQueue[Done | BaseException]",
+    ) -> None:  # fmt: skip
+        self.jobs, self.spool, self.params, self.done = jobs, spool, params, done
+        self.schedule = Schedule((_host(job.url) for job in jobs), params.per_host)
+        self.limits = Limits(params.max_file_bytes, params.timeout_s)
+        self.attempts: dict[int, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event
+        self._stopping = threading.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._session: aiohttp.ClientSession
+
+    def run(self) -> None:
+        """Fetch everything; what goes wrong with us rather than with a URL is handed over."""
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            self.done.put(error)
+
+    def stop(self) -> None:
+        """End early, from another thread."""
+        self._stopping.set()
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._ended.set)
+            except RuntimeError:
+                return  # it has ended by itself
+
+    async def _main(self) -> None:
+        self._ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(LOOK_UPS, "resolve"))
+        timeout_s = self.params.timeout_s
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=self.params.per_host,  # redirects count where they lead
+                resolver=Resolver(self.params.allow_private_hosts),
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=timeout_s, sock_read=timeout_s
+            ),
+            headers={
+                "User-Agent": self.params.user_agent, "Accept": "image/*,*/*;q=0.5",
+                "Accept-Encoding": "identity",
+            },
+            auto_decompress=False, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(),
+        ) as self._session:  # fmt: skip
+            self._pump()
+            if not self._stopping.is_set():
+                await self._ended.wait()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _pump(self) -> None:
+        """Start what is due while there are places, and come back when more will be."""
+        loop = asyncio.get_running_loop()
+        while len(self._tasks) < CONNECTIONS:
+            position = self.schedule.take(loop.time())
+            if position is None:
+                break
+            task = loop.create_task(self._work(position))
+            self._tasks.add(task)
+            task.add_done_callback(self._worked)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        due = self.schedule.next_due()
+        if due is not None:
+            self._alarm = loop.call_at(due, self._pump)
+
+    def _worked(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.done.put(error)
+            self._ended.set()
+        elif self.schedule.unfinished == 0:
+            self._ended.set()
+        elif not self._ended.is_set():
+            self._pump()
+
+    async def _work(self, position: int) -> None:
+        """Try one URL once; it ends with an outcome, or comes again later."""
+        job, host = self.jobs[position], self.schedule.host(position)
+        try:
+            if host.given_up is not None:
+                raise Unreadable(host.given_up)
+            outcome = await self._attempt(job)
+            host.learn(None)
+        except Transient as failure:
+            attempt = self.attempts.get(position, 0)
+            wait = manners.delay(attempt, failure.retry_after, random.random())
+            if wait is not None and attempt < self.params.retries:
+                self.attempts[position] = attempt + 1
+                until = asyncio.get_running_loop().time() + wait
+                if failure.retry_after is not None:
+                    host.not_before = max(host.not_before, until)
+                self.schedule.postpone(position, until)
+                return
+            host.learn(failure.reason)
+            outcome = FAILED + failure.reason
+        except Unreadable as failure:
+            host.learn(failure.reason)
+            outcome = FAILED + failure.reason
+        self.attempts.pop(position, None)
+        if outcome[0] == FAILED:
+            self.spool.part(job.digest).drop()
+        self.spool.note(job.digest, outcome)
+        self.schedule.finish(position)
+        self.done.put((position, outcome))
+
+    async def _attempt(self, job: Job) -> str:
+        """Fetch once, translating what aiohttp raises. Raises Transient or Unreadable."""
+        try:
+            async with asyncio.timeout(PATIENCE * self.params.timeout_s):
+                return await self._follow(job)
+        except TimeoutError as error:
+            raise Transient("timeout") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Unreadable("bad_certificate") from error
+        except aiohttp.ClientConnectorDNSError as error:
+            raise Transient("unknown_host") from error
+        except aiohttp.ClientPayloadError as error:
+            raise Transient("incomplete") from error
+        except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            raise Transient("connection_failed") from error
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise Unreadable("bad_url") from error
+        except aiohttp.ClientError as error:
+            raise Unreadable("bad_response") from error
+
+    async def _follow(self, job: Job) -> str:
+        url, part = URL(job.url), self.spool.part(job.digest)
+        for _ in range(MAX_REDIRECTS + 1):
+            url = check_url(url, self.params.allow_private_hosts)
+            # The headers have to come soon; a body may take longer, as long as it comes.
+            async with asyncio.timeout(HEADERS_PATIENCE * self.params.timeout_s):
+                response = await self._session.get(
+                    url, allow_redirects=False, headers=request_headers(part)
+                )
+            async with response:
+                location = response.headers.get("Location")
+                if 300 <= response.status < 400 and location:
+                    await _drain(response)
+                    url = url.join(URL(location))
+                    continue
+                await self._check(response, part)
+                return await receive(response, job, part, self.spool, self.limits)
+        raise Unreadable("too_many_redirects")
+
+    async def _check(self, response: aiohttp.ClientResponse, part: Part) -> None:
+        """Refuse what is no image for us, by status and by what the server asks."""
+        status = response.status
+        if status not in _OK:
+            await _drain(response)
+        if status == 416 and part.size:
+            part.drop()  # shorter than what we have: another file by now
+            raise Transient("bad_range")
+        if status == 429 or status >= 500:
+            asked = response.headers.get("Retry-After")
+            raise Transient(f"http_{status}", manners.parse_retry_after(asked, datetime.now(UTC)))
+        if status not in _OK:
+            raise Unreadable(f"http_{status}")
+        tags = response.headers.getall("X-Robots-Tag", [])
+        if self.params.obey_robots_tag and manners.forbids(tags, self.params.user_agent):
+            raise Unreadable("robots_tag")
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read a short refusal to its end: then the connection serves the next URL."""
+    if response.content_length is not None and response.content_length <= _DRAINED_BYTES:
+        await response.read()
 
 
 def _host(url: str) -> str:
@@ -99,173 +256,3 @@ def _host(url: str) -> str:
         return f"{URL(url).host}:{URL(url).port}"
     except ValueError:
         return ""
-
-
-async def _work(
-    session: aiohttp.ClientSession, host: _Host, folder: Path, params: DownloadParams,
-    gate: asyncio.Semaphore, advance: Callable[[int], None],
-) -> None:  # fmt: skip
-    """Take the host's URLs one by one; several of these run for one host."""
-    for url in host.urls:
-        if host.silent >= GIVE_UP_AFTER and not host.answered:
-            host.failures[url] = host.last_reason
-        else:
-            try:
-                await _fetch(session, url, folder / body_name(url), host, params, gate)
-                host.answered = True
-            except Unreadable as failure:
-                host.failures[url] = host.last_reason = failure.reason
-                host.silent += failure.reason in _UNANSWERED
-                host.answered |= failure.reason not in _UNANSWERED
-        advance(1)
-
-
-async def _fetch(
-    session: aiohttp.ClientSession, url: str, target: Path, host: _Host, params: DownloadParams,
-    gate: asyncio.Semaphore,
-) -> None:  # fmt: skip
-    """Fetch one URL with retries. Raises Unreadable."""
-    loop = asyncio.get_running_loop()
-    for attempt in range(params.retries + 1):
-        await asyncio.sleep(max(0.0, host.not_before - loop.time()))
-        try:
-            async with gate:
-                await _try(session, url, target, params)
-            return
-        except Transient as failure:
-            wait = delay(attempt, failure.retry_after, random.random())
-            if attempt == params.retries or wait is None:
-                raise Unreadable(failure.reason) from failure
-            if failure.retry_after is not None:
-                host.not_before = max(host.not_before, loop.time() + wait)
-            await asyncio.sleep(wait)
-
-
-def delay(attempt: int, retry_after: float | None, jitter: float) -> float | None:
-    """Return the seconds to wait before the next try, `jitter` in [0, 1]; None to give up."""
-    growing = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0**attempt) * (0.5 + jitter)
-    if retry_after is None:
-        return growing
-    return None if retry_after > MAX_RETRY_AFTER_S else max(retry_after, growing)
-
-
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for: a number or a date (RFC 9110)."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - now).total_seconds())
-
-
-async def _try(
-    session: aiohttp.ClientSession, url: str, target: Path, params: DownloadParams
-) -> None:
-    """Fetch once, translating what aiohttp raises. Raises Transient or Unreadable."""
-    try:
-        async with asyncio.timeout(PATIENCE * params.timeout_s):
-            await _follow(session, URL(url), target, params)
-    except TimeoutError as error:
-        raise Transient("timeout") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise Unreadable("bad_certificate") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise Transient("unknown_host") from error
-    except aiohttp.ClientPayloadError as error:
-        raise Transient("incomplete") from error
-    except (aiohttp.ClientConnectionError, ConnectionError) as error:
-        raise Transient("connection_failed") from error
-    except (aiohttp.InvalidURL, ValueError) as error:
-        raise Unreadable("bad_url") from error
-    except aiohttp.ClientError as error:
-        raise Unreadable("bad_response") from error
-    finally:
-        unfinished(target).unlink(missing_ok=True)
-
-
-async def _follow(
-    session: aiohttp.ClientSession, url: URL, target: Path, params: DownloadParams
-) -> None:
-    for _ in range(MAX_REDIRECTS + 1):
-        _check_url(url, params.allow_private_hosts)
-        async with session.get(url, allow_redirects=False) as response:
-            location = response.headers.get("Location")
-            if 300 <= response.status < 400 and location:
-                url = url.join(URL(location))
-                continue
-            _check_status(response)
-            await _save(response, target, params.max_file_bytes)
-            return
-    raise Unreadable("too_many_redirects")
-
-
-def _check_url(url: URL, allow_private: bool) -> None:
-    """Refuse other schemes, and addresses written out, which are never resolved."""
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise Unreadable("bad_url")
-    try:
-        public = is_public(url.host)
-    except ValueError:
-        return  # a name: the resolver checks what it stands for
-    if not (public or allow_private):
-        raise Unreadable("private_address")
-
-
-def _check_status(response: aiohttp.ClientResponse) -> None:
-    if response.status == 429 or response.status >= 500:
-        asked = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-        raise Transient(f"http_{response.status}", asked)
-    if response.status != 200:
-        raise Unreadable(f"http_{response.status}")
-
-
-async def _save(response: aiohttp.ClientResponse, target: Path, max_bytes: int) -> None:
-    if (response.content_length or 0) > max_bytes:
-        raise Unreadable("too_large")
-    size, temporary = 0, unfinished(target)
-    with temporary.open("wb") as handle:
-        async for chunk in response.content.iter_chunked(2**16):
-            size += len(chunk)
-            if size > max_bytes:
-                raise Unreadable("too_large")
-            handle.write(chunk)
-        handle.flush()
-        await asyncio.to_thread(os.fsync, handle.fileno())
-    temporary.replace(target)
-
-
-def is_public(address: str) -> bool:
-    """Return whether an IP address is on the public internet. Raises ValueError for a name."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        hidden = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if hidden:
-            return is_public(str(hidden))
-    return ip.is_global and not ip.is_multicast
-
-
-class Resolver(AbstractResolver):
-    """Resolves names, and refuses those that stand for a private address."""
-
-    def __init__(self, allow_private: bool) -> None:
-        """Use the system's resolver, in threads."""
-        self._resolver = aiohttp.ThreadedResolver()
-        self._allow_private = allow_private
-
-    async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of `host`. Raises Unreadable when one is private."""
-        found = await self._resolver.resolve(host, port, family)
-        if not self._allow_private and not all(is_public(result["host"]) for result in found):
-            raise Unreadable("private_address")
-        return found
-
-    async def close(self) -> None:
-        """Release what the system's resolver holds."""
-        await self._resolver.close()

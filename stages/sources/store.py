@@ -3,7 +3,7 @@
 A new key goes to a new shard; a known one keeps its place. A record that its source no longer has
 becomes `withdrawn`, and one whose content changed leaves a withdrawn row (`replaced`) beside the
 new one, so that the index knows every member of every shard. The index is held in memory, about
-1 KB per record; image bytes are held for one shard at most.
+1 KB per record.
 
 Purged keys are the exception. Their bytes are not taken in; the rest of a shard that holds one is
 written to a new shard, and the old shard goes after the index that no longer names it. Their
@@ -16,28 +16,33 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib import shards
-from stages.lib.pixels import sniff_extension
-from stages.lib.shards import Place, key_of, read_member
+from stages.lib.shards import Place, key_of
 from stages.lib.tables import INDEX, LABEL_COLUMNS, read_table, write_table
 from stages.sources.records import Entry, Unreadable
+from stages.sources.shelf import Shelf
 
 Row = dict[str, Any]
 INDEX_FILE = "index.parquet"
+TOTAL_LIMIT = "total_limit"  # the reason of what came after `max_total_bytes` was reached
 
 
 class Store:
     """Takes entries in, shard by shard; `finish` publishes the index, last of all."""
 
-    def __init__(self, folder: Path, purged: Collection[str] = ()) -> None:
-        """Open the store at `folder`, empty or as the last finished run left it."""
+    def __init__(
+        self, folder: Path, purged: Collection[str] = (), staging: Path | None = None,
+        max_total_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        """Open the store at `folder`, empty or as the last finished run left it.
+
+        With a `staging` folder, a run that is killed leaves its shards there to the next.
+        """
         self.folder, self.purged = folder, purged
         self.before = _read_index(folder / INDEX_FILE)
         self.rows: list[Row] = []
-        self._places = self._known_places()
-        self._next = 1 + max((int(place.shard[:5]) for place in self._places.values()), default=-1)
-        self._batch: dict[str, bytes] = {}
-        self._bytes = 0
+        self.shelf = Shelf(folder, staging, self._known_places())
+        self._max_bytes = max_total_bytes
+        self.full = False
 
     def stored_keys(self, source: str) -> dict[str, str]:
         """Return the key by name of what the source need not give again: stored, or purged."""
@@ -49,17 +54,22 @@ class Store:
         known.sort(key=lambda row: bool(row["status"] == "kept"))  # it outweighs a purged one
         return {row["name"]: row["key"] for row in known}
 
+    def failures(self, source: str) -> dict[str, str]:
+        """Return the reason by name of what the source failed to give in the last finished run."""
+        return {
+            row["name"]: row["reason"]
+            for row in self.before
+            if row["source"] == source and row["status"] == "failed"
+        }
+
     def add(self, source: str, entry: Entry) -> None:
         """Take in one entry; its bytes are read only if its key is unknown or not stored."""
         key, reason = entry.key, None
         if key is None or not self._has(key):
             try:
-                content = entry.load()
+                key = self._take_in(entry)
             except Unreadable as failure:
                 key, reason = None, failure.reason
-            else:
-                key = key_of(content)  # a file may have changed since it was listed
-                self._put(key, content)
         status = "failed" if key is None else "kept"
         self.rows.append(
             {
@@ -68,6 +78,24 @@ class Store:
             }
         )  # fmt: skip
 
+    def _take_in(self, entry: Entry) -> str:
+        """Put the bytes of an entry on the shelf; return their key. Raises Unreadable."""
+        if self.full:
+            raise Unreadable(TOTAL_LIMIT)
+        content = entry.load()
+        key = key_of(content)  # a file may have changed since it was listed
+        if not self._has(key):
+            # Whatever comes after the first that is too much stays out as well, small or not: what
+            # is in the set then depends on the order of the sources alone.
+            self.full = (
+                self._max_bytes is not None
+                and self.shelf.total_bytes + len(content) > self._max_bytes
+            )
+            if self.full:
+                raise Unreadable(TOTAL_LIMIT)
+            self.shelf.put(key, content)
+        return key
+
     def keep_source(self, source: str) -> bool:
         """Keep the records of a source that is absent; return whether there are any."""
         rows = [row for row in self.before if row["source"] == source]
@@ -75,65 +103,34 @@ class Store:
         return bool(rows)
 
     def finish(self) -> pd.DataFrame:
-        """Write the last shard and the index, then drop what it does not name; return it."""
-        self._flush()
-        self._leave_out_purged()
-        index = self._index()
+        """Publish the shards and the index, then drop what it does not name; return it."""
+        self.shelf.flush()
+        rows = [*self.rows, *withdrawn(self.before, self.rows)]
+        named = {row["key"] for row in rows}
+        self.shelf.leave_out(lambda key: key not in named, self.purged)
+        self.shelf.publish()
+        index = self._index(rows)
         write_table(index, self.folder / INDEX_FILE, INDEX, ("source", "name", "status", "key"))
-        named = {INDEX_FILE, *index["shard"].dropna()}
+        in_use = {INDEX_FILE, *index["shard"].dropna()}
         for path in [*self.folder.glob("[0-9]*.tar"), *self.folder.glob(".unfinished-*")]:
-            if path.name not in named:
+            if path.name not in in_use:
                 path.unlink()  # of a killed run, or with purged bytes in it
         return index
 
     def _known_places(self) -> dict[str, Place]:
-        present = {path.name for path in self.folder.glob("*.tar")}
         return {
             row["key"]: Place(row["shard"], int(row["offset"]), int(row["size"]))
             for row in self.before
-            if row["key"] is not None and row["shard"] in present
+            if row["key"] is not None and row["shard"] is not None
         }
 
     def _has(self, key: str | None) -> bool:
         """Return whether the bytes of `key` are not wanted: they are here, or purged."""
-        return key in self._places or key in self._batch or key in self.purged
+        return key in self.shelf or key in self.purged
 
-    def _put(self, key: str, content: bytes) -> None:
-        if self._has(key):
-            return
-        full = len(self._batch) >= shards.MAX_IMAGES
-        if full or (self._batch and self._bytes + len(content) > shards.MAX_BYTES):
-            self._flush()
-        self._batch[key] = content
-        self._bytes += len(content)
-
-    def _flush(self) -> None:
-        if not self._batch:
-            return
-        self._write(list(self._batch), self._batch.values())
-        self._batch, self._bytes = {}, 0
-
-    def _write(self, keys: list[str], contents: Iterable[bytes]) -> None:
-        path = self.folder / shards.shard_name(self._next)
-        pairs = zip(keys, contents, strict=True)
-        places = shards.write_shard(path, ((f"{k}.{sniff_extension(c)}", c) for k, c in pairs))
-        self._places.update(zip(keys, places, strict=True))
-        self._next += 1
-
-    def _leave_out_purged(self) -> None:
-        """Write what else lies in the shards of purged keys to new shards."""
-        purged = [key for key in self._places if key in self.purged]
-        for shard in sorted({self._places.pop(key).shard for key in purged}):
-            staying = [(place, key) for key, place in self._places.items() if place.shard == shard]
-            staying.sort()
-            if staying:
-                contents = (read_member(self.folder, place) for place, _ in staying)
-                self._write([key for _, key in staying], contents)
-
-    def _index(self) -> pd.DataFrame:
-        rows = [*self.rows, *withdrawn(self.before, self.rows)]
+    def _index(self, rows: list[Row]) -> pd.DataFrame:
         for row in rows:
-            place = self._places.get(row["key"]) if row["key"] else None
+            place = self.shelf.places.get(row["key"]) if row["key"] else None
             row.update(place._asdict() if place else dict.fromkeys(_PLACE))
             if row["key"] in self.purged:
                 row.update(dict.fromkeys(("uri", *LABEL_COLUMNS)))

@@ -1,20 +1,19 @@
 """A list of image URLs: a CSV with a column of URLs and label columns, or a text file of URLs."""
 
 import hashlib
-import logging
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from stages.lib.failures import UserError
 from stages.lib.params import ListSource, resolve_path
+from stages.sources.checksums import Checksum, parse_checksum
 from stages.sources.labels import parse_rows
-from stages.sources.records import Entry, Labels, Unreadable
-from stages.sources.tables import read_rows
+from stages.sources.records import Labels
+from stages.sources.tables import Row, read_rows
 
-logger = logging.getLogger(__name__)
+_UNLABELLED = Labels()
 
 
 class Request(NamedTuple):
@@ -24,6 +23,12 @@ class Request(NamedTuple):
     uri: str
     url: str  # may hold credentials: never written to a table or a log
     labels: Labels
+    checksum: Checksum | None = None
+
+    @property
+    def digest(self) -> str:
+        """Return what names this request in the spool: equal for equal URL and checksum."""
+        return digest_of(self.url + (f"\0{self.checksum.digest.hex()}" if self.checksum else ""))
 
 
 def is_present(source: ListSource, root: Path) -> bool:
@@ -50,17 +55,41 @@ def read_requests(source: ListSource, root: Path) -> list[Request]:
     content = read_content(source, root)
     path = resolve_path(root, source.path)
     if path.suffix.lower() in {".csv", ".tsv"}:
-        table = parse_rows(path, read_rows(path), source.url_column)
+        table = _read_table(path, source)
     else:
         lines = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
-        table = [(line, Labels()) for line in lines if line and not line.startswith("#")]
-    table = [(url, labels) for url, labels in table if url]
+        table = [(line, _UNLABELLED, None) for line in lines if line and line[0] != "#"]
+    table = [row for row in table if row[0]]
     if not table:
         raise UserError(
             f"params.yaml: download.sources: path: {source.path}: no URL in {path}; "
             "expected one per line"
         )
     return _named(table)
+
+
+_Line = tuple[str, Labels, Checksum | None]
+
+
+def _read_table(path: Path, source: ListSource) -> list[_Line]:
+    rows, column = read_rows(path), source.checksum_column
+    if column is None:
+        return [(url, labels, None) for url, labels in parse_rows(path, rows, source.url_column)]
+    if column not in rows[0]:
+        raise UserError(
+            f"{path}: expected a column `{column}` (download.sources: checksum_column); got "
+            f"{', '.join(rows[0])}"
+        )
+    checksums = [_checksum(row, column, row.where) for row in rows]
+    parsed = parse_rows(path, rows, source.url_column, {column})
+    return [(*line, sum_) for line, sum_ in zip(parsed, checksums, strict=True)]
+
+
+def _checksum(row: Row, column: str, where: str) -> Checksum | None:
+    try:
+        return parse_checksum(row[column])
+    except ValueError as error:
+        raise UserError(f"{where}: column {column}: {error}; correct or empty the cell") from error
 
 
 def without_secrets(url: str) -> str:
@@ -73,42 +102,21 @@ def without_secrets(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}" if host else "invalid-url"
 
 
-def entries(
-    requests: list[Request], stored: dict[str, str], failures: dict[str, str], bodies: Path
-) -> list[Entry]:
-    """Return the requests as entries; `stored` gives the key by name of what was fetched before."""
-    return [
-        Entry(
-            name=request.name,
-            uri=request.uri,
-            load=partial(_load, bodies / body_name(request.url), failures.get(request.url)),
-            key=stored.get(request.name),
-            labels=request.labels,
-        )
-        for request in requests
-    ]
+def digest_of(url: str) -> str:
+    """Return what names a URL where it must not be read."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def body_name(url: str) -> str:
-    """Return the file name under which a fetched body waits for its shard."""
-    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _load(path: Path, reason: str | None) -> bytes:
-    if reason is not None:
-        raise Unreadable(reason)
-    return path.read_bytes()
-
-
-def _named(table: list[tuple[str, Labels]]) -> list[Request]:
+def _named(table: list[_Line]) -> list[Request]:
     """Name each line by its URL without secrets; what that hides goes in as a short digest."""
     seen: Counter[str] = Counter()
     requests = []
-    for url, labels in table:
+    for url, labels, checksum in table:
         uri = without_secrets(url)
-        name = uri if url == uri else f"{uri}#{body_name(url)[:8]}"
+        uri = url if uri == url else uri  # one string in memory
+        name = uri if url == uri else f"{uri}#{digest_of(url)[:8]}"
         seen[name] += 1
         if seen[name] > 1:
             name = f"{name}~{seen[name]}"  # the same URL again: another record, equal bytes
-        requests.append(Request(name, uri, url, labels))
+        requests.append(Request(name, uri, url, labels, checksum))
     return requests

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stages.sources.fetch import MAX_RETRY_AFTER_S, delay, is_public, parse_retry_after
+from stages.sources.addresses import is_public
+from stages.sources.manners import MAX_RETRY_AFTER_S, delay, parse_retry_after
 from stages.sources.weblist import without_secrets
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)

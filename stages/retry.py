@@ -1,0 +1,41 @@
+"""Try again what could not be fetched: `make retry`, run by a person.
+
+A plain `dvc repro` fetches what is new in a list of URLs and leaves old failures alone. This takes
+the rows of what failed out of `data/raw/index.parquet`, all at once, whatever the reason, so that
+the `dvc repro` that follows (`make retry` calls it) sees changed data and fetches these, and only
+these. What fails again gets its row back; if everything does, no later stage runs. Killed at any
+moment, it is done or not; the failures of a download that was stopped half-way are forgotten too.
+"""
+
+import logging
+from pathlib import Path
+
+from stages.lib.params import Params
+from stages.lib.script import run_as_script
+from stages.lib.tables import INDEX, read_table, write_table
+from stages.sources.spool import Spool
+
+INDEX_PATH = Path("data/raw/index.parquet")
+SCRATCH = Path(".darkroom/download")
+
+logger = logging.getLogger(__name__)
+
+
+def run(root: Path, _: Params) -> None:
+    """Forget the failures, and say how many there were."""
+    Spool(root / SCRATCH).forget_failures()
+    path = root / INDEX_PATH
+    if not path.exists():
+        logger.info("retry: nothing was downloaded yet: `dvc repro` does that")
+        return
+    index = read_table(path, INDEX)
+    failed = index["status"] == "failed"
+    for reason, count in index.loc[failed, "reason"].value_counts().items():
+        logger.info("retry: %6d  %s", count, reason)
+    if failed.any():
+        write_table(index[~failed], path, INDEX, ("source", "name", "status", "key"))
+    logger.info("retry: %d of %d records failed, to be tried again", failed.sum(), len(index))
+
+
+if __name__ == "__main__":
+    run_as_script(run)

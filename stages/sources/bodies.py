@@ -1,0 +1,216 @@
+"""Receiving one body: bounded in bytes and patience, decoded, continued where it broke off.
+
+What comes is held in memory up to SPILL_BYTES; from there on, and whenever the connection breaks,
+it goes to a part on disk, if the server named a validator under which it would send the rest:
+a strong ETag, or a Last-Modified that is old enough to be one (RFC 9110, 8.8 and 14).
+"""
+
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple, Protocol
+
+import aiohttp
+
+from stages.lib.shards import key_of
+from stages.sources.checksums import Checksum
+from stages.sources.records import Unreadable
+from stages.sources.spool import Part, Spool
+
+SPILL_BYTES = 2**16
+MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server drips
+_OLD_ENOUGH = timedelta(seconds=60)  # a file may change twice in the second that a date names
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class Transient(Exception):
+    """A failure that may pass: tried again, after `retry_after` seconds if the server said so."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        """Keep the reason that the record gets when no try is left."""
+        super().__init__(reason)
+        self.reason, self.retry_after = reason, retry_after
+
+
+class Job(NamedTuple):
+    """One URL to fetch."""
+
+    digest: str  # by which the spool knows it
+    url: str  # may hold credentials: never written to a table, a log or the spool
+    checksum: Checksum | None = None
+
+
+class Limits(NamedTuple):
+    """What a body may cost."""
+
+    max_bytes: int
+    timeout_s: float
+
+
+class _Decoder(Protocol):
+    def feed(self, chunk: bytes, room: int) -> bytes: ...
+    def end(self) -> None: ...
+
+
+class Plain:
+    """No encoding: the bytes as they are."""
+
+    def feed(self, chunk: bytes, room: int) -> bytes:
+        """Return the chunk."""
+        return chunk
+
+    def end(self) -> None:
+        """Accept any end; HTTP itself knows the length."""
+
+
+class Inflater:
+    """A body that was compressed although we asked for none; never more is inflated than fits."""
+
+    def __init__(self, encoding: str) -> None:
+        """Begin to decode `gzip` or `deflate`. Raises Unreadable for other encodings."""
+        if encoding not in _WINDOW_BITS:
+            raise Unreadable("unknown_encoding")
+        self._stream = zlib.decompressobj(_WINDOW_BITS[encoding])
+
+    def feed(self, chunk: bytes, room: int) -> bytes:
+        """Return what the chunk holds, at most one byte more than `room`."""
+        try:
+            return self._stream.decompress(chunk, room + 1)
+        except zlib.error as error:
+            raise Unreadable("bad_encoding") from error
+
+    def end(self) -> None:
+        """Raise when the stream breaks off, or goes on after its end."""
+        if not self._stream.eof:
+            raise Transient("incomplete")
+        if self._stream.unused_data:
+            raise Unreadable("bad_encoding")
+
+
+def request_headers(part: Part) -> dict[str, str]:
+    """Return what asks for the rest of a part, if there is one."""
+    if not part.size or part.validator is None:
+        return {}
+    return {"Range": f"bytes={part.size}-", "If-Range": part.validator}
+
+
+def validator_of(headers: Mapping[str, str]) -> str | None:
+    """Return what identifies exactly these bytes at the server: a strong ETag, or an old date."""
+    etag = headers.get("ETag", "")
+    if re.fullmatch(r'"[\x21\x23-\x7e]{1,200}"', etag):
+        return etag
+    changed = headers.get("Last-Modified", "")
+    try:
+        said, then = (parsedate_to_datetime(d) for d in (headers.get("Date", ""), changed))
+        return changed if not etag and said - then >= _OLD_ENOUGH else None
+    except (ValueError, TypeError):
+        return None
+
+
+def check_range(headers: Mapping[str, str], size: int, total: int | None, validator: str) -> bool:
+    """Return whether a 206 sends the rest of the very body of which `size` bytes are here."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if not found:
+        return False
+    first, last = int(found[1]), int(found[2])
+    whole = total if found[3] == "*" else int(found[3])
+    return (
+        first == size
+        and first <= last
+        and (whole is None or last < whole)
+        and total in {None, whole}
+        and headers.get("Content-Length", str(last - first + 1)) == str(last - first + 1)
+        # asked for by date, an ETag that comes only now says nothing
+        and (validator[0] != '"' or headers.get("ETag", validator) == validator)
+    )
+
+
+async def receive(
+    response: aiohttp.ClientResponse, job: Job, part: Part, spool: Spool, limits: Limits
+) -> str:
+    """Take the body of a 200, or the rest of it of a 206; return its key.
+
+    Raises Unreadable or Transient; what came before a break stays in the part.
+    """
+    if response.status != 206:
+        part.drop()
+    elif part.validator is None or not check_range(
+        response.headers, part.size, part.total, part.validator
+    ):
+        part.drop()
+        raise Transient("bad_range")
+    if part.size + (response.content_length or 0) > limits.max_bytes:
+        part.drop()
+        raise Unreadable("too_large")
+    resumed, buffered = part.size > 0, bytearray()
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    plain = encoding in {"", "identity"}
+    decoder: _Decoder = Plain() if plain else Inflater(encoding)
+    validator = validator_of(response.headers) if plain and not resumed else None
+    total = part.total if resumed else response.content_length
+
+    def spill() -> None:
+        if part.validator is None and validator is not None:
+            part.start(validator, total)
+        if part.validator is not None and buffered:
+            part.append(bytes(buffered))
+            buffered.clear()
+
+    try:
+        pace = _Pace(limits.timeout_s)
+        async for chunk in response.content.iter_any():
+            pace.check(len(chunk))
+            buffered += decoder.feed(chunk, limits.max_bytes - part.size - len(buffered))
+            if part.size + len(buffered) > limits.max_bytes:
+                part.drop()
+                raise Unreadable("too_large")
+            if len(buffered) >= SPILL_BYTES:
+                spill()
+        decoder.end()
+        if total is not None and plain and part.size + len(buffered) < total:
+            raise Transient("incomplete")
+    except Unreadable:
+        raise
+    except BaseException:  # a break, a timeout or a stop: what came stays, and it goes on its way
+        spill()
+        raise
+    return _keep(job, part, bytes(buffered), spool, resumed)
+
+
+def _keep(job: Job, part: Part, rest: bytes, spool: Spool, resumed: bool) -> str:
+    """Check and store a whole body."""
+    if part.validator is None:
+        content = rest
+    else:
+        part.append(rest)
+        content = part.read()
+    if job.checksum is not None and not job.checksum.holds(content):
+        part.drop()
+        # Of a resumed body the halves may not belong together: once more, from the start.
+        raise Transient("wrong_checksum") if resumed else Unreadable("wrong_checksum")
+    if part.validator is None:
+        spool.put(job.digest, content)
+    else:
+        spool.complete(job.digest, part)
+    return key_of(content)
+
+
+class _Pace:
+    """Finds a body that drips: fewer than MIN_RATE bytes per second over a time of patience."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._since, self._bytes = time.monotonic(), 0
+
+    def check(self, came: int) -> None:
+        """Count what came. Raises Transient."""
+        self._bytes += came
+        elapsed = time.monotonic() - self._since
+        if elapsed >= self._patience_s:
+            if self._bytes < MIN_RATE * elapsed:
+                raise Transient("too_slow")
+            self._since, self._bytes = time.monotonic(), 0

@@ -1,0 +1,92 @@
+"""The entries of a list of URLs, in its order: stored before, failed before, or fetched now.
+
+A URL that was fetched is never fetched again; one that failed in a finished run keeps its reason,
+until `make retry` takes that away. A run that was stopped goes on where it was; what failed in it
+is tried again if it may pass.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from stages.lib.params import DownloadParams
+from stages.sources.bodies import Job
+from stages.sources.fetch import fetch_all, may_pass
+from stages.sources.records import Entry, Unreadable
+from stages.sources.spool import FAILED, Spool
+from stages.sources.store import TOTAL_LIMIT, Store
+from stages.sources.weblist import Request
+
+
+def list_entries(
+    requests: list[Request], source: str, store: Store, spool: Spool, settings: DownloadParams,
+    advance: Callable[[int], None],
+) -> Iterator[Entry]:  # fmt: skip
+    """Yield each request as an entry; bodies are dropped when `store` has them in a shard."""
+    stored, failed = store.stored_keys(source), store.failures(source)
+    outcomes = _usable(spool, store)
+    digests = {r.name: r.digest for r in requests if r.name not in stored and r.name not in failed}
+    wanted = {
+        digest: Job(digest, request.url, request.checksum)
+        for request in requests
+        if (digest := digests.get(request.name)) is not None and digest not in outcomes
+    }
+    advance(len(requests) - len(wanted))
+    uses = Counter(digests.values())
+    fetched = fetch_all(list(wanted.values()), spool, settings, advance)
+    waiting: dict[str, str] = {}  # what is fetched and not in a shard yet
+    written = store.shelf.written
+    try:
+        for request in requests:
+            digest = digests.get(request.name)
+            if digest is None:
+                yield _entry(request, stored.get(request.name), failed.get(request.name))
+                continue
+            if store.full:
+                fetched.close()
+                yield _entry(request, None, TOTAL_LIMIT)
+                continue
+            outcome = outcomes[digest] if digest in outcomes else next(fetched)
+            uses[digest] -= 1
+            if uses[digest]:
+                outcomes[digest] = outcome  # the same URL comes again
+            if outcome[0] == FAILED:
+                yield _entry(request, None, outcome[1:])
+                continue
+            yield _entry(request, outcome, None, spool.body(digest))
+            waiting[digest] = outcome
+            if written != store.shelf.written:
+                written = store.shelf.written
+                done = [d for d, key in waiting.items() if store.shelf.is_written(key)]
+                spool.drop(done)
+                for each in done:
+                    del waiting[each]
+    finally:
+        fetched.close()
+
+
+def _usable(spool: Spool, store: Store) -> dict[str, str]:
+    """Return the outcomes of a stopped run that hold now."""
+    return {
+        digest: outcome
+        for digest, outcome in spool.outcomes().items()
+        if (
+            not may_pass(outcome[1:])
+            if outcome[0] == FAILED
+            else outcome in store.shelf or outcome in store.purged or spool.holds(digest, outcome)
+        )
+    }
+
+
+def _entry(
+    request: Request, key: str | None, reason: str | None, body: Path | None = None
+) -> Entry:  # fmt: skip
+    load = partial(_load, body, reason)
+    return Entry(request.name, request.uri, load, key, request.labels)
+
+
+def _load(body: Path | None, reason: str | None) -> bytes:
+    if body is None:
+        raise Unreadable(reason or "vanished")
+    return body.read_bytes()

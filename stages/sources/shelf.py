@@ -1,0 +1,125 @@
+"""Where the bytes of each key lie: once, in shards that never change.
+
+A shard is written as soon as it is full, to the staging folder, where a killed run leaves it to the
+next; `publish` brings the staged ones to the others. Image bytes are held for one shard at most.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from stages.lib import shards
+from stages.lib.files import unfinished
+from stages.lib.pixels import sniff_extension
+from stages.lib.shards import Place, read_member, read_places
+
+
+class Shelf:
+    """Takes in bytes by key, and knows the place of each."""
+
+    def __init__(self, folder: Path, staging: Path | None, known: dict[str, Place]) -> None:
+        """Start from the places that the index of `folder` names, and what lies staged.
+
+        Without a staging folder new shards are published at once.
+        """
+        self.folder, self.staging = folder, staging or folder
+        present = {path.name for path in folder.glob("*.tar")}
+        self.places = {key: place for key, place in known.items() if place.shard in present}
+        self._next = 1 + max((int(place.shard[:5]) for place in self.places.values()), default=-1)
+        self._batch: dict[str, bytes] = {}
+        self._bytes = 0
+        self._adopted: dict[str, list[str]] = {}  # the keys by staged shard of a killed run
+        if staging is not None:
+            self._adopt(staging)
+        self.total_bytes = sum(place.size for place in self.places.values())
+        self.written = 0  # shards so far
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether the bytes of this key are here."""
+        return key in self.places or key in self._batch
+
+    def is_written(self, key: str | None) -> bool:
+        """Return whether nothing more is needed for this key."""
+        return key not in self._batch
+
+    def put(self, key: str, content: bytes) -> None:
+        """Take in new bytes."""
+        full = len(self._batch) >= shards.MAX_IMAGES
+        if full or (self._batch and self._bytes + len(content) > shards.MAX_BYTES):
+            self.flush()
+        self._batch[key] = content
+        self._bytes += len(content)
+        self.total_bytes += len(content)
+
+    def flush(self) -> None:
+        """Write what waits, as a shard."""
+        if self._batch:
+            self._write(list(self._batch), self._batch.values())
+            self._batch, self._bytes = {}, 0
+
+    def leave_out(self, unwanted: Callable[[str], bool], purged: Collection[str]) -> None:
+        """Write anew, without them, the shards of purged keys and staged ones of unwanted keys."""
+        affected = {self.places[key].shard for key in self.places if key in purged}
+        for shard, keys in self._adopted.items():
+            if any(unwanted(key) or self.places[key].shard != shard for key in keys):
+                affected.add(shard)
+        for shard in sorted(affected):
+            inside = sorted((place, key) for key, place in self.places.items()
+                            if place.shard == shard)  # fmt: skip
+            gone = {key for _, key in inside
+                    if key in purged or (shard in self._adopted and unwanted(key))}  # fmt: skip
+            staying = [(place, key) for place, key in inside if key not in gone]
+            for key in gone:
+                del self.places[key]
+            if staying:
+                contents = (self._read(place) for place, _ in staying)
+                self._write([key for _, key in staying], contents)
+
+    def publish(self) -> None:
+        """Bring the staged shards that hold something to the others; they also stay staged."""
+        if self.staging == self.folder:
+            return
+        for name in sorted({place.shard for place in self.places.values()}):
+            staged, target = self.staging / name, self.folder / name
+            if staged.exists() and not (target.exists() and target.samefile(staged)):
+                temporary = unfinished(target)
+                temporary.unlink(missing_ok=True)
+                try:
+                    os.link(staged, temporary)
+                except OSError:  # another disk, or one that knows no links
+                    _copy(staged, temporary)
+                temporary.replace(target)
+
+    def _adopt(self, staging: Path) -> None:
+        """Go on from the shards that a killed run has staged."""
+        for path in sorted(staging.glob("[0-9]*.tar")):
+            members = read_places(path)
+            if all(key in self.places for key, _ in members):
+                path.unlink()  # published, or written twice
+                continue
+            name = shards.shard_name(self._next)
+            path.rename(staging / name)  # as it is, unless other shards came in between
+            self._adopted[name] = [key for key, _ in members]
+            for key, place in members:
+                self.places.setdefault(key, place._replace(shard=name))
+            self._next += 1
+
+    def _read(self, place: Place) -> bytes:
+        staged = (self.staging / place.shard).exists()
+        return read_member(self.staging if staged else self.folder, place)
+
+    def _write(self, keys: list[str], contents: Iterable[bytes]) -> None:
+        path = self.staging / shards.shard_name(self._next)
+        pairs = zip(keys, contents, strict=True)
+        places = shards.write_shard(path, ((f"{k}.{sniff_extension(c)}", c) for k, c in pairs))
+        self.places.update(zip(keys, places, strict=True))
+        self._next += 1
+        self.written += 1
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reading, target.open("wb") as writing:
+        shutil.copyfileobj(reading, writing)
+        writing.flush()
+        os.fsync(writing.fileno())
