@@ -285,35 +285,42 @@ MAY_PASS = {
     "/broken": "http_503", "/short": "incomplete", "/chunked-cut": "incomplete",
     "/gzip-cut": "incomplete", "/reset": "connection_failed", "/stall": "timeout",
     "/stall-half-way": "timeout", "/drip": "too_slow", "/drip-headers": "timeout",
-    "/206-unasked": "bad_range",
+    "/206-unasked": "bad_range", "/garbage": "bad_response", "/endless-headers": "bad_response",
 }  # fmt: skip
 FINAL = {
     "/gone": "http_404", "/empty-answer": "http_204", "/much-later": "http_429",
     "/large": "too_large", "/unannounced": "too_large", "/gzip-bomb": "too_large",
     "/gzip-not": "bad_encoding", "/gzip-more": "bad_encoding", "/brotli": "unknown_encoding",
-    "/garbage": "bad_response", "/endless-headers": "bad_response", "/elsewhere": "bad_url",
-    "/nowhere": "bad_url", "/noai": "robots_tag", "/noindex-too": "robots_tag",
-    "/none-for-us": "robots_tag", "/circle": "too_many_redirects",
+    "/elsewhere": "bad_url", "/nowhere": "bad_url", "/noai": "robots_tag",
+    "/noindex-too": "robots_tag", "/none-for-us": "robots_tag", "/circle": "too_many_redirects",
 }  # fmt: skip
 
 
 def test_from_a_hostile_server_good_images_arrive_and_the_others_are_rows(tmp_path, server):
     failing = MAY_PASS | FINAL
-    good = [*INTACT, "/long", "/html-as-jpeg", *(f"/many/{number}" for number in range(100))]
-    write_list(tmp_path, *(server.url + path for path in [*INTACT, *failing, *good[-102:]]))
+    good = [*INTACT, "/html-as-jpeg", *(f"/many/{number}" for number in range(100))]
+    write_list(tmp_path, *(server.url + path for path in [*INTACT, *failing, *good[-101:]]))
     limits = {"max_file_bytes": 100_000, "timeout_s": 0.5, "retries": 2, "per_host": 32}
     index = download_now(tmp_path, LIST, **LOCAL | limits)
     index.index = index.index.str.removeprefix(server.url)
     assert index.loc[list(failing), "reason"].to_dict() == failing
     expected = {path: body_of(path) for path in good}
     expected["/moved"] = body_of("/image/moved")
-    expected["/long"] = body_of("/long")[:100]  # the whole, says the server
     expected["/html-as-jpeg"] = PAGE  # stored; clean says that it is no image
     assert contents(tmp_path, index) == expected
     assert {path: server.seen[path] for path in FINAL} == dict.fromkeys(FINAL, 1) | {"/circle": 6}
     assert server.ranges["/break"] == [None, "bytes=1500-"]
     assert server.ranges["/break-weak"] == [None, None]
     assert not (tmp_path / download.SCRATCH).exists()
+
+
+def test_what_a_server_sends_too_much_reaches_no_other_image(tmp_path, server):
+    paths = [f"/{name}" for name in ("too-much", *range(20), "too-much?again", *range(20, 40))]
+    write_list(tmp_path, *(server.url + path for path in paths))
+    index = download_now(tmp_path, LIST, **LOCAL | {"per_host": 1})
+    got = {n.removeprefix(server.url): content for n, content in contents(tmp_path, index).items()}
+    assert all(got[f"/{number}"] == body_of(f"/{number}") for number in range(40))
+    assert got["/too-much"] == body_of("/too-much")[:100]  # the whole, says the server
 
 
 def test_a_server_is_not_asked_again_before_it_said(tmp_path, server):

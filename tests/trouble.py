@@ -32,7 +32,7 @@ class Trouble(BaseHTTPRequestHandler):
             self.server.seen[path] += 1
             self.turn = self.server.seen[path]
         self.server.ranges[path].append(self.headers.get("Range"))
-        TROUBLES.get(path, Trouble.good)(self)
+        TROUBLES.get(path, type(self).good)(self)
 
     def good(self):
         self.answer(200, body_of(self.path.partition("?")[0]))
@@ -97,6 +97,13 @@ class Trouble(BaseHTTPRequestHandler):
         for start in range(0, len(body), 500):
             time.sleep(0.02)
             self.wfile.write(body[start : start + 500])
+
+    def too_much(self):
+        """Send more than announced, once the client may have asked for something else."""
+        body = body_of(self.path)
+        self.answer(200, body[:100], {"Content-Length": "100"})
+        self.server.done.wait(0.03)
+        self.wfile.write(body[100:])
 
     def later(self, headers):
         if self.turn > 1:
@@ -175,7 +182,7 @@ TROUBLES = {
     "/chunked-cut": Trouble.chunked_cut,
     "/garbage": lambda s: (s.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n"), s.reset()),
     "/short": lambda s: s.answer(200, b"half", {"Content-Length": "8"}, close=True),
-    "/long": lambda s: s.answer(200, body_of("/long"), {"Content-Length": "100"}),
+    "/too-much": Trouble.too_much,
     "/large": lambda s: s.answer(200, bytes(1_000_000)),
     "/unannounced": lambda s: s.answer(200, bytes(1_000_000), {"Content-Length": None}, close=True),
     "/html-as-jpeg": lambda s: s.answer(200, PAGE, {"Content-Type": "image/jpeg"}),

@@ -36,13 +36,14 @@ HEADERS_PATIENCE = 2  # × timeout_s: the longest until the body begins
 MAX_REDIRECTS = 5
 _DRAINED_BYTES = 2**14  # a refusal of at most this size is read, so that the connection stays
 _OK = {200, 206}
+_BREAKS = {"incomplete", "too_slow", "bad_range", "bad_response", "http_429"}
 
 Done = tuple[int, str]  # position and outcome
 
 
 def may_pass(reason: str) -> bool:
     """Return whether the same URL may well give its image some other time."""
-    passing = reason in UNANSWERED | {"incomplete", "too_slow", "bad_range", "http_429"}
+    passing = reason in UNANSWERED | _BREAKS
     return passing or reason.startswith("http_5")
 
 
@@ -206,7 +207,8 @@ class _Run:
         except (aiohttp.InvalidURL, ValueError) as error:
             raise Unreadable("bad_url") from error
         except aiohttp.ClientError as error:
-            raise Unreadable("bad_response") from error
+            # no HTTP; perhaps what another response left on this connection: so once more
+            raise Transient("bad_response") from error
 
     async def _follow(self, job: Job) -> str:
         url, part = URL(job.url), self.spool.part(job.digest)
