@@ -17,11 +17,15 @@ from stages.sources.records import Unreadable
 
 # IPv6 that stands for an IPv4 address in its last 32 bits: NAT64 (RFC 6052), and the old ::a.b.c.d.
 _LAST_32_BITS = [ipaddress.IPv6Network(net) for net in ("64:ff9b::/96", "::/96")]
+# Private, and not so in the tables of every Python 3.11: protocols, local NAT64, site-local.
+_NOT_PUBLIC = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10")]
 
 
 def is_public(address: str) -> bool:
     """Return whether an IP address is on the public internet. Raises ValueError for a name."""
     ip = ipaddress.ip_address(address.partition("%")[0])
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     if isinstance(ip, ipaddress.IPv6Address):
         hidden = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
         if not hidden and any(ip in network for network in _LAST_32_BITS):

@@ -1,54 +1,33 @@
-"""Fetching: the decisions, apart from the network."""
+"""Fetching: what is kept of a body that broke off, secrets, the environment, certificates."""
 
-from datetime import UTC, datetime
+import ssl
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
-from stages.sources.addresses import is_public
-from stages.sources.manners import MAX_RETRY_AFTER_S, delay, parse_retry_after
-from stages.sources.weblist import without_secrets
-
-NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True), ("2606:2800:220:1::1", True),
-        ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.1", False), ("172.16.0.1", False),
-        ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False),
-        ("224.0.0.1", False), ("::1", False), ("fe80::1%eth0", False), ("fc00::1", False),
-        ("::ffff:127.0.0.1", False), ("2002:7f00:1::", False),
-    ],
-)  # fmt: skip
-def test_private_addresses_are_told_apart(address, public):
-    assert is_public(address) is public
+from stages.lib.failures import UserError
+from stages.lib.params import check_params
+from stages.lib.shards import key_of
+from stages.sources.bodies import Job, check_range, validator_of
+from stages.sources.fetch import fetch_all
+from stages.sources.spool import Spool
+from stages.sources.weblist import digest_of, without_secrets
+from tests.harness import REPOSITORY
+from tests.trouble import Trouble, body_of, serving
 
 
-def test_a_name_is_no_address():
-    with pytest.raises(ValueError, match="does not appear to be"):
-        is_public("example.org")
+@pytest.fixture
+def settings():
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["download"] |= {"allow_private_hosts": True, "timeout_s": 0.5, "retries": 1}
+    return check_params(values).download
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None), ("7", 7.0), ("0", 0.0), ("soon", None),
-        ("Wed, 01 May 2024 12:00:30 GMT", 30.0), ("Wed, 01 May 2024 11:00:00 GMT", 0.0),
-    ],
-    ids=["absent", "seconds", "now", "nonsense", "date", "past"],
-)  # fmt: skip
-def test_retry_after_is_read(value, seconds):
-    assert parse_retry_after(value, NOW) == seconds
-
-
-def test_delays_grow_and_obey_the_server():
-    assert [delay(attempt, None, 0.5) for attempt in range(4)] == [0.5, 1, 2, 4]
-    assert delay(20, None, 0.5) == 60
-    assert delay(0, None, 0.0) == 0.25
-    assert delay(0, 30.0, 0.5) == 30
-    assert delay(3, 1.0, 0.5) == 4
-    assert delay(0, MAX_RETRY_AFTER_S + 1, 0.5) is None
+def fetch(spool, settings, *urls):
+    jobs = [Job(digest_of(url), url) for url in urls]
+    return list(fetch_all(jobs, spool, settings, lambda _: None))
 
 
 @pytest.mark.parametrize(
@@ -63,3 +42,110 @@ def test_delays_grow_and_obey_the_server():
 )
 def test_secrets_stay_out_of_tables(url, shown):
     assert without_secrets(url) == shown
+
+
+NOW, OLD = "Wed, 01 May 2024 12:00:00 GMT", "Wed, 01 May 2024 11:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "validator"),
+    [
+        ({"ETag": '"v1"'}, '"v1"'), ({"ETag": 'W/"v1"'}, None), ({"ETag": "v1"}, None),
+        ({"ETag": '"v1"', "Last-Modified": OLD, "Date": NOW}, '"v1"'),
+        ({"Last-Modified": OLD, "Date": NOW}, OLD), ({"Last-Modified": NOW, "Date": NOW}, None),
+        ({"Last-Modified": OLD}, None), ({"Last-Modified": "once", "Date": NOW}, None), ({}, None),
+        ({"ETag": 'W/"v1"', "Last-Modified": OLD, "Date": NOW}, None),
+    ],
+)  # fmt: skip
+def test_only_what_names_the_very_bytes_is_a_validator(headers, validator):
+    assert validator_of(headers) == validator
+
+
+@pytest.mark.parametrize(
+    ("headers", "trusted"),
+    [
+        ({"Content-Range": "bytes 5-9/10"}, True), ({"Content-Range": "bytes 5-7/10"}, True),
+        ({"Content-Range": "bytes 5-9/*"}, True), ({"Content-Range": "bytes 0-9/10"}, False),
+        ({"Content-Range": "bytes 4-9/10"}, False), ({"Content-Range": "bytes 5-9/11"}, False),
+        ({"Content-Range": "bytes 5-10/10"}, False), ({"Content-Range": "bytes 5-4/10"}, False),
+        ({"Content-Range": "bytes */10"}, False), ({"Content-Range": "items 5-9/10"}, False),
+        ({"Content-Range": "bytes 5-9/10", "Content-Length": "4"}, False),
+        ({"Content-Range": "bytes 5-9/10", "ETag": '"v"'}, True),
+        ({"Content-Range": "bytes 5-9/10", "ETag": '"w"'}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_a_range_is_trusted_only_if_it_is_the_rest_of_these_bytes(headers, trusted):
+    assert check_range(headers, 5, 10, '"v"') is trusted
+
+
+def test_what_a_killed_run_had_of_a_body_is_not_fetched_again(tmp_path, settings):
+    """A part as a kill leaves it: the rest alone is asked for, and a lost validator means anew."""
+    url_path, body = "/break", body_of("/break")
+    with serving() as server:
+        server.seen[url_path] = 1
+        spool, url = Spool(tmp_path), server.url + url_path
+        part = spool.part(digest_of(url))
+        part.start('"v"', len(body))
+        part.append(body[:2000])
+        assert fetch(spool, settings, url) == [key_of(body)]
+        assert server.ranges[url_path] == ["bytes=2000-"]
+        assert spool.body(digest_of(url)).read_bytes() == body
+        assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_the_environment_offers_no_proxy_and_no_password(tmp_path, settings, monkeypatch):
+    with serving() as server:
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        seen = []
+        monkeypatch.setattr(
+            Trouble, "good", lambda self: (seen.append(dict(self.headers)), self.answer(200, b"x"))
+        )
+        assert fetch(Spool(tmp_path / "spool"), settings, server.url + "/image") == [key_of(b"x")]
+        assert "Authorization" not in seen[0]
+        assert seen[0]["User-Agent"] == settings.user_agent
+        assert seen[0]["Accept-Encoding"] == "identity"
+
+
+def test_a_certificate_that_nobody_signed_is_refused(tmp_path, settings):
+    names = [str(tmp_path / name) for name in ("key.pem", "cert.pem")]
+    try:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+             "/CN=localhost", "-keyout", names[0], "-out", names[1]],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed, which makes the certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(names[1], names[0])
+    with serving() as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = f"https://localhost:{server.server_port}/image"
+        assert fetch(Spool(tmp_path / "spool"), settings, url) == ["!bad_certificate"]
+        assert server.seen == {}
+
+
+def test_a_full_disk_stops_and_says_what_to_do(tmp_path, settings, monkeypatch):
+    def full(self, digest, content):
+        raise OSError(28, "No space left on device", str(self.body(digest)))
+
+    from stages.sources import spool as module
+
+    monkeypatch.setattr(Spool, "put", module._told(full))
+    with serving() as server, pytest.raises(UserError, match=r"No space left.*run again"):
+        fetch(Spool(tmp_path), settings, *(f"{server.url}/{number}" for number in range(50)))
+
+
+def test_a_torn_journal_is_read_as_far_as_it_holds(tmp_path):
+    spool = Spool(tmp_path)
+    spool.note("a" * 32, "b" * 32)
+    spool.close()
+    with Path(tmp_path / "journal").open("ab") as handle:
+        handle.write(b"c" * 32 + b" !time")  # a power cut
+    spool.note("d" * 32, "!http_404")
+    assert spool.outcomes() == {"a" * 32: "b" * 32, "d" * 32: "!http_404"}
+    spool.forget_failures()
+    assert spool.outcomes() == {"a" * 32: "b" * 32}

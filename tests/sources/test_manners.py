@@ -1,0 +1,49 @@
+"""What servers ask for: to wait, or to be left out."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from stages.sources.manners import MAX_RETRY_AFTER_S, delay, forbids, parse_retry_after
+
+NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
+AGENT = "darkroom/2 (builds image data sets; me@example.org)"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None), ("7", 7.0), ("0", 0.0), ("soon", None), ("-5", None), ("", None),
+        ("²", None), ("Wed, 01 May 2024 12:00:30 GMT", 30.0),
+        ("Wed, 01 May 2024 11:00:00 GMT", 0.0),
+    ],
+    ids=["absent", "seconds", "now", "words", "negative", "empty", "a power", "date", "past"],
+)  # fmt: skip
+def test_retry_after_is_read(value, seconds):
+    assert parse_retry_after(value, NOW) == seconds
+
+
+def test_delays_grow_and_obey_the_server():
+    assert [delay(attempt, None, 0.5) for attempt in range(4)] == [0.5, 1, 2, 4]
+    assert delay(2000, None, 0.5) == 60
+    assert delay(0, None, 0.0) == 0.25
+    assert delay(0, 30.0, 0.5) == 30
+    assert delay(3, 1.0, 0.5) == 4
+    assert delay(0, MAX_RETRY_AFTER_S + 1, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "forbidden"),
+    [
+        ([], False), (["all"], False), (["nofollow, nosnippet"], False), ([""], False),
+        (["noai"], True), (["noimageai"], True), (["noindex"], True), (["noimageindex"], True),
+        (["none"], True), (["NoFollow,NOINDEX"], True), (["nofollow", "noai"], True),
+        (["darkroom: noai"], True), (["Darkroom:none"], True), (["*: noai"], True),
+        (["otherbot: noai"], False), (["otherbot: nofollow, noindex"], False),
+        (["otherbot: noindex, darkroom: noai"], True), (["otherbot: noindex", "noai"], True),
+        (["unavailable_after: 25 Jun 2030 15:00:00 PST, noindex"], True),
+        (["max-image-preview: none"], False), (["noaid"], False), (["darkroomer: noai"], False),
+    ],
+)  # fmt: skip
+def test_robots_tags_are_obeyed(tags, forbidden):
+    assert forbids(tags, AGENT) is forbidden
