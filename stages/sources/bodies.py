@@ -20,7 +20,7 @@ from stages.sources.checksums import Checksum
 from stages.sources.records import Unreadable
 from stages.sources.spool import Part, Spool
 
-SPILL_BYTES = 2**16
+SPILL_BYTES = 2**18  # × CONNECTIONS is held at most
 MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server drips
 _OLD_ENOUGH = timedelta(seconds=60)  # a file may change twice in the second that a date names
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")

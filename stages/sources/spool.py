@@ -3,8 +3,8 @@
 In `.darkroom/download/`: `journal` says what became of each URL, one short line each, written after
 the body; `bodies/` holds what waits for its shard; `parts/` what broke off, with the validator that
 lets it go on; `shards/` the shards that are full (see `shelf`). URLs, which may hold passwords, are
-known by a digest here. Nothing is synced per image: the page cache outlives a killed process, and
-after a power cut a body that is not what the journal says counts as never fetched.
+known by a digest here. Nothing is synced per image: the page cache outlives a killed process. After
+a power cut a body that is not what the journal says counts as never fetched, and so do parts.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -140,16 +141,21 @@ class Part:
         self.validator: str | None = None
         self.total: int | None = None  # the size of the whole, if the server said so
         self.size = 0
+        if not self._note.exists():
+            return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(self._note.read_text())
-            self.size = path.stat().st_size
-            self.validator, self.total = str(note["validator"]), note["total"]
+            if note["boot"] == _boot():
+                self.size = path.stat().st_size
+                self.validator, self.total = str(note["validator"]), note["total"]
 
     @_told
     def start(self, validator: str, total: int | None) -> None:
         """Begin anew, empty."""
         self.drop()
-        write_text(self._note, json.dumps({"validator": validator, "total": total}))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        note = {"validator": validator, "total": total, "boot": _boot()}
+        self._note.write_text(json.dumps(note))
         self.path.write_bytes(b"")
         self.validator, self.total = validator, total
 
@@ -170,6 +176,18 @@ class Part:
             self._note.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
         self.validator, self.total, self.size = None, None, 0
+
+
+@cache
+def _boot() -> str:
+    """Return what changes when the machine starts: what was not synced by then may be lost.
+
+    Empty where Linux does not say it.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def forget_images(folder: Path, purged: Collection[str]) -> None:

@@ -10,6 +10,7 @@ import yaml
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.lib.shards import key_of
+from stages.sources import spool as module
 from stages.sources.bodies import Job, check_range, validator_of
 from stages.sources.fetch import fetch_all
 from stages.sources.spool import Spool
@@ -79,7 +80,7 @@ def test_a_range_is_trusted_only_if_it_is_the_rest_of_these_bytes(headers, trust
 
 
 def test_what_a_killed_run_had_of_a_body_is_not_fetched_again(tmp_path, settings):
-    """A part as a kill leaves it: the rest alone is asked for, and a lost validator means anew."""
+    """A part as a kill leaves it: the rest alone is asked for."""
     url_path, body = "/break", body_of("/break")
     with serving() as server:
         server.seen[url_path] = 1
@@ -91,6 +92,17 @@ def test_what_a_killed_run_had_of_a_body_is_not_fetched_again(tmp_path, settings
         assert server.ranges[url_path] == ["bytes=2000-"]
         assert spool.body(digest_of(url)).read_bytes() == body
         assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_what_a_power_cut_left_is_fetched_anew(tmp_path, settings, monkeypatch):
+    with serving() as server:
+        spool, url = Spool(tmp_path), server.url + "/image"
+        part = spool.part(digest_of(url))
+        part.start('"v"', 3000)
+        part.append(bytes(2000))  # what a file system may make of data that was not synced
+        monkeypatch.setattr(module, "_boot", lambda: "another start")
+        assert fetch(spool, settings, url) == [key_of(body_of("/image"))]
+        assert server.ranges["/image"] == [None]
 
 
 def test_the_environment_offers_no_proxy_and_no_password(tmp_path, settings, monkeypatch):
@@ -131,8 +143,6 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path, settings):
 def test_a_full_disk_stops_and_says_what_to_do(tmp_path, settings, monkeypatch):
     def full(self, digest, content):
         raise OSError(28, "No space left on device", str(self.body(digest)))
-
-    from stages.sources import spool as module
 
     monkeypatch.setattr(Spool, "put", module._told(full))
     with serving() as server, pytest.raises(UserError, match=r"No space left.*run again"):
