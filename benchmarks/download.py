@@ -8,9 +8,10 @@ alternately, as their users start them: ours with params.yaml as it is (8 connec
 img2dataset with one process per core and 64 threads each, into WebDataset shards, once keeping the
 bytes (`--disable_all_reencoding`) and once as by default (decoded, resized to 256 px, encoded).
 
-Printed: images per second by the clock, start included; the ratio to ours; peak memory over all
-processes (PSS, so that what they share counts once); bytes that the server sent over bytes of the
-files; the most that lay on disk over bytes of the files. Ours is checked: every file is intact.
+Printed: images per second by the clock, start included; the ratio to ours; processor time per
+image, which other programs on the machine disturb less; peak memory over all processes (PSS, so
+that what they share counts once); bytes that the server sent over bytes of the files; the most that
+lay on disk over bytes of the files. Ours is checked: every file is intact.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -114,6 +116,7 @@ class Result(NamedTuple):
     """What one run cost."""
 
     seconds: float
+    processor: float  # seconds, of all cores together
     memory: int  # bytes, at most, over all processes
     disk: int  # bytes, at most
     sent: int
@@ -133,19 +136,21 @@ def session_memory(session: int) -> int:
 
 
 def bytes_below(folder: Path) -> int:
-    total = 0
+    """Return the bytes on disk; a file of two names counts once."""
+    sizes = {}
     for top, _, names in os.walk(folder):
         for name in names:
             try:
-                total += (Path(top) / name).lstat().st_blocks * 512
+                status = (Path(top) / name).lstat()
             except FileNotFoundError:
                 continue
-    return total
+            sizes[status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values())
 
 
 def measure(command: list[str], folder: Path, port: int, environment: dict[str, str]) -> Result:
     """Run a command to its end in `folder`, watching memory and disk four times a second."""
-    before, started = sent(port), time.perf_counter()
+    before, started, spent = sent(port), time.perf_counter(), processor_seconds()
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=os.environ | environment, stdout=log, stderr=log,
@@ -166,7 +171,13 @@ def measure(command: list[str], folder: Path, port: int, environment: dict[str, 
         watcher.join()
     if code:
         sys.exit(f"{' '.join(command)} ended with {code}:\n{(folder / 'log.txt').read_text()}")
-    return Result(seconds, *most, sent(port) - before)
+    return Result(seconds, processor_seconds() - spent, *most, sent(port) - before)
+
+
+def processor_seconds() -> float:
+    """Return what the programs that have ended cost so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def ours(folder: Path, port: int) -> Result:
@@ -236,7 +247,9 @@ def main() -> None:
                 shutil.rmtree(folder)
                 print(
                     f"{name:24} {given.images / result.seconds:7.0f} images/s "
-                    f"({result.seconds / own:5.2f} × our time)  {result.memory / 2**20:6.0f} MiB  "
+                    f"({result.seconds / own:5.2f} × our time)  "
+                    f"{1000 * result.processor / given.images:5.2f} ms of processor  "
+                    f"{result.memory / 2**20:6.0f} MiB  "
                     f"sent {result.sent / size:.3f}  disk {result.disk / size:.2f}  "
                     f"{arrived} arrived",
                     flush=True,

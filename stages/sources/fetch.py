@@ -11,7 +11,9 @@ The network has a thread of its own, so that a shard that is being written keeps
 """
 
 import asyncio
+import errno
 import random
+import resource
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,8 @@ from stages.sources.records import Unreadable
 from stages.sources.schedule import UNANSWERED, Schedule
 from stages.sources.spool import FAILED, Part, Spool
 
-CONNECTIONS = 256  # open at a time over all hosts
+# Open at a time over all hosts; as many files again may be open for other reasons.
+CONNECTIONS = min(256, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 LOOK_UPS = 32  # names resolved at a time
 PATIENCE = 15  # × timeout_s: the longest that one try may take
 HEADERS_PATIENCE = 2  # × timeout_s: the longest until the body begins
@@ -203,6 +206,8 @@ class _Run:
         except aiohttp.ClientPayloadError as error:
             raise Transient("incomplete") from error
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            if getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}:
+                raise  # our fault, and no row's
             raise Transient("connection_failed") from error
         except (aiohttp.InvalidURL, ValueError) as error:
             raise Unreadable("bad_url") from error

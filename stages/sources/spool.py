@@ -11,35 +11,15 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from stages.lib.failures import UserError
-from stages.lib.files import write_text
+from stages.lib.files import naming, write_text
 from stages.lib.shards import key_of, read_places
 
 JOURNAL, BODIES, PARTS, SHARDS = "journal", "bodies", "parts", "shards"
 FAILED = "!"  # before the reason, where success has a key
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _told(act: Callable[P, T]) -> Callable[P, T]:
-    """Make of a full disk and its like an error that says what to do."""
-
-    def told(*args: P.args, **named: P.kwargs) -> T:
-        try:
-            return act(*args, **named)
-        except OSError as error:
-            raise UserError(
-                f"download: cannot write {error.filename or 'in .darkroom/download'}: "
-                f"{error.strerror}; what was fetched is kept: put that right and run again"
-            ) from error
-
-    return told
 
 
 class Spool:
@@ -59,7 +39,6 @@ class Spool:
         words = (line.split(" ") for line in lines)
         return {word[0]: word[1] for word in words if len(word) == 3 and word[2] == "."}
 
-    @_told
     def note(self, digest: str, outcome: str) -> None:
         """Write down what became of a URL: a key, or `!reason`."""
         if self._journal is None:
@@ -67,7 +46,8 @@ class Spool:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             self._journal = os.open(self.folder / JOURNAL, flags, 0o644)
             os.write(self._journal, b"\n")  # ends a line that a power cut tore
-        os.write(self._journal, f"{digest} {outcome} .\n".encode())
+        with naming(self.folder / JOURNAL):
+            os.write(self._journal, f"{digest} {outcome} .\n".encode())
 
     def forget_failures(self) -> None:
         """Let everything that failed be tried again."""
@@ -90,7 +70,6 @@ class Spool:
         except OSError:
             return False
 
-    @_told
     def put(self, digest: str, content: bytes) -> None:
         """Keep a whole body; it counts from the line in the journal on."""
         path = self.body(digest)
@@ -99,10 +78,9 @@ class Spool:
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("wb", buffering=0)
-        with handle:
+        with naming(path), handle:
             _write(handle.fileno(), content)
 
-    @_told
     def complete(self, digest: str, part: "Part") -> None:
         """Make a body of a part that is whole."""
         path = self.body(digest)
@@ -149,7 +127,6 @@ class Part:
                 self.size = path.stat().st_size
                 self.validator, self.total = str(note["validator"]), note["total"]
 
-    @_told
     def start(self, validator: str, total: int | None) -> None:
         """Begin anew, empty."""
         self.drop()
@@ -159,10 +136,9 @@ class Part:
         self.path.write_bytes(b"")
         self.validator, self.total = validator, total
 
-    @_told
     def append(self, content: bytes) -> None:
         """Add what came."""
-        with self.path.open("ab", buffering=0) as handle:
+        with naming(self.path), self.path.open("ab", buffering=0) as handle:
             _write(handle.fileno(), content)
         self.size += len(content)
 

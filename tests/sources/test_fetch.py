@@ -1,13 +1,15 @@
 """Fetching: what is kept of a body that broke off, secrets, the environment, certificates."""
 
+import os
+import resource
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.lib.shards import key_of
 from stages.sources import spool as module
@@ -140,13 +142,24 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path, settings):
         assert server.seen == {}
 
 
-def test_a_full_disk_stops_and_says_what_to_do(tmp_path, settings, monkeypatch):
-    def full(self, digest, content):
-        raise OSError(28, "No space left on device", str(self.body(digest)))
-
-    monkeypatch.setattr(Spool, "put", module._told(full))
-    with serving() as server, pytest.raises(UserError, match=r"No space left.*run again"):
-        fetch(Spool(tmp_path), settings, *(f"{server.url}/{number}" for number in range(50)))
+def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
+    """A limit on the size of files stands for it: the system refuses in the same way."""
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    source = {"kind": "list", "path": "urls.txt"}
+    values["download"] |= {"allow_private_hosts": True, "sources": [source]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with serving() as server:
+        (tmp_path / "urls.txt").write_text("".join(f"{server.url}/{n}\n" for n in range(9)))
+        process = subprocess.run(
+            [sys.executable, "-m", "stages.download"], cwd=tmp_path, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False, timeout=60,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
+        )  # fmt: skip
+    assert process.returncode == 1
+    assert "/.darkroom/download/bodies/" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / ".darkroom/download/journal").exists()
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_torn_journal_is_read_as_far_as_it_holds(tmp_path):
