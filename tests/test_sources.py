@@ -82,7 +82,7 @@ def test_an_archive_becomes_records(tmp_path, kind):
     assert contents(tmp_path, index) == dict(PICTURES)
     assert set(index["uri"]) == {f"photos.bin/{name}" for name, _ in PICTURES}
     assert (set(index["label"]), set(index["official_split"])) == ({"cat"}, {"train"})
-    assert not (tmp_path / ".darkroom/download").exists()
+    assert not (tmp_path / ".darkroom/remote").exists()
 
 
 def test_an_archive_is_read_once_and_then_only_for_what_is_missing(tmp_path, monkeypatch):
@@ -526,7 +526,7 @@ def test_a_remote_archive_goes_on_where_it_was_killed(tmp_path, bucket, monkeypa
     monkeypatch.setattr(type(bucket), "open", lambda self, *a, **o: breaking(*a, **o))
     with pytest.raises(UserError, match="cannot be reached: OSError: gone"):
         run(tmp_path, source)
-    part = next((tmp_path / ".darkroom/download").glob("part-*"))
+    part = next((tmp_path / ".darkroom/remote").glob("part-*"))
     part.write_bytes(content[:100])
     _, index = run(tmp_path, source)
     assert contents(tmp_path, index) == dict(PICTURES)

@@ -165,6 +165,8 @@ def _entries(
     for record in records:
         if record.name == inside:
             continue
-        known = from_path(source, record.name, labels.get(record.name, Labels()))
+        known = labels.get(record.name, Labels())
+        if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class
+            known = from_path(source, record.name, known)
         uri = f"{source.place}/{record.name}"
         yield Entry(record.name, uri, record.load, record.key, known)

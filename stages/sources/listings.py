@@ -16,10 +16,10 @@ from stages.lib.failures import UserError
 from stages.lib.files import unfinished, write_bytes
 from stages.lib.params import original_root
 from stages.lib.shards import key_of
-from stages.sources.locate import SCAN_CACHE
 from stages.sources.members import Limits, Member, refused
 from stages.sources.records import Labels, Unreadable
 
+NOTES = Path(".darkroom/listings")  # purge removes them, since they hold labels
 _FORMAT = 1  # to be raised when members, names, reasons or labels are told otherwise
 Pass = Callable[[], Iterator[Member]]
 
@@ -40,7 +40,7 @@ class Listing:
         """Look for the note of an earlier pass."""
         known_by = f"{_FORMAT}\0{version}\0{tuple(limits)}"
         name = hashlib.sha256(known_by.encode()).hexdigest()[:32]
-        self._note = original_root(root) / SCAN_CACHE / "archives" / f"{name}.jsonl"
+        self._note = original_root(root) / NOTES / f"{name}.jsonl"
         self._through = through
         self._again: Iterator[tuple[int, Member]] = iter(())
         self._at = -1

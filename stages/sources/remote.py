@@ -2,7 +2,7 @@
 
 A driver is the user's to install; it finds credentials in its own places (environment, files below
 the home folder), never in params.yaml, so that none reach a table or a log. What was fetched waits
-in `.darkroom/download/` under a name made of URL and version, and is gone on with after a kill.
+in `.darkroom/remote/` under a name made of URL and version, and is gone on with after a kill.
 """
 
 import hashlib
@@ -17,19 +17,20 @@ import fsspec.core
 
 from stages.lib.failures import UserError
 from stages.lib.params import DownloadParams, without_secrets
+from stages.lib.progress import Progress
 from stages.sources import web
 from stages.sources.members import judge_name
 from stages.sources.records import Unreadable
 from stages.sources.web import Version
 
-SCRATCH = Path(".darkroom/download")
+SCRATCH = Path(".darkroom/remote")  # purge removes it, since an image may be in it
 # What to install for each; other protocols are refused, as `file://`, or chains with `::`.
 DRIVERS = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
     "abfss": "adlfs", "hf": "huggingface_hub", "oss": "ossfs",
 }  # fmt: skip
 WEB = {"http", "https"}
-_CHUNK = 2**22
+_CHUNK, _MEGABYTE = 2**22, 10**6
 # Fields of drivers that tell a version, the surest first.
 _TOKENS = (
     "ETag", "etag", "md5Hash", "content_md5", "blob_id", "mtime", "LastModified", "last_modified",
@@ -76,9 +77,10 @@ def fetch_once(
         raise Unreadable("too_large")
     whole.parent.mkdir(parents=True, exist_ok=True)
     if protocol(url) in WEB:
-        web.fetch_file(url, part, params, max_bytes)
+        web.fetch_file(url, part, params, max_bytes, _shown(url, version))
     else:
-        _driven(lambda: _copy(url, part, max_bytes))
+        told = _shown(url, version)
+        _driven(lambda: _copy(url, part, max_bytes, told))
     if version.size not in {None, part.stat().st_size}:
         part.unlink()
         raise Unreadable("incomplete")
@@ -196,7 +198,22 @@ def _below(folder: str, found: dict[str, Any]) -> Iterator[File]:
             yield File(judged[0], path, _version(info))
 
 
-def _copy(url: str, part: Path, max_bytes: int) -> None:
+def _shown(url: str, version: Version) -> Callable[[int], None]:
+    """Return what is to be told of each piece that arrives, so that a long transfer shows."""
+    title = f"fetch {PurePosixPath(without_secrets(url)).name}"
+    size = version.size or 0
+    progress = Progress(title, size // _MEGABYTE, "MB", open_ended=version.size is None)
+    arrived = 0
+
+    def told(more: int) -> None:
+        nonlocal arrived
+        before, arrived = arrived, arrived + more
+        progress.advance(arrived // _MEGABYTE - before // _MEGABYTE)
+
+    return told
+
+
+def _copy(url: str, part: Path, max_bytes: int, told: Callable[[int], None]) -> None:
     """Copy a file, going on from what is there."""
     system, path = _open(url)
     with system.open(path, "rb") as source, part.open("ab") as handle:
@@ -205,5 +222,6 @@ def _copy(url: str, part: Path, max_bytes: int) -> None:
             if handle.tell() + len(chunk) > max_bytes:
                 raise Unreadable("too_large")
             handle.write(chunk)
+            told(len(chunk))
         handle.flush()
         os.fsync(handle.fileno())

@@ -1,7 +1,7 @@
 """A folder on a remote store, such as s3://bucket/photos: listed once, files fetched together.
 
 A file's version is what the store says of it. The key of each version is noted once it is known, so
-that nothing is fetched twice; what is fetched waits in `.darkroom/download/` for its shard.
+that nothing is fetched twice; what is fetched waits in `.darkroom/remote/` for its shard.
 """
 
 import hashlib

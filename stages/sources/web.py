@@ -53,13 +53,17 @@ def probe(urls: list[str], params: DownloadParams) -> dict[str, Version | Unread
     return asyncio.run(_probe_all(urls, params))
 
 
-def fetch_file(url: str, target: Path, params: DownloadParams, max_bytes: int) -> None:
+def fetch_file(
+    url: str, target: Path, params: DownloadParams, max_bytes: int, told: Callable[[int], None]
+) -> None:
     """Fetch one file; `target` grows while it arrives, and goes on from what is there.
+
+    Each piece is `told` by its size.
 
     Raises Unreadable.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_fetch_file(url, target, params, max_bytes))
+    asyncio.run(_fetch_file(url, target, params, max_bytes, told))
 
 
 async def _probe_all(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
@@ -97,14 +101,17 @@ def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
     return Version(size, headers.get("ETag") or headers.get("Last-Modified") or "")
 
 
-async def _fetch_file(url: str, target: Path, params: DownloadParams, max_bytes: int) -> None:
+async def _fetch_file(
+    url: str, target: Path, params: DownloadParams, max_bytes: int, told: Callable[[int], None]
+) -> None:
     async with _session(params) as session:
-        await _again(lambda: _go_on(session, url, target, params, max_bytes), params, target)
+        await _again(lambda: _go_on(session, url, target, params, max_bytes, told), params, target)
 
 
 async def _go_on(
-    session: aiohttp.ClientSession, url: str, target: Path, params: DownloadParams, max_bytes: int
-) -> None:
+    session: aiohttp.ClientSession, url: str, target: Path, params: DownloadParams, max_bytes: int,
+    told: Callable[[int], None],
+) -> None:  # fmt: skip
     have = target.stat().st_size if target.exists() else 0
     asked = {"Range": f"bytes={have}-"} if have else {}
     async with _answer(session, "GET", url, asked, params) as response:
@@ -125,6 +132,7 @@ async def _go_on(
                 if have > max_bytes:
                     raise Unreadable("too_large")
                 handle.write(chunk)
+                told(len(chunk))
             handle.flush()
             await asyncio.to_thread(os.fsync, handle.fileno())
 

@@ -1,20 +1,16 @@
-"""Existing WebDataset shards: each image in them is a record, with the labels that lie beside it.
+"""Existing WebDataset shards: each image in them is a record, with the labels beside it.
 
-Members of one sample share the name up to the first dot of the file name and follow each other.
-An image is told by its extension or its bytes. Labels come from `.json` (label, mean, std,
-rating_1 …, group, split; as `stages.export` writes them) and `.cls` (a class); captions (`.txt`, as
-img2dataset writes them) and all else are passed over, with a log line. Shards of `data/raw` have
-their labels in the `index.parquet` beside them. Refused is what `archive` refuses.
+What a sample says is read as `samples` has it: `.json` as `stages.export` writes it, `.cls`; the
+captions of img2dataset (`.txt`) are passed over. Shards of `data/raw` have their labels in the
+`index.parquet` beside them. Refused is what `archive` refuses.
 """
 
 import hashlib
-import json
 import logging
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -23,12 +19,11 @@ import pyarrow.parquet as pq
 
 from stages.lib.failures import UserError
 from stages.lib.params import DownloadParams, WebDatasetSource, is_url, resolve_path
-from stages.lib.pixels import sniff_extension
 from stages.lib.tables import LABEL_COLUMNS
-from stages.sources import remote, tars
-from stages.sources.archive import kind_of, limits_of
+from stages.sources import remote
+from stages.sources.archive import limits_of
 from stages.sources.hashes import Hashes
-from stages.sources.labels import parse_row, rating_columns, read_labels
+from stages.sources.labels import read_labels
 from stages.sources.listings import Listing
 from stages.sources.locate import (
     Place,
@@ -40,20 +35,14 @@ from stages.sources.locate import (
     read_table,
     there,
 )
-from stages.sources.members import Broken, Limits, Member, distinct, refused
+from stages.sources.members import Limits, Member
 from stages.sources.records import Entry, Labels, Stream, Unreadable
-from stages.sources.tables import item_row
+from stages.sources.samples import read_samples
 from stages.sources.web import Version
 
 logger = logging.getLogger(__name__)
 
-IMAGES = {
-    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm",
-    "pnm", "avif", "heic", "heif", "jp2", "j2k", "bin",
-}  # fmt: skip  # bin: as data/raw names what it does not know
-MAX_SIDE_BYTES = 2**20  # of a .json or .cls
 MAX_SHARDS = 1_000_000
-UNKNOWN = "bin"  # the extension of bytes that are no image
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{},]*(?:,[^{},]*)+)\}")
 _MAGIC = re.compile(r"[*?\[{]")
 
@@ -151,9 +140,6 @@ def _entries(
 
 def _name(shard: Shard, record: str) -> str:
     return f"{shard.name}/{record}" if record else shard.name
-
-
-# --- where the shards are ---
 
 
 def _places(
@@ -266,94 +252,12 @@ def _base(source: WebDatasetSource) -> str:
     return _MAGIC.split(source.place, maxsplit=1)[0].rpartition("/")[0]
 
 
-# --- what is in them ---
-
-
 def _pass(shard: Shard, limits: Limits) -> Iterator[Member]:
-    """Yield the images of one shard, each with what its sample says of it."""
     try:
         path = shard.place.fetch()
     except Unreadable as failure:
         raise cannot_reach(shard.place.shown, failure) from failure
-    try:
-        kind = kind_of(path, limits)
-    except Broken as fault:
-        yield refused("", fault.reason)
-        return
-    if kind != "tar":
-        yield refused("", "not_an_archive")
-        return
-    ignored: Counter[str] = Counter()
-    members = distinct(tars.read_members(path, limits, ""))
-    yield from distinct(_images(shard, members, limits, ignored))
-    if ignored:
-        kinds = ", ".join(f"{count} .{kind}" for kind, count in ignored.most_common(5))
-        logger.info("%s: members that are no images: %s", shard.name, kinds)
-
-
-def _images(
-    shard: Shard, members: Iterable[Member], limits: Limits, ignored: Counter[str]
-) -> Iterator[Member]:
-    wrong, first = 0, None
-    for sample, group in groupby(members, key=lambda member: _split(member.name)[0]):
-        images: list[Member] = []
-        side: dict[str, bytes] = {}
-        room = 2 * limits.file_bytes  # that one sample may take in memory
-        for member in group:
-            kind = _split(member.name)[1]
-            held = _held(member, kind, room, side, ignored)
-            if held is not None:
-                images.append(held[0])
-                room -= held[1]
-        if not images and sample:
-            yield refused(sample, "no_image")
-        try:
-            labels = _labels(f"{shard.name}/{sample}", side)
-        except (ValueError, RecursionError, UserError) as error:
-            wrong, first, labels = wrong + 1, first or error, Labels()
-        for image in images:
-            yield Member(image.name, image.read, labels)
-    if wrong:
-        logger.warning(
-            "%s: %d samples have labels that cannot be read, and stay without; the first: %s",
-            shard.name, wrong, first,
-        )  # fmt: skip
-
-
-def _held(
-    member: Member, kind: str, room: int, side: dict[str, bytes], ignored: Counter[str]
-) -> tuple[Member, int] | None:
-    """Return an image with its bytes held, and their number; put aside what says something."""
-    last = kind.rpartition(".")[2]
-    try:
-        content = member.read()
-    except Unreadable as failure:
-        return refused(member.name, failure.reason), 0
-    if kind in {"json", "cls"} and len(content) <= MAX_SIDE_BYTES:
-        side[kind] = content
-        return None
-    if last not in IMAGES and sniff_extension(content) == UNKNOWN:
-        ignored[last] += 1
-        return None
-    if len(content) > room:
-        return refused(member.name, "too_large"), 0
-    return Member(member.name, partial(bytes, content)), len(content)
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Return the key of a sample and the extension of one member, as WebDataset does."""
-    folder, slash, base = name.rpartition("/")
-    key, _, kind = base.partition(".")
-    return f"{folder}{slash}{key}", kind.lower()
-
-
-def _labels(where: str, side: dict[str, bytes]) -> Labels:
-    """Return what the .json and .cls of a sample say. Raises ValueError, UserError."""
-    item = json.loads(side.get("json", b"{}"))
-    row = item_row(where, item if isinstance(item, dict) else {})
-    if not row.get("label") and "cls" in side:
-        row["label"] = side["cls"].decode().strip()
-    return parse_row(row, rating_columns(Path(where), row))
+    yield from read_samples(path, shard.name, limits)
 
 
 def _read_index(place: Place) -> dict[str, list[Labels]]:

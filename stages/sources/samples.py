@@ -1,0 +1,118 @@
+"""The samples of one WebDataset shard: its images, each with the labels that lie beside it.
+
+Members of one sample share the name up to the first dot of the file name and follow each other.
+An image is told by its extension or its bytes. Labels come from `.json` (label, mean, std,
+rating_1 …, group, split) and `.cls` (a class); all else is passed over, with a log line.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from stages.lib.failures import UserError
+from stages.lib.pixels import sniff_extension
+from stages.sources import tars
+from stages.sources.archive import kind_of
+from stages.sources.labels import parse_row, rating_columns
+from stages.sources.members import Broken, Limits, Member, distinct, refused
+from stages.sources.records import Labels, Unreadable
+from stages.sources.tables import item_row
+
+logger = logging.getLogger(__name__)
+
+IMAGES = {
+    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm",
+    "pnm", "avif", "heic", "heif", "jp2", "j2k", "bin",
+}  # fmt: skip  # bin: as data/raw names what it does not know
+MAX_SIDE_BYTES = 2**20  # of a .json or .cls
+UNKNOWN = "bin"  # the extension of bytes that are no image
+
+
+def read_samples(path: Path, title: str, limits: Limits) -> Iterator[Member]:
+    """Yield the images of one shard, each with what its sample says; `title` names it in logs.
+
+    What concerns the shard as a whole has no name.
+    """
+    try:
+        kind = kind_of(path, limits)
+    except Broken as fault:
+        yield refused("", fault.reason)
+        return
+    if kind != "tar":
+        yield refused("", "not_an_archive")
+        return
+    ignored: Counter[str] = Counter()
+    members = distinct(tars.read_members(path, limits, ""))
+    yield from distinct(_images(title, members, limits, ignored))
+    if ignored:
+        kinds = ", ".join(f"{count} .{kind}" for kind, count in ignored.most_common(5))
+        logger.info("%s: members that are no images: %s", title, kinds)
+
+
+def _images(
+    title: str, members: Iterable[Member], limits: Limits, ignored: Counter[str]
+) -> Iterator[Member]:
+    wrong, first = 0, None
+    for sample, group in groupby(members, key=lambda member: _split(member.name)[0]):
+        images: list[Member] = []
+        side: dict[str, bytes] = {}
+        room = 2 * limits.file_bytes  # that one sample may take in memory
+        for member in group:
+            kind = _split(member.name)[1]
+            held = _held(member, kind, room, side, ignored)
+            if held is not None:
+                images.append(held[0])
+                room -= held[1]
+        if not images and sample:
+            yield refused(sample, "no_image")
+        try:
+            labels = _labels(f"{title}/{sample}", side)
+        except (ValueError, RecursionError, UserError) as error:
+            wrong, first, labels = wrong + 1, first or error, Labels()
+        for image in images:
+            yield Member(image.name, image.read, labels)
+    if wrong:
+        logger.warning(
+            "%s: %d samples have labels that cannot be read, and stay without; the first: %s",
+            title, wrong, first,
+        )  # fmt: skip
+
+
+def _held(
+    member: Member, kind: str, room: int, side: dict[str, bytes], ignored: Counter[str]
+) -> tuple[Member, int] | None:
+    """Return an image with its bytes held, and their number; put aside what says something."""
+    last = kind.rpartition(".")[2]
+    try:
+        content = member.read()
+    except Unreadable as failure:
+        return refused(member.name, failure.reason), 0
+    if kind in {"json", "cls"} and len(content) <= MAX_SIDE_BYTES:
+        side[kind] = content
+        return None
+    if last not in IMAGES and sniff_extension(content) == UNKNOWN:
+        ignored[last] += 1
+        return None
+    if len(content) > room:
+        return refused(member.name, "too_large"), 0
+    return Member(member.name, partial(bytes, content)), len(content)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the key of a sample and the extension of one member, as WebDataset does."""
+    folder, slash, base = name.rpartition("/")
+    key, _, kind = base.partition(".")
+    return f"{folder}{slash}{key}", kind.lower()
+
+
+def _labels(where: str, side: dict[str, bytes]) -> Labels:
+    """Return what the .json and .cls of a sample say. Raises ValueError, UserError."""
+    item = json.loads(side.get("json", b"{}"))
+    row = item_row(where, item if isinstance(item, dict) else {})
+    if not row.get("label") and "cls" in side:
+        row["label"] = side["cls"].decode().strip()
+    return parse_row(row, rating_columns(Path(where), row))
