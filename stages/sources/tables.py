@@ -74,7 +74,7 @@ def _text(path: Path, content: bytes) -> str:
 def _csv(path: Path, text: str) -> list[Row]:
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     columns: list[str] | None = None
     line = 1
@@ -136,6 +136,9 @@ def _json(path: Path, content: bytes) -> list[Row]:
             " save the table so, or as CSV"
         )
     rows = [item_row(f"{path}: item {number}", item) for number, item in enumerate(items, 1)]
+    _require_equal_bins(
+        (row.where, sum(column.startswith("rating_") for column in row)) for row in rows
+    )
     columns: set[str] = set().union(*rows) if rows else set()
     return [_row(row.where, {column: row.get(column, "") for column in columns}) for row in rows]
 
@@ -164,7 +167,7 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
         if values is not None:
             columns[field.name] = [_cell(value) for value in values]
         elif field.name == "ratings" and pa.types.is_list(field.type):
-            columns |= _votes(table["ratings"].to_pylist())
+            columns |= _votes(path, table["ratings"].to_pylist())
     rows = zip(*columns.values(), strict=True)
     return [
         _row(f"{path}: row {number}", zip(columns, cells, strict=True))
@@ -172,7 +175,22 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
     ]
 
 
-def _votes(lists: list[list[Any] | None]) -> dict[str, list[str]]:
+def _require_equal_bins(rows: Iterable[tuple[str, int]]) -> None:
+    """Raise UserError when votes, where there are any, are of different numbers of bins."""
+    first: tuple[str, int] | None = None
+    for where, bins in rows:
+        if bins:
+            first = first or (where, bins)
+            if bins != first[1]:
+                raise UserError(
+                    f"{where}: expected {first[1]} votes as in {first[0]}, got {bins}; give a count"
+                    " for each score bin"
+                )
+
+
+def _votes(path: Path, lists: list[list[Any] | None]) -> dict[str, list[str]]:
+    """Take a column of lists apart."""
+    _require_equal_bins((f"{path}: row {n}", len(votes or [])) for n, votes in enumerate(lists, 1))
     bins = max((len(votes) for votes in lists if votes), default=0)
     padded = [[*(votes or []), *[None] * (bins - len(votes or []))] for votes in lists]
     return {f"rating_{n + 1}": [_cell(votes[n]) for votes in padded] for n in range(bins)}
