@@ -85,7 +85,7 @@ def test_each_form_gives_labels(tmp_path, content, expected):
         (idealo(("1", [[1], 2])), r"item 1: label: expected counts of votes, got \[\[1\], 2\]"),
         (idealo(("1", ["many"])), "item 1: column rating_1: expected a number, got 'many'"),
         (parquet(name=["1", "2"], mean=[1.0, math.nan]), "row 2: column mean: expected a number"),
-        (parquet(name=["1", "2"], std=[1.0, -1.0]), "row 2: column std: expected 0 or more, got -1"),
+        (parquet(name=["1", "2"], std=[1.0, -1.0]), "row 2: column std: expected 0 or more"),
         (parquet(name=["1"], mean=["good"]), "row 1: column mean: expected a number, got 'good'"),
         (parquet(file=["1"], mean=[1.0]), "expected a column `name`; got file, mean"),
         (parquet(name=["1"], mean=[1.0])[:-9], "not a whole Parquet file"),
