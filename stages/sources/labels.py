@@ -10,7 +10,7 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -83,8 +83,13 @@ def rating_columns(path: Path, columns: Iterable[str]) -> list[str]:
     return [f"rating_{number}" for number in numbers]
 
 
-def parse_rows(path: Path, rows: list[Row], name_column: str) -> list[tuple[str, Labels]]:
-    """Return (name, labels) of each row, in order. Raises UserError naming file and line."""
+def parse_rows(
+    path: Path, rows: list[Row], name_column: str, used: Collection[str] = ()
+) -> list[tuple[str, Labels]]:
+    """Return (name, labels) of each row, in order; other columns may be `used` elsewhere.
+
+    Raises UserError naming file and line.
+    """
     columns = list(rows[0])
     if name_column not in columns:
         raise UserError(
@@ -93,7 +98,7 @@ def parse_rows(path: Path, rows: list[Row], name_column: str) -> list[tuple[str,
     ratings = rating_columns(path, columns)
     if ratings and {"mean", "std"} & set(columns):
         raise UserError(f"{path}: give either rating_1 … rating_n or mean and std, not both")
-    ignored = [c for c in columns if c not in (*KNOWN, *ratings, name_column)]
+    ignored = [c for c in columns if c not in (*KNOWN, *ratings, name_column, *used)]
     if ignored:
         logger.info("%s: columns not used: %s", path.name, ", ".join(ignored))
     return [(row[name_column].strip(), parse_row(row, ratings)) for row in rows]
