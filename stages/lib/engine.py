@@ -12,29 +12,27 @@ earlier image did. What asks for too much memory gets a MemoryError.
 import hashlib
 import json
 import logging
-import math
 import os
-import resource
 import signal
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from multiprocessing import connection, get_context
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from stages.lib import shards
 from stages.lib.failures import UserError
 from stages.lib.files import write_json
+from stages.lib.notes import noted, read_note
 from stages.lib.params import EngineParams
 from stages.lib.progress import Progress
 
@@ -75,74 +73,14 @@ class ShardTask:
                     yield key, handle.read(size)
 
 
-class Note(NamedTuple):
-    """Who works on which image, and until when the parent lets it."""
-
-    deadline_s: float  # of the system's monotonic clock, which all processes share
-    process: int
-    key: str
-
-    def write(self, handle: int) -> None:
-        """Overwrite the note in place: creating a file anew costs more than decoding an image."""
-        os.pwrite(handle, _NOTE.pack(self.deadline_s, self.process, self.key.encode()), 0)
-
-
-_NOTE = struct.Struct("<dq32s")  # a key has 32 characters
-_handles: dict[Path, int] = {}  # the one open note of this worker
-
-
-def _read_note(task: ShardTask) -> Note | None:
-    try:
-        content = task.current.read_bytes()
-    except FileNotFoundError:
-        return None
-    if len(content) != _NOTE.size:  # just created
-        return None
-    deadline_s, process, key = _NOTE.unpack(content)
-    return Note(deadline_s, process, key.decode())
-
-
-@contextmanager
 def guarded(
     task: ShardTask, key: str, timeout_s: float, max_memory_bytes: int | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Note which image is being worked on; the parent ends this worker after `timeout_s` at it.
 
     Within, memory may grow by `max_memory_bytes`; beyond, allocating fails (on Linux).
     """
-    handle = _open_note(task.current)
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    Note(time.monotonic() + timeout_s, os.getpid(), key).write(handle)
-    try:
-        if max_memory_bytes is not None:
-            most = _memory_at_start() + max_memory_bytes
-            allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-        Note(math.inf, os.getpid(), key).write(handle)
-
-
-@cache
-def _memory_at_start() -> int:
-    """Return what this process held at its first image, as RLIMIT_DATA counts: private, writable.
-
-    Once, since reading it takes as long as some images; what libraries keep later is small.
-    """
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
-    except FileNotFoundError:  # not Linux, where the limit does not work either
-        return 0
-    return pages * resource.getpagesize()
-
-
-def _open_note(path: Path) -> int:
-    if path not in _handles:
-        while _handles:
-            os.close(_handles.popitem()[1])
-        _handles[path] = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
-    return _handles[path]
+    return noted(task.current, key, timeout_s, max_memory_bytes)
 
 
 def map_shards(
@@ -300,7 +238,7 @@ def _await(
     try:
         work, late = process.submit(function, task), None
         while not wait([work], SECONDS_PER_LOOK).done:
-            note = _read_note(task)
+            note = read_note(task.current)
             if note is None or note.deadline_s >= time.monotonic():
                 continue
             if note == late:  # seen twice: after a pause of the whole machine, nobody is late
@@ -310,7 +248,7 @@ def _await(
             late = note
         work.result()
     except BrokenProcessPool:
-        note = _read_note(task)
+        note = read_note(task.current)
         if note is not None:
             return note.key, CRASHED
         raise UserError(
