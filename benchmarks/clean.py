@@ -15,7 +15,10 @@ shards. For each folder and round, in turn and in an order that alternates:
   checked, all of the stream decoded strictly, a JPEG scaled to a short side of 192 px or more), in
   two processes that have started.
 
-`--copies 7` writes each file seven times, with distinct bytes, so that both start-ups weigh less.
+Ratios of one round hold while the load stays; those of processor time (`cpu_`, all starts included)
+hold on a busy machine as well. `--copies 7` writes each file seven times, with distinct bytes, so
+that both start-ups weigh less.
+
 Then the flags, once: on each folder's own files plus `--made` images per flag, made from them
 (`benchmarks.made`). What differs goes on contact sheets in `--out`. Last, microseconds per check.
 """
@@ -137,6 +140,7 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
         "cpu_times_cleanvision": other.cpu_s / clean.cpu_s,
         "share_of_decoding": decode.seconds / clean.seconds,
         "share_of_decoding_without_start": decode.seconds / done["stated"].seconds,
+        "cpu_share_of_decoding": decode.cpu_s / clean.cpu_s,
     }
 
 

@@ -6,6 +6,7 @@ threshold decodes nothing again.
 
 from typing import Any, NamedTuple
 
+import cv2
 import pandas as pd
 import pyarrow as pa
 
@@ -39,6 +40,7 @@ class MeasureSettings(NamedTuple):
 def measure_shard(task: ShardTask) -> None:
     """Write the part of one shard: one row per image, also for those that killed a worker."""
     settings: MeasureSettings = task.settings
+    cv2.setNumThreads(1)  # the workers share the cores already
     sizes = dict(zip(task.members["key"], task.members["size"], strict=True))
     rows = [
         {"key": key, "fault": reason, "bytes": sizes[key]} for key, reason in task.poisoned.items()

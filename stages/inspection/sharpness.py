@@ -24,7 +24,7 @@ def blurry_score(grey: NDArray[np.uint8]) -> float:
     """
     small = shrink(grey)
     edges = 1 - float(np.exp(-FACTOR * cv2.meanStdDev(laplacian(small))[1].item()))
-    spread = float(np.std(histogram(small), dtype=np.float64))
+    spread = cv2.meanStdDev(histogram(small))[1].item()
     bonus = 1 - float(np.exp(-FACTOR * spread))
     return min(edges + (bonus if bonus > COLOUR_THRESHOLD else 0), 1.0)
 
