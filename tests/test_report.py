@@ -625,6 +625,16 @@ def test_equal_flat_images_have_a_profile(tmp_path, parameters, side, images):
     assert plot(root, "aspect_ratios")["images"].sum() == images
 
 
+def test_images_too_large_to_decode_many_of_are_said_to_be(tmp_path, parameters):
+    data = full()
+    for row in data.summary:
+        if row["width"]:
+            row |= {"width": 30_000.0, "height": 20_000.0}
+    text = text_of(section(page(data.write(tmp_path), parameters()), "profile"))
+    assert "From a fixed random sample of 4 images" in text
+    assert "1 of 7 images Too large to decode three of them here" in text
+
+
 def test_every_plot_is_written_for_an_empty_data_set(tmp_path, parameters):
     root = DataSet("none").write(tmp_path)
     text = text_of(section(page(root, parameters("none")), "profile"))
