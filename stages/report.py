@@ -190,6 +190,7 @@ def run(root: Path, params: Params) -> None:
         "flow": flow,
         "flags": describe_flags(tables.summary),
         "labels": labels.describe(tables.groups, kept, params),
+        "min_class_images": params.dedupe.min_class_images,
         "profile": described,
         "checks": scores.describe(raw, rows, sheets.first_names(tables.index), params.clean),
         "training": findings.describe_training(root / PLOTS, metrics),

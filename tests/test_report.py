@@ -541,6 +541,7 @@ def test_many_classes_are_cut_off_and_summed(tmp_path, parameters):
     root = data.write(tmp_path)
     html = page(root, parameters("classification"))
     assert "38 smaller classes 37 0 1 38 in all" in text_of(section(html, "labels"))
+    assert "58 classes have fewer than 10 images" in text_of(section(html, "labels"))
     text = text_of(section(html, "profile"))
     assert "large 3 images mean" in text
     assert "class 10 1 image Fewer than three images" in text

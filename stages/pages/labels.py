@@ -49,6 +49,7 @@ class Labels(NamedTuple):
     classes: tuple[ClassRow, ...]
     more: int  # classes that are not listed
     rest: ClassRow | None  # all of these in one
+    small: int  # classes of fewer than dedupe.min_class_images
 
     @property
     def most(self) -> int:
@@ -64,9 +65,10 @@ def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: Params) -> Labels
         shown, others = every[:CLASSES], every[CLASSES:]
         counts = tuple(sum(row.counts[place] for row in others) for place in range(len(SPLITS)))
         rest = ClassRow("", counts, sum(row.total for row in others)) if others else None
+        small = sum(row.total < params.dedupe.min_class_images for row in every)
         labelled = int(kept["label"].notna().sum())
         return Labels(len(kept), labelled, conflicts, None, None, None, None, (), shown,
-                      len(others), rest)  # fmt: skip
+                      len(others), rest, small)  # fmt: skip
     rated = kept[kept["score"].notna()]
     drawing = histogram(list(rated["score"]), *span(rated, params), params.evaluate.cutoff)
     each = float(rated["votes"].iloc[0]) if rated["votes"].nunique(dropna=False) == 1 else None
@@ -75,7 +77,7 @@ def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: Params) -> Labels
         len(kept), len(rated), conflicts, drawing,
         small_chart(rated["spread"], "standard deviation of an image's ratings"),
         None if alike else small_chart(rated["votes"], "votes per image", whole=True),
-        each if alike else None, split_rows(rated), (), 0, None,
+        each if alike else None, split_rows(rated), (), 0, None, 0,
     )  # fmt: skip
 
 
