@@ -162,11 +162,18 @@ def _labels(
 def _entries(
     source: ArchiveSource, records: Iterator[Record], labels: dict[str, Labels], inside: str | None
 ) -> Iterator[Entry]:
+    empty = True
     for record in records:
         if record.name == inside:
             continue
+        empty = False
         known = labels.get(record.name, Labels())
         if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class
             known = from_path(source, record.name, known)
         uri = f"{source.place}/{record.name}"
         yield Entry(record.name, uri, record.load, record.key, known)
+    if empty:
+        raise UserError(
+            f"params.yaml: download.sources: path: {source.place}: no file in that archive; "
+            "correct the path, or remove the source"
+        )

@@ -15,8 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.lib.failures import UserError
-from stages.lib.params import DownloadParams, FolderSource, is_url, resolve_path
+from stages.lib.failures import UserError, explain
+from stages.lib.params import (
+    DownloadParams,
+    FolderSource,
+    is_url,
+    original_root,
+    resolve_path,
+)
 from stages.sources import remote, remote_folder
 from stages.sources.hashes import Hashes
 from stages.sources.labels import labels_by_name
@@ -99,6 +105,7 @@ def list_files(source: FolderSource, root: Path, table: Place | None) -> list[Li
     """
     folder = resolve_path(root, source.path)
     _require_folder(source, folder)
+    _require_foreign(source, folder, original_root(root))
     leave_out = None if table is None else table.fetch().stat()
     hashes = Hashes(cache_of(root, source))
     listed = []
@@ -133,6 +140,17 @@ def _require_folder(source: FolderSource, folder: Path) -> None:
         raise UserError(f"{where}: no permission to read {folder}; give yourself read access")
 
 
+def _require_foreign(source: FolderSource, folder: Path, root: Path) -> None:
+    """Raise UserError for a folder that holds what the pipeline itself writes."""
+    folder = folder.resolve()
+    own = root / "data" / "raw"
+    if own.is_relative_to(folder) or folder.is_relative_to(own):
+        raise UserError(
+            f"params.yaml: download.sources: path: {source.path}: {own} is the pipeline's own"
+            " output, which each run would take in again; give a folder that holds images alone"
+        )
+
+
 def _walk(folder: Path, follow: bool) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each file that is not hidden; two names for a strange one differ."""
     inside = folder.resolve()
@@ -156,7 +174,11 @@ def _walk(folder: Path, follow: bool) -> Iterator[tuple[str, Path]]:
             folder, outside,
         )  # fmt: skip
     if refused:
-        raise UserError(f"no permission to read {refused[0].filename}; give yourself read access")
+        if isinstance(refused[0], PermissionError):
+            raise UserError(
+                f"no permission to read {refused[0].filename}; give yourself read access"
+            )
+        raise UserError(explain(refused[0]))
 
 
 def _folders(folder: Path, follow: bool, refused: list[OSError]) -> Iterator[tuple[str, list[str]]]:

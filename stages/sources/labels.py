@@ -22,8 +22,10 @@ from stages.sources.tables import Row, read_rows
 logger = logging.getLogger(__name__)
 
 KNOWN = ("label", "mean", "std", "group", "split")
+LONGEST = 500  # characters of a label: a class, no essay
 MAX_VOTES = 2**53  # whole numbers beyond are not exact everywhere
 _RATING = re.compile(r"rating_(\d+)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Naming(Protocol):
@@ -58,7 +60,28 @@ def labels_by_name(
     Raises UserError.
     """
     labels = {} if table is None else read_labels(table, content, names)
-    return {name: from_path(source, name, labels.get(name, Labels())) for name in names}
+    given = {name: from_path(source, name, labels.get(name, Labels())) for name in names}
+    _warn_of_shallow("label_from", source.label_from, [each.label for each in given.values()])
+    splits = [each.official_split for each in given.values()]
+    _warn_of_shallow("split_from", source.split_from, splits)
+    return given
+
+
+def _warn_of_shallow(setting: str, folder: str | None, found: list[str | None]) -> None:
+    """Raise UserError where no file lies as deep as a setting says; some are a warning."""
+    bare = found.count(None) if folder else 0
+    if bare and bare == len(found):
+        form = "cat/1.jpg" if folder == "parent" else "train/cat/1.jpg"
+        raise UserError(
+            f"params.yaml: download.sources: {setting}: {folder}: expected files as {form} below"
+            f" the source, but none of its {bare} files lies so deep; move them, or leave"
+            f" {setting} out"
+        )
+    if bare:
+        logger.warning(
+            "%s: %s: %d of %d files do not lie so deep and stay without",
+            setting, folder, bare, len(found),
+        )  # fmt: skip
 
 
 def from_path(source: Naming, name: str, labels: Labels) -> Labels:
@@ -93,11 +116,14 @@ def parse_rows(
     columns = list(rows[0])
     if name_column not in columns:
         raise UserError(
-            f"{path}: expected a column `{name_column}`; got {', '.join(columns) or 'none'}"
+            f"{path}: expected a column `{name_column}`; got {', '.join(columns)[:200] or 'none'};"
+            " the first line names the columns, and commas, semicolons or tabs separate them"
         )
     ratings = rating_columns(path, columns)
     if ratings and {"mean", "std"} & set(columns):
         raise UserError(f"{path}: give either rating_1 … rating_n or mean and std, not both")
+    if "std" in columns and "mean" not in columns:
+        raise UserError(f"{path}: expected a column `mean` beside `std`; got {', '.join(columns)}")
     ignored = [c for c in columns if c not in (*KNOWN, *ratings, name_column, *used)]
     if ignored:
         logger.info("%s: columns not used: %s", path.name, ", ".join(ignored))
@@ -125,7 +151,13 @@ def parse_row(row: Row, ratings: list[str]) -> Labels:
 
 
 def _text(row: Row, column: str) -> str | None:
-    return (row.get(column) or "").strip() or None
+    text = (row.get(column) or "").strip()
+    if len(text) > LONGEST or (not text.isprintable() and _CONTROL.search(text)):
+        raise UserError(
+            f"{row.where}: column {column}: expected at most {LONGEST} printable characters, got"
+            f" {len(text)}: {text[:60]!r}; correct that cell"
+        )
+    return text or None
 
 
 def _number(row: Row, column: str) -> float | None:
@@ -148,7 +180,9 @@ def _votes(row: Row, columns: list[str]) -> tuple[int, ...] | None:
     except (KeyError, ValueError):  # empty cells, 3.0, or something wrong
         counts = [_count(row, column) for column in columns]
     if any(count < 0 or count > MAX_VOTES for count in counts):
-        raise UserError(f"{row.where}: rating_…: expected counts of votes, 0 or more; got {counts}")
+        raise UserError(
+            f"{row.where}: rating_…: expected counts of votes, 0 to {MAX_VOTES:.0e}; got {counts}"
+        )
     return tuple(counts) if any(counts) else None
 
 

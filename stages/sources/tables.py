@@ -39,6 +39,8 @@ def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
             content = path.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    if content[:4] == b"PK\3\4":
+        raise UserError(f"{path}: expected a table, got a spreadsheet or a zip; save it as CSV")
     if content[:4] == b"PAR1":
         rows = _parquet(path, content)
     elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}:
@@ -48,7 +50,8 @@ def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
     else:
         rows = _csv(path, _text(path, content))
     if not rows:
-        raise UserError(f"{path} has no rows below its header")
+        got = "no rows below its header" if content.strip() else "no rows: it is empty"
+        raise UserError(f"{path}: expected a header and a row per image, got {got}")
     return rows
 
 
@@ -74,6 +77,7 @@ def _text(path: Path, content: bytes) -> str:
 def _csv(path: Path, text: str) -> list[Row]:
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
+    # strict: a quotation mark left open would swallow every row after it
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     columns: list[str] | None = None
@@ -86,7 +90,7 @@ def _csv(path: Path, text: str) -> list[Row]:
             elif cells:
                 rows.append(_row(where, _fit(where, columns, cells)))
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
+        raise UserError(f"{path}:{line}: not valid CSV: {error}; correct that line") from error
     return rows
 
 
@@ -160,7 +164,7 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a whole Parquet file: {error}") from error
+        raise UserError(f"{path}: not a whole Parquet file: {error}; write it anew") from error
     columns: dict[str, list[str]] = {}
     for field in table.schema:
         values = table[field.name].to_pylist() if _plain(field.type) else None

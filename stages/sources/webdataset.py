@@ -123,7 +123,7 @@ def _entries(
     labels: dict[str, Labels] | None, index: dict[str, list[Labels]] | None,
 ) -> Iterator[Entry]:  # fmt: skip
     withdrawn = 0
-    base = _base(source)
+    base = f"{folder}/" if (folder := _base(source)) else ""
     for shard, listing in listings:
         for record in listing.records():
             name = _name(shard, record.name)
@@ -133,7 +133,7 @@ def _entries(
                 withdrawn += not given
             for number, one in enumerate(given, 1):
                 again = f"~{number}" if number > 1 else ""  # records that disagree about it
-                yield Entry(f"{name}{again}", f"{base}/{name}", record.load, record.key, one)
+                yield Entry(f"{name}{again}", f"{base}{name}", record.load, record.key, one)
     if withdrawn:
         logger.info("%s: %d images are withdrawn there and passed over", source.title, withdrawn)
 
@@ -182,8 +182,9 @@ def _local_shards(
     paths = _local(source, root)
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
-        lost = f"{missing[0]} and {len(missing) - 1} more are" if missing else "no shard is"
-        raise UserError(f"{where}: {lost} not there; correct the path or the range")
+        more = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+        lost = f"{missing[0]}{more} not there" if missing else "no shard is there"
+        raise UserError(f"{where}: {lost}; correct the path or the range")
     fixed = _fixed(resolve_path(root, source.path))
     shards = []
     for path in paths:

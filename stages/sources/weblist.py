@@ -97,6 +97,7 @@ def without_secrets(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
+        _ = parts.port  # a password with a slash in it looks like a port that is no number
     except ValueError:
         return "invalid-url"
     return f"{parts.scheme}://{host}{parts.path}" if host else "invalid-url"
