@@ -1,5 +1,6 @@
 """What the tests that start real processes share: small data, small settings, an environment."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -90,6 +91,19 @@ def call(folder, *command):
     )
     assert process.returncode == 0, f"{' '.join(command)}:\n{process.stdout}"
     return process.stdout
+
+
+@contextlib.contextmanager
+def not_root():
+    """Work as nobody, since root may read and write everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def png(image):

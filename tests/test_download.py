@@ -27,7 +27,7 @@ from stages.lib.shards import Place, key_of, read_member, read_tar
 from stages.lib.tables import INDEX, read_table
 from stages.sources import sample
 from stages.sources.purged import write_purged
-from tests.harness import call
+from tests.harness import call, not_root
 from tests.test_repro import make_repository, repro
 from tests.trouble import PAGE, TROUBLES, Trouble, body_of, serving
 
@@ -170,19 +170,6 @@ def test_too_many_failures_stop_with_reasons_and_publish_nothing(tmp_path):
     with pytest.raises(UserError, match=r"2 of 3 images failed.*\n +2  too_large"):
         download_now(tmp_path, FOLDER, max_file_bytes=50)
     assert not (tmp_path / "data/raw/index.parquet").exists()
-
-
-@contextlib.contextmanager
-def not_root():
-    """Work as nobody, since root may read and write everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -70,7 +70,14 @@ class ShardTask:
             for key, offset, size in zip(*columns, strict=True):
                 if key not in self.poisoned:
                     handle.seek(offset)
-                    yield key, handle.read(size)
+                    content = handle.read(size)
+                    if len(content) != size:
+                        raise UserError(
+                            f"{self.folder / self.shard} is cut off: expected {size} bytes at"
+                            f" {offset}, got {len(content)}; restore it with `dvc checkout`, or"
+                            " delete it and run `dvc repro`"
+                        )
+                    yield key, content
 
 
 def guarded(
@@ -131,7 +138,11 @@ def _is_current(task: ShardTask, version: str) -> bool:
     note = task.part.with_suffix(".json")
     if not (note.exists() and task.part.exists()):
         return False
-    return bool(json.loads(note.read_text())["fingerprint"] == fingerprint(task, version))
+    try:
+        known = json.loads(note.read_bytes())["fingerprint"]
+    except (ValueError, KeyError, TypeError):  # not as it was written: made anew
+        return False
+    return bool(known == fingerprint(task, version))
 
 
 def _run_all(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from stages.lib.failures import UserError
 from stages.lib.files import naming, unfinished
 
 MAX_IMAGES = 1000
@@ -76,9 +77,16 @@ def read_places(path: Path) -> list[tuple[str, Place]]:
 def stored(index: pd.DataFrame) -> pd.DataFrame:
     """Return one row (`key`, `shard`, `offset`, `size`) per stored key, by shard and offset.
 
-    Members of withdrawn records are included: they still lie in their shard.
+    Members of withdrawn records are included: they still lie in their shard. Raises UserError for
+    an index that was not written by `download`.
     """
     present = index[index["key"].notna() & index["shard"].notna()]
+    named = present["shard"].drop_duplicates().str.fullmatch(r"\d{5,}\.tar")
+    if not named.all() or present[["offset", "size"]].isna().any(axis=None):
+        raise UserError(
+            "data/raw/index.parquet: expected a shard, an offset and a size for each key that is"
+            " stored; restore it with `dvc checkout`, or delete it and run `dvc repro`"
+        )
     unique = present.drop_duplicates("key")[["key", "shard", "offset", "size"]]
     unique = unique.astype({"offset": "int64", "size": "int64"})
     return unique.sort_values(["shard", "offset"], ignore_index=True)

@@ -19,7 +19,12 @@ def read_purged(path: Path) -> frozenset[str]:
     """Return the keys in the list, none without a list. Raises UserError for any other line."""
     if not path.exists():
         return frozenset()
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: expected UTF-8, got {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from error
     if not lines or lines[0].strip() != HEADING:
         raise UserError(f"{path}: line 1: expected the heading `{HEADING}`; put it back")
     keys = [line.strip() for line in lines[1:] if line.strip()]

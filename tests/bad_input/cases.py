@@ -5,15 +5,17 @@ In the texts ROOT stands for the repository, and … for anything, a number or a
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from stages import clean, download, scan
 from stages.lib.failures import UserError, explain
 from stages.lib.params import load_params
+from stages.lib.tables import read_table
 from tests.harness import REPOSITORY
 
 PARAMS = (REPOSITORY / "params.yaml").read_text()
@@ -30,6 +32,18 @@ class Case:
     make: Callable[[Path], None]
     stages: str = "scan download"
     warns: bool = False  # the run goes on, and the log says it
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Bad images, members or URLs of one source, each of which ends as a row."""
+
+    id: str
+    source: dict[str, str]
+    files: dict[str, str | bytes]
+    expected: dict[str, tuple[str, str | None]]  # name, … being anything → status, reason
+    stages: str = "scan download"
+    changes: dict[str, object] = field(default_factory=dict)
 
 
 def case(id, says, *sources, files=None, then=None, stages="scan download", warns=False, **changes):
@@ -80,6 +94,23 @@ def run(root, stages):
     except (UserError, OSError) as error:
         return explain(error).replace(str(root), "ROOT")
     return None
+
+
+def run_rows(root, rows):
+    """Return status and reason of each record, by name: of download, or of clean where it ran."""
+    write_sources(root, [rows.source], rows.changes)
+    put(root, rows.files)
+    told = run(root, rows.stages)
+    if told is not None:
+        raise AssertionError(told)
+    index = read_table(root / download.TARGET / "index.parquet")
+    found = {row.name: (row.status, row.reason, row.key) for row in index.itertuples(index=False)}
+    judged = {}
+    if "clean" in rows.stages:
+        summary = read_table(root / clean.TARGET)
+        judged = {row.key: (row.status, row.reason) for row in summary.itertuples(index=False)}
+    both = {name: judged.get(key, (status, why)) for name, (status, why, key) in found.items()}
+    return {name: (status, None if pd.isna(why) else why) for name, (status, why) in both.items()}
 
 
 def matches(says, told):

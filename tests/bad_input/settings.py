@@ -1,5 +1,7 @@
 """Bad params.yaml: no YAML, keys that are wrong, missing or doubled, values that cannot be."""
 
+import re
+
 from tests.bad_input.cases import PARAMS, Case, put
 
 WRONG = "ROOT/params.yaml has wrong settings:\n  "
@@ -13,9 +15,10 @@ def _text(id, says, content):
 
 def _line(id, says, old, new):
     """One piece of the committed file is another."""
-    if old not in PARAMS:
+    changed, times = re.subn(old, lambda _: new, PARAMS, count=1)
+    if not times:
         raise ValueError(f"{id}: params.yaml has no {old!r}")
-    return _text(id, says, PARAMS.replace(old, new, 1))
+    return _text(id, says, changed)
 
 
 def _value(id, says, old, new):
@@ -124,11 +127,11 @@ VALUES = (
     _value("negative workers", "engine.workers: expected a value greater than or equal to 0; "
            "got -1", "workers: 0", "workers: -1"),
     _value("one flag, no list", "clean.reject: expected a list, as [first, second]; got 'dark'",
-           "reject: [too_small, odd_aspect_ratio]", "reject: dark"),
+           r"reject: \[.*?\]", "reject: dark"),
     _value("flag misspelt", "clean.reject.0: expected 'too_small', …; got 'to_small'",
-           "reject: [too_small", "reject: [to_small"),
+           "reject: .too_small", "reject: [to_small"),
     _value("nothing for a list", "clean.reject: expected a list, as [first, second]; got null",
-           "reject: [too_small, odd_aspect_ratio]", "reject:"),
+           r"reject: \[.*?\]", "reject:"),
 )  # fmt: skip
 
 SOURCES = (
