@@ -1,6 +1,5 @@
 """Download: shards and an index from folders, lists and the sample; again, later, interrupted."""
 
-import contextlib
 import hashlib
 import json
 import logging

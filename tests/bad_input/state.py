@@ -127,7 +127,8 @@ CASES = (
     _case("offsets beyond the shard", f"ROOT/{SHARD} is cut off: expected … bytes at 1000000, got "
           f"0; {RESTORE}", _index(offset=1_000_000)),
     _case("stored shard absent", f"ROOT/{SHARD}: No such file or directory; what the "
-          "pipeline wrote comes back with `dvc checkout`, or with `dvc repro`", _anew(_remove(SHARD))),
+          "pipeline wrote comes back with `dvc checkout`, or with `dvc repro`",
+          _anew(_remove(SHARD))),
     _case("stored shard cut off", f"ROOT/{SHARD} is cut off: …; {RESTORE}",
           _anew(_cut(SHARD, 1000))),
     _case("stored shard of zeros", "clean: 2 of 2 images failed, …\n       2  not_an_image…",
