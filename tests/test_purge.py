@@ -23,6 +23,7 @@ from stages.lib import tables
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.lib.shards import key_of, read_tar, shard_name, write_shard
+from stages.sources import spool
 from stages.sources.purged import read_purged, write_purged
 from tests.harness import REPOSITORY, call, tool_environment, write_bad_company, write_rated
 from tests.test_repro import make_repository, repro
@@ -242,13 +243,16 @@ def test_unfinished_work_and_caches_go_and_what_is_harmless_stays(project):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content_of("a"))
     waiting = root / ".darkroom/download"
-    (waiting / "bodies/other").write_bytes(content_of("other"))
+    bodies = spool.Spool(waiting)
+    for letter in ("other", "b"):
+        place = bodies.put(content_of(letter))
+        bodies.note(letter * 32, spool.Outcome(key(letter), None, place))
     for number, letter in enumerate(["a", "other"]):
         member = (f"{key(letter)}.bin", content_of(letter))
         write_shard(waiting / "shards" / shard_name(number), [member])
     purge_now(root, key("a"))
     assert {name: (root / name).exists() for name in places} == places
-    assert (waiting / "bodies/other").exists()
+    assert [path.name for path in (waiting / "bodies").iterdir()] == ["000000"]
     assert [path.name for path in (waiting / "shards").iterdir()] == ["00001.tar"]
 
 

@@ -18,7 +18,7 @@ import aiohttp
 from stages.lib.shards import key_of
 from stages.sources.checksums import Checksum
 from stages.sources.records import Unreadable
-from stages.sources.spool import Part, Spool
+from stages.sources.spool import Outcome, Part, Spool
 
 SPILL_BYTES = 2**18  # × CONNECTIONS is held at most
 MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server drips
@@ -131,8 +131,8 @@ def check_range(headers: Mapping[str, str], size: int, total: int | None, valida
 
 async def receive(
     response: aiohttp.ClientResponse, job: Job, part: Part, spool: Spool, limits: Limits
-) -> str:
-    """Take the body of a 200, or the rest of it of a 206; return its key.
+) -> Outcome:
+    """Take the body of a 200, or the rest of it of a 206, into the spool.
 
     Raises Unreadable or Transient; what came before a break stays in the part.
     """
@@ -181,7 +181,7 @@ async def receive(
     return _keep(job, part, bytes(buffered), spool, resumed)
 
 
-def _keep(job: Job, part: Part, rest: bytes, spool: Spool, resumed: bool) -> str:
+def _keep(job: Job, part: Part, rest: bytes, spool: Spool, resumed: bool) -> Outcome:
     """Check and store a whole body."""
     if part.validator is None:
         content = rest
@@ -192,11 +192,9 @@ def _keep(job: Job, part: Part, rest: bytes, spool: Spool, resumed: bool) -> str
         part.drop()
         # Of a resumed body the halves may not belong together: once more, from the start.
         raise Transient("wrong_checksum") if resumed else Unreadable("wrong_checksum")
-    if part.validator is None:
-        spool.put(job.digest, content)
-    else:
-        spool.complete(job.digest, part)
-    return key_of(content)
+    whole = part.validator is not None
+    place = spool.complete(job.digest, part) if whole else spool.put(content)
+    return Outcome(key_of(content), None, place)
 
 
 class _Pace:

@@ -29,7 +29,7 @@ from stages.sources.addresses import Resolver, check_url
 from stages.sources.bodies import Job, Limits, Transient, receive, request_headers
 from stages.sources.records import Unreadable
 from stages.sources.schedule import UNANSWERED, Schedule
-from stages.sources.spool import FAILED, Part, Spool
+from stages.sources.spool import Outcome, Part, Spool
 
 # Open at a time over all hosts; as many files again may be open for other reasons.
 CONNECTIONS = min(256, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
@@ -41,7 +41,7 @@ _DRAINED_BYTES = 2**14  # a refusal of at most this size is read, so that the co
 _OK = {200, 206}
 _BREAKS = {"incomplete", "too_slow", "bad_range", "bad_response", "http_429"}
 
-Done = tuple[int, str]  # position and outcome
+Done = tuple[int, Outcome]  # position and outcome
 
 
 def may_pass(reason: str) -> bool:
@@ -52,8 +52,8 @@ def may_pass(reason: str) -> bool:
 
 def fetch_all(
     jobs: Sequence[Job], spool: Spool, params: DownloadParams, advance: Callable[[int], None]
-) -> Generator[str, None, None]:
-    """Fetch each job; yield the key of its body in the spool, or `!reason`, in the jobs' order."""
+) -> Generator[Outcome, None, None]:
+    """Fetch each job; yield what became of it, in the jobs' order."""
     if not jobs:
         return
     done: SimpleQueue[Done | BaseException] = SimpleQueue()
@@ -61,7 +61,7 @@ def fetch_all(
     thread = threading.Thread(target=run.run, name="fetch")
     thread.start()
     try:
-        early: dict[int, str] = {}  # ended before others that stand before them
+        early: dict[int, Outcome] = {}  # ended before others that stand before them
         for position in range(len(jobs)):
             while position not in early:
                 news = done.get()
@@ -181,18 +181,18 @@ class _Run:
                 self.schedule.postpone(position, until)
                 return
             host.learn(failure.reason)
-            outcome = FAILED + failure.reason
+            outcome = Outcome(None, failure.reason)
         except Unreadable as failure:
             host.learn(failure.reason)
-            outcome = FAILED + failure.reason
+            outcome = Outcome(None, failure.reason)
         self.attempts.pop(position, None)
-        if outcome[0] == FAILED:
+        if outcome.key is None:
             self.spool.part(job.digest).drop()
         self.spool.note(job.digest, outcome)
         self.schedule.finish(position)
         self.done.put((position, outcome))
 
-    async def _attempt(self, job: Job) -> str:
+    async def _attempt(self, job: Job) -> Outcome:
         """Fetch once, translating what aiohttp raises. Raises Transient or Unreadable."""
         try:
             async with asyncio.timeout(PATIENCE * self.params.timeout_s):
@@ -215,7 +215,7 @@ class _Run:
             # no HTTP; perhaps what another response left on this connection: so once more
             raise Transient("bad_response") from error
 
-    async def _follow(self, job: Job) -> str:
+    async def _follow(self, job: Job) -> Outcome:
         url, part = URL(job.url), self.spool.part(job.digest)
         for _ in range(MAX_REDIRECTS + 1):
             url = check_url(url, self.params.allow_private_hosts)

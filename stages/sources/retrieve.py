@@ -8,13 +8,12 @@ is tried again if it may pass.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 from stages.lib.params import DownloadParams
 from stages.sources.bodies import Job
 from stages.sources.fetch import fetch_all, may_pass
 from stages.sources.records import Entry, Unreadable
-from stages.sources.spool import FAILED, Spool
+from stages.sources.spool import Outcome, Spool
 from stages.sources.store import TOTAL_LIMIT, Store
 from stages.sources.weblist import Request
 
@@ -35,7 +34,7 @@ def list_entries(
     advance(len(requests) - len(wanted))
     uses = Counter(digests.values())
     fetched = fetch_all(list(wanted.values()), spool, settings, advance)
-    waiting: dict[str, str] = {}  # what is fetched and not in a shard yet
+    waiting: dict[str, Outcome] = {}  # what is fetched and not in a shard yet
     written = store.shelf.written
     try:
         for request in requests:
@@ -51,42 +50,40 @@ def list_entries(
             uses[digest] -= 1
             if uses[digest]:
                 outcomes[digest] = outcome  # the same URL comes again
-            if outcome[0] == FAILED:
-                yield _entry(request, None, outcome[1:])
+            if outcome.key is None:
+                yield _entry(request, None, outcome.reason)
                 continue
-            yield _entry(request, outcome, None, spool.body(digest))
+            load = partial(spool.read, outcome)
+            yield Entry(request.name, request.uri, load, outcome.key, request.labels)
             waiting[digest] = outcome
             if written != store.shelf.written:
                 written = store.shelf.written
-                done = [d for d, key in waiting.items() if store.shelf.is_written(key)]
-                spool.drop(done)
-                for each in done:
-                    del waiting[each]
+                done = [d for d, each in waiting.items() if store.shelf.is_written(each.key)]
+                spool.drop(waiting.pop(each) for each in done)
     finally:
         fetched.close()
 
 
-def _usable(spool: Spool, store: Store) -> dict[str, str]:
+def _usable(spool: Spool, store: Store) -> dict[str, Outcome]:
     """Return the outcomes of a stopped run that hold now."""
-    return {
-        digest: outcome
-        for digest, outcome in spool.outcomes().items()
-        if (
-            not may_pass(outcome[1:])
-            if outcome[0] == FAILED
-            else outcome in store.shelf or outcome in store.purged or spool.holds(digest, outcome)
-        )
-    }
+    usable, needed = {}, []
+    for digest, outcome in spool.outcomes().items():
+        if outcome.key is None:
+            if not may_pass(str(outcome.reason)):
+                usable[digest] = outcome
+        elif outcome.key in store.shelf or outcome.key in store.purged:
+            usable[digest] = outcome._replace(place=None)
+        elif spool.holds(outcome):
+            usable[digest] = outcome
+            needed.append(outcome)
+    spool.adopt(needed)
+    return usable
 
 
-def _entry(
-    request: Request, key: str | None, reason: str | None, body: Path | None = None
-) -> Entry:  # fmt: skip
-    load = partial(_load, body, reason)
-    return Entry(request.name, request.uri, load, key, request.labels)
+def _entry(request: Request, key: str | None, reason: str | None) -> Entry:
+    """Return an entry without bytes: they are stored, or cannot be had."""
+    return Entry(request.name, request.uri, partial(_fail, reason), key, request.labels)
 
 
-def _load(body: Path | None, reason: str | None) -> bytes:
-    if body is None:
-        raise Unreadable(reason or "vanished")
-    return body.read_bytes()
+def _fail(reason: str | None) -> bytes:
+    raise Unreadable(reason or "vanished")

@@ -1,103 +1,160 @@
 """What an unfinished download has fetched so far, safe against a kill at any moment.
 
 In `.darkroom/download/`: `journal` says what became of each URL, one short line each, written after
-the body; `bodies/` holds what waits for its shard; `parts/` what broke off, with the validator that
-lets it go on; `shards/` the shards that are full (see `shelf`). URLs, which may hold passwords, are
-known by a digest here. Nothing is synced per image: the page cache outlives a killed process. After
-a power cut a body that is not what the journal says counts as never fetched, and so do parts.
+the body; `bodies/` holds what waits for its shard, many to a file, since making a file costs more
+than fetching an image; `parts/` what broke off, with the validator that lets it go on; `shards/`
+the shards that are full (see `shelf`). URLs, which may hold passwords, are known by a digest here.
+Nothing is synced per image: the page cache outlives a killed process. After a power cut a body that
+is not what the journal says counts as never fetched, and so do parts.
 """
 
 import contextlib
 import json
 import os
 import shutil
+import threading
+from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.lib.files import naming, write_text
-from stages.lib.shards import key_of, read_places
+from stages.lib.shards import Place, key_of, read_member, read_places
 
 JOURNAL, BODIES, PARTS, SHARDS = "journal", "bodies", "parts", "shards"
-FAILED = "!"  # before the reason, where success has a key
+FILE_BYTES = 2**25  # a file of bodies goes when all of them lie in shards
+
+
+class Outcome(NamedTuple):
+    """What became of a URL: a key, and the place of its body below `bodies/`; or a reason."""
+
+    key: str | None
+    reason: str | None = None
+    place: Place | None = None
+
+    def line(self, digest: str) -> str:
+        """Return this as a line of the journal."""
+        words = [f"!{self.reason}"] if self.key is None else [self.key, *map(str, self.place or ())]
+        return " ".join([digest, *words, "."]) + "\n"
+
+
+def _parse(line: str) -> tuple[str, Outcome] | None:
+    match line.split(" "):
+        case [digest, key, name, offset, size, "."] if offset.isdecimal() and size.isdecimal():
+            return digest, Outcome(key, None, Place(name, int(offset), int(size)))
+        case [digest, failed, "."] if failed.startswith("!"):
+            return digest, Outcome(None, failed[1:])
+    return None
 
 
 class Spool:
-    """The journal and the bodies of one download."""
+    """The journal and the bodies of one download; `put` and `note` belong to one thread."""
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`, which need not exist yet."""
-        self.folder = folder
+        self.folder, self.bodies = folder, folder / BODIES
         self._journal: int | None = None
+        self._file: int | None = None
+        self._name, self._end, self._number = "", 0, 0
+        self._adopted = False
+        self._lock = threading.Lock()
+        self._live: Counter[str] = Counter()  # bodies that are still needed, by file
 
-    def outcomes(self) -> dict[str, str]:
-        """Return, by digest, the key of what was fetched, or `!reason`; damaged lines are none."""
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return by digest what the journal says; damaged lines are left out."""
         try:
             lines = (self.folder / JOURNAL).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return {}
-        words = (line.split(" ") for line in lines)
-        return {word[0]: word[1] for word in words if len(word) == 3 and word[2] == "."}
+        return dict(each for line in lines if (each := _parse(line)) is not None)
 
-    def note(self, digest: str, outcome: str) -> None:
-        """Write down what became of a URL: a key, or `!reason`."""
+    def note(self, digest: str, outcome: Outcome) -> None:
+        """Write down what became of a URL."""
         if self._journal is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             self._journal = os.open(self.folder / JOURNAL, flags, 0o644)
             os.write(self._journal, b"\n")  # ends a line that a power cut tore
         with naming(self.folder / JOURNAL):
-            os.write(self._journal, f"{digest} {outcome} .\n".encode())
+            os.write(self._journal, outcome.line(digest).encode())
 
     def forget_failures(self) -> None:
         """Let everything that failed be tried again."""
         self.close()
-        kept = {digest: note for digest, note in self.outcomes().items() if note[0] != FAILED}
+        kept = {digest: each for digest, each in self.outcomes().items() if each.key is not None}
         if kept:
-            lines = (f"{digest} {note} .\n" for digest, note in kept.items())
-            write_text(self.folder / JOURNAL, "".join(lines))
+            text = "".join(outcome.line(digest) for digest, outcome in kept.items())
+            write_text(self.folder / JOURNAL, text)
         else:
             (self.folder / JOURNAL).unlink(missing_ok=True)
 
-    def body(self, digest: str) -> Path:
-        """Return where a whole body waits."""
-        return self.folder / BODIES / digest
+    def adopt(self, needed: Iterable[Outcome]) -> None:
+        """Start from what a stopped run left: keep these bodies, and drop what holds no other."""
+        if self._adopted:
+            return  # by another list of the same run
+        self._adopted = True
+        for outcome in needed:
+            if outcome.place is not None:
+                self._live[outcome.place.shard] += 1
+        for path in self.bodies.glob("*"):
+            if self._live[path.name] == 0:
+                path.unlink()
 
-    def holds(self, digest: str, key: str) -> bool:
+    def holds(self, outcome: Outcome) -> bool:
         """Return whether the body is there, and what the journal says."""
         try:
-            return key_of(self.body(digest).read_bytes()) == key
-        except OSError:
+            return key_of(self.read(outcome)) == outcome.key
+        except (OSError, ValueError):
             return False
 
-    def put(self, digest: str, content: bytes) -> None:
-        """Keep a whole body; it counts from the line in the journal on."""
-        path = self.body(digest)
-        try:
-            handle = path.open("wb", buffering=0)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("wb", buffering=0)
-        with naming(path), handle:
-            _write(handle.fileno(), content)
+    def read(self, outcome: Outcome) -> bytes:
+        """Return a body that waits here. Raises ValueError when there is none."""
+        if outcome.place is None:
+            raise ValueError(f"expected a body, got {outcome}")
+        return read_member(self.bodies, outcome.place)
 
-    def complete(self, digest: str, part: "Part") -> None:
+    def put(self, content: bytes) -> Place:
+        """Keep a whole body; it counts from its line in the journal on."""
+        descriptor, self._file = self._file, None  # not written to again if this goes wrong
+        if descriptor is None or self._end + len(content) > FILE_BYTES:
+            descriptor = self._next_file(descriptor)
+        place = Place(self._name, self._end, len(content))
+        with self._lock:
+            self._live[self._name] += 1
+        with naming(self.bodies / self._name):
+            _write(descriptor, content)
+        self._file, self._end = descriptor, self._end + len(content)
+        return place
+
+    def complete(self, digest: str, part: "Part") -> Place:
         """Make a body of a part that is whole."""
-        path = self.body(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.path.replace(path)
+        self.bodies.mkdir(parents=True, exist_ok=True)
+        place = Place(digest, 0, part.size)
+        with self._lock:
+            self._live[digest] = 1
+        part.path.replace(self.bodies / digest)
         part.drop()
+        return place
 
-    def drop(self, digests: Iterable[str]) -> None:
-        """Remove bodies that lie in a shard by now."""
-        for digest in digests:
-            self.body(digest).unlink(missing_ok=True)
+    def drop(self, outcomes: Iterable[Outcome]) -> None:
+        """Let go of bodies that lie in a shard by now."""
+        with self._lock:
+            for outcome in outcomes:
+                if outcome.place is None:
+                    continue
+                name = outcome.place.shard
+                self._live[name] -= 1
+                if self._live[name] <= 0 and name != self._name:
+                    del self._live[name]
+                    (self.bodies / name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the journal; it opens again when needed."""
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
+        """Let go of the files; they open again when needed."""
+        for descriptor in (self._journal, self._file):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._journal = self._file = None
 
     def clear(self) -> None:
         """Remove everything: it is published."""
@@ -107,6 +164,22 @@ class Spool:
     def part(self, digest: str) -> "Part":
         """Return what is there of a body that broke off."""
         return Part(self.folder / PARTS / digest)
+
+    def _next_file(self, finished: int | None) -> int:
+        """Begin a new file of bodies; one that a killed run began is never written to again."""
+        self.bodies.mkdir(parents=True, exist_ok=True)
+        if finished is not None:
+            os.close(finished)
+        while (path := self.bodies / f"{self._number:06d}").exists():
+            self._number += 1
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with self._lock:
+            before, self._name, self._end = self._name, path.name, 0
+            if before and self._live[before] <= 0:
+                del self._live[before]
+                (self.bodies / before).unlink(missing_ok=True)
+        self._number += 1
+        return descriptor
 
 
 class Part:
@@ -169,8 +242,15 @@ def _boot() -> str:
 def forget_images(folder: Path, purged: Collection[str]) -> None:
     """Remove from an unfinished download what is, or may be, one of these images."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+    known: dict[str, list[Outcome]] = {}
+    for outcome in Spool(folder).outcomes().values():
+        if outcome.place is not None:
+            known.setdefault(outcome.place.shard, []).append(outcome)
     for path in (folder / BODIES).glob("*"):
-        if key_of(path.read_bytes()) in purged:
+        inside = known.get(path.name, [])
+        size = sum(outcome.place.size for outcome in inside if outcome.place is not None)
+        # What the journal does not tell of, since a kill came in between, may be such an image.
+        if size != path.stat().st_size or any(outcome.key in purged for outcome in inside):
             path.unlink()
     for path in (folder / SHARDS).glob("*"):
         whole = not path.name.startswith(".unfinished-")

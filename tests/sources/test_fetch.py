@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from stages.lib.params import check_params
-from stages.lib.shards import key_of
+from stages.lib.shards import Place, key_of
 from stages.sources import spool as module
 from stages.sources.bodies import Job, check_range, validator_of
 from stages.sources.fetch import fetch_all
-from stages.sources.spool import Spool
+from stages.sources.spool import Outcome, Spool
 from stages.sources.weblist import digest_of, without_secrets
 from tests.harness import REPOSITORY
 from tests.trouble import Trouble, body_of, serving
@@ -30,7 +30,7 @@ def settings():
 
 def fetch(spool, settings, *urls):
     jobs = [Job(digest_of(url), url) for url in urls]
-    return list(fetch_all(jobs, spool, settings, lambda _: None))
+    return [each.key or each.reason for each in fetch_all(jobs, spool, settings, lambda _: None)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_a_killed_run_had_of_a_body_is_not_fetched_again(tmp_path, settings
         part.append(body[:2000])
         assert fetch(spool, settings, url) == [key_of(body)]
         assert server.ranges[url_path] == ["bytes=2000-"]
-        assert spool.body(digest_of(url)).read_bytes() == body
+        assert spool.read(spool.outcomes()[digest_of(url)]) == body
         assert list((tmp_path / "parts").iterdir()) == []
 
 
@@ -138,7 +138,7 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path, settings):
     with serving() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         url = f"https://localhost:{server.server_port}/image"
-        assert fetch(Spool(tmp_path / "spool"), settings, url) == ["!bad_certificate"]
+        assert fetch(Spool(tmp_path / "spool"), settings, url) == ["bad_certificate"]
         assert server.seen == {}
 
 
@@ -163,12 +163,31 @@ def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
 
 
 def test_a_torn_journal_is_read_as_far_as_it_holds(tmp_path):
-    spool = Spool(tmp_path)
-    spool.note("a" * 32, "b" * 32)
+    spool, stored = Spool(tmp_path), Outcome("b" * 32, None, Place("000000", 3, 5))
+    failed = Outcome(None, "http_404")
+    spool.note("a" * 32, stored)
     spool.close()
     with Path(tmp_path / "journal").open("ab") as handle:
         handle.write(b"c" * 32 + b" !time")  # a power cut
-    spool.note("d" * 32, "!http_404")
-    assert spool.outcomes() == {"a" * 32: "b" * 32, "d" * 32: "!http_404"}
+    spool.note("d" * 32, failed)
+    assert spool.outcomes() == {"a" * 32: stored, "d" * 32: failed}
     spool.forget_failures()
-    assert spool.outcomes() == {"a" * 32: "b" * 32}
+    assert spool.outcomes() == {"a" * 32: stored}
+
+
+def test_files_of_bodies_go_when_all_in_them_went(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FILE_BYTES", 10)
+    spool = Spool(tmp_path)
+    bodies = [b"%03d" % number for number in range(9)]
+    outcomes = [Outcome(key_of(body), None, spool.put(body)) for body in bodies]
+    assert [spool.read(outcome) for outcome in outcomes] == bodies
+    assert all(spool.holds(outcome) for outcome in outcomes)
+    names = [path.name for path in sorted(spool.bodies.iterdir())]
+    assert names == ["000000", "000001", "000002"]
+    spool.drop(outcomes[1:])
+    assert [path.name for path in sorted(spool.bodies.iterdir())] == ["000000", "000002"]
+    assert spool.holds(outcomes[0])
+    later = Spool(tmp_path)
+    later.adopt([outcomes[0]])
+    assert [path.name for path in spool.bodies.iterdir()] == ["000000"]
+    assert later.put(b"new").shard == "000001"  # never behind what another run wrote
