@@ -26,6 +26,7 @@ from stages.lib.shards import Place, key_of, read_member, read_tar
 from stages.lib.tables import INDEX, read_table
 from stages.sources import sample, spool
 from stages.sources.purged import write_purged
+from stages.sources.reasons import REASONS
 from tests.harness import call, not_root
 from tests.test_repro import make_repository, repro
 from tests.trouble import PAGE, TROUBLES, Trouble, body_of, serving
@@ -421,6 +422,27 @@ def test_a_list_carries_labels_and_no_secrets(tmp_path, server):
     text = index.reset_index().to_csv()
     assert not any(secret in text for secret in ("secret", "hidden", "other"))
     assert b"secret" not in everything
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "parquet", "txt"])
+def test_a_list_may_be_of_several_forms(tmp_path, server, form):
+    urls = [f"{server.url}/{number}" for number in range(3)]
+    table, path = pd.DataFrame({"url": urls, "label": ["a", "b", "a"]}), tmp_path / f"urls.{form}"
+    if form == "parquet":
+        table.to_parquet(path)
+    elif form == "txt":
+        path.write_text("\r\n".join(["# three", *urls]))
+    else:
+        table.to_csv(path, index=False, sep="\t" if form == "tsv" else ",")
+    index = download_now(tmp_path, {**LIST, "path": path.name}, **LOCAL)
+    assert contents(tmp_path, index) == {u: body_of(f"/{n}") for n, u in enumerate(urls)}
+    assert list(index["label"].dropna()) == ([] if form == "txt" else ["a", "b", "a"])
+
+
+def test_every_reason_is_explained():
+    assert {*MAY_PASS.values(), *FINAL.values()} - set(REASONS) <= {
+        "http_404", "http_204", "http_429", "http_503",
+    }  # fmt: skip
 
 
 def test_an_empty_list_stops(tmp_path):

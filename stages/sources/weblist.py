@@ -1,4 +1,4 @@
-"""A list of image URLs: a CSV with a column of URLs and label columns, or a text file of URLs."""
+"""A list of image URLs: CSV, TSV or Parquet with a column of URLs, or a text file, one per line."""
 
 import hashlib
 from collections import Counter
@@ -54,8 +54,8 @@ def read_requests(source: ListSource, root: Path) -> list[Request]:
     """Return the lines of the list, in order. Raises UserError when there are none."""
     content = read_content(source, root)
     path = resolve_path(root, source.path)
-    if path.suffix.lower() in {".csv", ".tsv"}:
-        table = _read_table(path, source)
+    if path.suffix.lower() in {".csv", ".tsv"} or content[:4] == b"PAR1":
+        table = _read_table(path, content, source)
     else:
         lines = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
         table = [(line, _UNLABELLED, None) for line in lines if line and line[0] != "#"]
@@ -71,8 +71,8 @@ def read_requests(source: ListSource, root: Path) -> list[Request]:
 _Line = tuple[str, Labels, Checksum | None]
 
 
-def _read_table(path: Path, source: ListSource) -> list[_Line]:
-    rows, column = read_rows(path), source.checksum_column
+def _read_table(path: Path, content: bytes, source: ListSource) -> list[_Line]:
+    rows, column = read_rows(path, content), source.checksum_column
     if column is None:
         return [(url, labels, None) for url, labels in parse_rows(path, rows, source.url_column)]
     if column not in rows[0]:
