@@ -120,7 +120,7 @@ def _list(source: Source, root: Path, settings: DownloadParams) -> Listing:
     if isinstance(source, WebDatasetSource):
         return webdataset.read_entries(source, root, settings)
     if isinstance(source, ListSource):
-        return weblist.read_requests(source, root)
+        return weblist.read_requests(source, root, settings)
     return [_sample_entry(file) for file in sample.files()]
 
 

@@ -1,6 +1,5 @@
 """Whether a source is there, and whether it has changed: for each kind its own answer."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from stages.lib.params import (
     Source,
     WebDatasetSource,
 )
-from stages.sources import archive, folder, photographs, webdataset, weblist
+from stages.sources import archive, folder, photographs, shards_found, weblist
 
 
 def is_present(source: Source, root: Path, params: DownloadParams) -> bool:
@@ -22,8 +21,8 @@ def is_present(source: Source, root: Path, params: DownloadParams) -> bool:
     if isinstance(source, ArchiveSource):
         return archive.is_present(source, root, params)
     if isinstance(source, WebDatasetSource):
-        return webdataset.is_present(source, root, params)
-    return not isinstance(source, ListSource) or weblist.is_present(source, root)
+        return shards_found.is_present(source, root, params)
+    return not isinstance(source, ListSource) or weblist.is_present(source, root, params)
 
 
 def describe(source: Source, root: Path, params: DownloadParams) -> dict[str, Any]:
@@ -33,8 +32,7 @@ def describe(source: Source, root: Path, params: DownloadParams) -> dict[str, An
     if isinstance(source, ArchiveSource):
         return archive.describe(source, root, params)
     if isinstance(source, WebDatasetSource):
-        return webdataset.describe(source, root, params)
+        return shards_found.describe(source, root, params)
     if isinstance(source, ListSource):
-        content = weblist.read_content(source, root)
-        return {"kind": "list", "digest": hashlib.sha256(content).hexdigest()}
+        return weblist.describe(source, root, params)
     return {"kind": "sample", "digest": photographs.digest()}

@@ -76,10 +76,10 @@ def fetch_once(
     if (version.size or 0) > max_bytes:
         raise Unreadable("too_large")
     whole.parent.mkdir(parents=True, exist_ok=True)
+    told = _shown(url, version)
     if protocol(url) in WEB:
-        web.fetch_file(url, part, params, max_bytes, _shown(url, version))
+        web.fetch_file(web.Transfer(url, version, part, max_bytes, told), params)
     else:
-        told = _shown(url, version)
         _driven(lambda: _copy(url, part, max_bytes, told))
     if version.size not in {None, part.stat().st_size}:
         part.unlink()

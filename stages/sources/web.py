@@ -22,7 +22,6 @@ from stages.sources.addresses import Resolver, check_url
 from stages.sources.records import Unreadable
 
 MAX_REDIRECTS = 5
-USER_AGENT = "darkroom (builds image data sets)"
 _CHUNK = 2**20
 _T = TypeVar("_T")
 _AGAIN = {408, 429}  # and 5xx
@@ -53,17 +52,23 @@ def probe(urls: list[str], params: DownloadParams) -> dict[str, Version | Unread
     return asyncio.run(_probe_all(urls, params))
 
 
-def fetch_file(
-    url: str, target: Path, params: DownloadParams, max_bytes: int, told: Callable[[int], None]
-) -> None:
-    """Fetch one file; `target` grows while it arrives, and goes on from what is there.
+class Transfer(NamedTuple):
+    """One file to be fetched to `target`, which grows while it arrives."""
 
-    Each piece is `told` by its size.
+    url: str
+    version: Version  # as `probe` found it
+    target: Path
+    max_bytes: int
+    told: Callable[[int], None]  # called with the size of each piece
+
+
+def fetch_file(transfer: Transfer, params: DownloadParams) -> None:
+    """Fetch one file, going on from what is there if the server still has the same version.
 
     Raises Unreadable.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_fetch_file(url, target, params, max_bytes, told))
+    transfer.target.parent.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_fetch_file(transfer, params))
 
 
 async def _probe_all(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
@@ -101,26 +106,26 @@ def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
     return Version(size, headers.get("ETag") or headers.get("Last-Modified") or "")
 
 
-async def _fetch_file(
-    url: str, target: Path, params: DownloadParams, max_bytes: int, told: Callable[[int], None]
-) -> None:
+async def _fetch_file(transfer: Transfer, params: DownloadParams) -> None:
     async with _session(params) as session:
-        await _again(lambda: _go_on(session, url, target, params, max_bytes, told), params, target)
+        await _again(lambda: _go_on(session, transfer, params), params, transfer.target)
 
 
 async def _go_on(
-    session: aiohttp.ClientSession, url: str, target: Path, params: DownloadParams, max_bytes: int,
-    told: Callable[[int], None],
-) -> None:  # fmt: skip
+    session: aiohttp.ClientSession, transfer: Transfer, params: DownloadParams
+) -> None:
+    target = transfer.target
     have = target.stat().st_size if target.exists() else 0
     asked = {"Range": f"bytes={have}-"} if have else {}
-    async with _answer(session, "GET", url, asked, params) as response:
+    if have and transfer.version.token and not transfer.version.token.startswith("W/"):
+        asked["If-Range"] = transfer.version.token  # a weak one is not allowed here (RFC 9110)
+    async with _answer(session, "GET", transfer.url, asked, params) as response:
         if response.status == 416 and _whole(response) == have:
             return  # all of it is there
         if response.status == 206 and not _starts_at(response, have):
             raise Unreadable("bad_response")
-        if response.status == 416 or (response.status == 200 and have):
-            target.unlink()  # this server knows no ranges, or the file has shrunk
+        if have and response.status in {200, 416}:
+            target.unlink()  # a server without ranges, or another version by now
             have = 0
         if response.status == 416:
             raise _Broke("incomplete")
@@ -129,10 +134,10 @@ async def _go_on(
         with target.open("ab") as handle:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 have += len(chunk)
-                if have > max_bytes:
+                if have > transfer.max_bytes:
                     raise Unreadable("too_large")
                 handle.write(chunk)
-                told(len(chunk))
+                transfer.told(len(chunk))
             handle.flush()
             await asyncio.to_thread(os.fsync, handle.fileno())
 
@@ -189,7 +194,7 @@ def _refusal(status: int) -> Exception:
 
 def _session(params: DownloadParams) -> aiohttp.ClientSession:
     # Read as they lie: a body that the server also packs would not fit its ranges.
-    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+    headers = {"User-Agent": params.user_agent, "Accept-Encoding": "identity"}
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=Resolver(params.allow_private_hosts)),
         timeout=aiohttp.ClientTimeout(

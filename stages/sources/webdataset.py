@@ -5,99 +5,32 @@ captions of img2dataset (`.txt`) are passed over. Shards of `data/raw` have thei
 `index.parquet` beside them. Refused is what `archive` refuses.
 """
 
-import hashlib
 import logging
-import re
 from collections.abc import Iterator
 from functools import partial
-from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.lib.failures import UserError
-from stages.lib.params import DownloadParams, WebDatasetSource, is_url, resolve_path
+from stages.lib.params import DownloadParams, WebDatasetSource
 from stages.lib.tables import LABEL_COLUMNS
-from stages.sources import remote
 from stages.sources.archive import limits_of
-from stages.sources.hashes import Hashes
 from stages.sources.labels import read_labels
 from stages.sources.listings import Listing
-from stages.sources.locate import (
-    Place,
-    cache_of,
-    cannot_reach,
-    here,
-    label_table,
-    no_table,
-    read_table,
-    there,
-)
+from stages.sources.locate import Place, cannot_reach, read_table
 from stages.sources.members import Limits, Member
 from stages.sources.records import Entry, Labels, Stream, Unreadable
 from stages.sources.samples import read_samples
-from stages.sources.web import Version
+from stages.sources.shards_found import Shard, base, places
 
 logger = logging.getLogger(__name__)
-
-MAX_SHARDS = 1_000_000
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{},]*(?:,[^{},]*)+)\}")
-_MAGIC = re.compile(r"[*?\[{]")
-
-
-class Shard(NamedTuple):
-    """One shard: its name below the fixed part of the source's path, and where it lies."""
-
-    name: str
-    place: Place
-
-
-def expand(pattern: str) -> list[str]:
-    """Return what a pattern with {00..12} or {a,b} stands for, in order. Raises UserError."""
-    fixed, choices, end, count = [], [], 0, 1
-    for found in _RANGE.finditer(pattern):
-        fixed.append(pattern[end : found.start()])
-        low, high, words = found.groups()
-        count *= len(words.split(",")) if words else int(high) - int(low) + 1
-        if not 0 < count <= MAX_SHARDS:
-            raise UserError(
-                f"params.yaml: download.sources: path: {pattern}: expected 1 to {MAX_SHARDS:,}"
-                f" shards, got {count:,}; correct the range"
-            )
-        numbers = [] if words else range(int(low), int(high) + 1)
-        choices.append(words.split(",") if words else [str(n).zfill(len(low)) for n in numbers])
-        end = found.end()
-    return [
-        "".join(part for pair in zip(fixed, chosen, strict=True) for part in pair) + pattern[end:]
-        for chosen in product(*choices)
-    ]
-
-
-def is_present(source: WebDatasetSource, root: Path, params: DownloadParams) -> bool:
-    """Return whether any shard can be reached from this machine."""
-    if not is_url(source.path):
-        return any(path.is_file() for path in _local(source, root))
-    try:
-        found = _remote(source, params)
-    except Unreadable:
-        return False
-    return any(isinstance(version, Version) for version in found.values())
-
-
-def describe(source: WebDatasetSource, root: Path, params: DownloadParams) -> dict[str, Any]:
-    """Return what scan notes of the shards. Raises UserError."""
-    shards, index, table = _places(source, root, params)
-    lines = [f"{shard.name}\0{shard.place.version}\n" for shard in shards]
-    lines += [f"\0{place.version if place else None}\n" for place in (index, table)]
-    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
-    return {"kind": "webdataset", "shards": len(shards), "digest": digest}
 
 
 def read_entries(source: WebDatasetSource, root: Path, params: DownloadParams) -> Stream:
     """Return the images of all shards as entries, shard by shard. Raises UserError."""
-    shards, index, table = _places(source, root, params)
+    shards, index, table = places(source, root, params)
     limits = limits_of(params)
     listings = [
         Listing(root, f"samples\0{shard.place.version}", limits, partial(_pass, shard, limits))
@@ -123,7 +56,7 @@ def _entries(
     labels: dict[str, Labels] | None, index: dict[str, list[Labels]] | None,
 ) -> Iterator[Entry]:  # fmt: skip
     withdrawn = 0
-    base = f"{folder}/" if (folder := _base(source)) else ""
+    below = f"{folder}/" if (folder := base(source)) else ""
     for shard, listing in listings:
         for record in listing.records():
             name = _name(shard, record.name)
@@ -133,124 +66,13 @@ def _entries(
                 withdrawn += not given
             for number, one in enumerate(given, 1):
                 again = f"~{number}" if number > 1 else ""  # records that disagree about it
-                yield Entry(f"{name}{again}", f"{base}{name}", record.load, record.key, one)
+                yield Entry(f"{name}{again}", f"{below}{name}", record.load, record.key, one)
     if withdrawn:
         logger.info("%s: %d images are withdrawn there and passed over", source.title, withdrawn)
 
 
 def _name(shard: Shard, record: str) -> str:
     return f"{shard.name}/{record}" if record else shard.name
-
-
-def _places(
-    source: WebDatasetSource, root: Path, params: DownloadParams
-) -> tuple[list[Shard], Place | None, Place | None]:
-    """Return the shards, the index of `data/raw` beside them, and the label table."""
-    hashes = Hashes(cache_of(root, source))
-    if is_url(source.path):
-        shards, index = _remote_shards(source, root, params), None
-    else:
-        shards, index = _local_shards(source, root, hashes)
-    table = label_table(source, root, params)
-    hashes.save()
-    if source.labels and table is None:
-        raise no_table(source, root)
-    return shards, index, table
-
-
-def _local(source: WebDatasetSource, root: Path) -> list[Path]:
-    """Return the paths that are meant; those of a range need not exist."""
-    path = resolve_path(root, source.path)
-    if path.is_dir():
-        return sorted(path.glob("*.tar"))
-    if path.exists():
-        return [path]  # whatever signs its name has
-    found: list[Path] = []
-    for pattern in map(Path, expand(str(path))):
-        if _MAGIC.search(str(pattern)):
-            below = pattern.relative_to(pattern.anchor)
-            found += sorted(Path(pattern.anchor).glob(str(below)))
-        else:
-            found.append(pattern)
-    return list(dict.fromkeys(found))
-
-
-def _local_shards(
-    source: WebDatasetSource, root: Path, hashes: Hashes
-) -> tuple[list[Shard], Place | None]:
-    where = f"params.yaml: download.sources: path: {source.path}"
-    paths = _local(source, root)
-    missing = [path for path in paths if not path.is_file()]
-    if missing or not paths:
-        more = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
-        lost = f"{missing[0]}{more} not there" if missing else "no shard is there"
-        raise UserError(f"{where}: {lost}; correct the path or the range")
-    fixed = _fixed(resolve_path(root, source.path))
-    shards = []
-    for path in paths:
-        name = path.relative_to(fixed).as_posix()
-        try:
-            shards.append(Shard(name, here(name, path, hashes)))
-        except OSError as error:
-            raise UserError(f"{where}: cannot read {path}: {error.strerror}") from error
-    beside = paths[0].parent / "index.parquet"
-    return shards, here(str(beside), beside, hashes) if _is_index(beside) else None
-
-
-def _is_index(path: Path) -> bool:
-    """Return whether there is a table with the columns of data/raw/index.parquet."""
-    try:
-        names = pq.read_schema(path).names
-    except (OSError, pa.ArrowException):
-        return False
-    return set(names) >= {"key", "status", *LABEL_COLUMNS}
-
-
-def _fixed(path: Path) -> Path:
-    """Return the folder up to which a pattern has no signs."""
-    if path.is_dir():
-        return path
-    parts = path.parts if path.exists() else path.parts[: _first_magic(path)]
-    return Path(*parts[:-1]) if len(parts) == len(path.parts) else Path(*parts)
-
-
-def _first_magic(path: Path) -> int:
-    magic = (number for number, part in enumerate(path.parts) if _MAGIC.search(part))
-    return next(magic, len(path.parts))
-
-
-def _remote(source: WebDatasetSource, params: DownloadParams) -> dict[str, Any]:
-    """Return the URLs that are meant, and the version of each, or why there is none."""
-    found: dict[str, Any] = {}
-    plain = []
-    for url in expand(source.path):
-        if _MAGIC.search(url) and remote.protocol(url) not in remote.WEB:
-            found |= remote.glob(url)
-        else:
-            plain.append(url)
-    return found | remote.versions(plain, params)
-
-
-def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams) -> list[Shard]:
-    try:
-        found = _remote(source, params)
-    except Unreadable as failure:
-        raise cannot_reach(source.path, failure) from failure
-    if not found:
-        raise UserError(f"params.yaml: download.sources: path: {source.place}: no shard is there")
-    shards = []
-    for url, version in found.items():
-        if isinstance(version, Unreadable):
-            raise cannot_reach(url, version)
-        place = there(url, version, root, params)
-        name = PurePosixPath(place.shown.removeprefix(f"{_base(source)}/"))
-        shards.append(Shard(name.name if ":" in str(name) else str(name), place))
-    return shards
-
-
-def _base(source: WebDatasetSource) -> str:
-    """Return the part of the source's path that is in front of its shards' names."""
-    return _MAGIC.split(source.place, maxsplit=1)[0].rpartition("/")[0]
 
 
 def _pass(shard: Shard, limits: Limits) -> Iterator[Member]:

@@ -3,13 +3,20 @@
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from stages.lib.failures import UserError
-from stages.lib.params import ListSource, resolve_path
+from stages.lib.params import (
+    DownloadParams,
+    ListSource,
+    is_url,
+    resolve_path,
+    without_secrets,
+)
 from stages.sources.checksums import Checksum, parse_checksum
+from stages.sources.hashes import Hashes
 from stages.sources.labels import parse_rows
+from stages.sources.locate import Place, cache_of, find, is_there, read_table
 from stages.sources.records import Labels
 from stages.sources.tables import Row, read_rows
 
@@ -31,29 +38,26 @@ class Request(NamedTuple):
         return digest_of(self.url + (f"\0{self.checksum.digest.hex()}" if self.checksum else ""))
 
 
-def is_present(source: ListSource, root: Path) -> bool:
-    """Return whether the list exists on this machine."""
-    return resolve_path(root, source.path).is_file()
+def is_present(source: ListSource, root: Path, params: DownloadParams) -> bool:
+    """Return whether the list can be reached from this machine."""
+    return is_there(source.path, root, params)
 
 
-def read_content(source: ListSource, root: Path) -> bytes:
-    """Return the list as it lies on disk. Raises UserError."""
-    path = resolve_path(root, source.path)
-    where = f"params.yaml: download.sources: path: {source.path}"
-    if path.is_dir():
-        raise UserError(f"{where}: {path} is a folder; expected a file (or use kind: folder)")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{where}: there is no file {path}; correct the path") from error
-    except OSError as error:
-        raise UserError(f"{where}: cannot read {path}: {error.strerror}") from error
+def describe(source: ListSource, root: Path, params: DownloadParams) -> dict[str, Any]:
+    """Return what scan notes of the list. Raises UserError."""
+    return {"kind": "list", "digest": locate(source, root, params).version}
 
 
-def read_requests(source: ListSource, root: Path) -> list[Request]:
+def locate(source: ListSource, root: Path, params: DownloadParams) -> Place:
+    """Return where the list lies. Raises UserError."""
+    return find(source.path, root, params, Hashes(cache_of(root, source)))
+
+
+def read_requests(source: ListSource, root: Path, params: DownloadParams) -> list[Request]:
     """Return the lines of the list, in order. Raises UserError when there are none."""
-    content = read_content(source, root)
-    path = resolve_path(root, source.path)
+    place = locate(source, root, params)
+    content = read_table(place)
+    path = Path(place.shown) if is_url(source.path) else resolve_path(root, source.path)
     if path.suffix.lower() in {".csv", ".tsv"} or content[:4] == b"PAR1":
         table = _read_table(path, content, source)
     else:
@@ -62,7 +66,7 @@ def read_requests(source: ListSource, root: Path) -> list[Request]:
     table = [row for row in table if row[0]]
     if not table:
         raise UserError(
-            f"params.yaml: download.sources: path: {source.path}: no URL in {path}; "
+            f"params.yaml: download.sources: path: {source.place}: no URL in {path}; "
             "expected one per line"
         )
     return _named(table)
@@ -90,17 +94,6 @@ def _checksum(row: Row, column: str, where: str) -> Checksum | None:
         return parse_checksum(row[column])
     except ValueError as error:
         raise UserError(f"{where}: column {column}: {error}; correct or empty the cell") from error
-
-
-def without_secrets(url: str) -> str:
-    """Return the URL without credentials, query and fragment; these may hold passwords or keys."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        _ = parts.port  # a password with a slash in it looks like a port that is no number
-    except ValueError:
-        return "invalid-url"
-    return f"{parts.scheme}://{host}{parts.path}" if host else "invalid-url"
 
 
 def digest_of(url: str) -> str:

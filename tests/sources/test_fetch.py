@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.lib.params import check_params
+from stages.lib.params import check_params, without_secrets
 from stages.lib.shards import Place, key_of
 from stages.sources import spool as module
 from stages.sources.bodies import Job, check_range, validator_of
 from stages.sources.fetch import fetch_all
 from stages.sources.spool import Outcome, Spool
-from stages.sources.weblist import digest_of, without_secrets
+from stages.sources.weblist import digest_of
 from tests.harness import REPOSITORY
 from tests.trouble import Trouble, body_of, serving
 
