@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from stages.lib.failures import UserError
 from stages.lib.files import unfinished, write_bytes
 from stages.lib.params import original_root
-from stages.lib.shards import key_of
 from stages.sources.members import Limits, Member, refused
 from stages.sources.records import Labels, Unreadable
 
@@ -116,6 +115,8 @@ def _load(member: Member, met: dict[str, str]) -> bytes:
     except Unreadable as failure:
         met["reason"] = failure.reason
         raise
+    from stages.lib.shards import key_of  # here: it brings pandas, which takes a while
+
     met["key"] = key_of(content)
     return content
 

@@ -25,8 +25,7 @@ from stages.lib.params import (
 from stages.sources import remote
 from stages.sources.hashes import Hashes, hash_file
 from stages.sources.reasons import REASONS
-from stages.sources.records import Unreadable
-from stages.sources.web import Version
+from stages.sources.records import Unreadable, Version
 
 SCAN_CACHE = Path(".darkroom/scan")
 

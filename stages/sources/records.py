@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,17 @@ class Unreadable(Exception):
         """Keep the reason code, as `permission_denied`, and what a library said, for messages."""
         super().__init__(reason)
         self.reason, self.words = reason, words or reason
+
+
+class Version(NamedTuple):
+    """What is known of a remote file without fetching it."""
+
+    size: int | None
+    token: str  # changes when the content does, as far as the server tells
+
+    def __str__(self) -> str:
+        """Return both, as digests use them."""
+        return f"{self.size}-{self.token}"
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-import fsspec.core
-
 from stages.lib.failures import UserError
 from stages.lib.params import DownloadParams, without_secrets
 from stages.lib.progress import Progress
-from stages.sources import web
 from stages.sources.members import judge_name
-from stages.sources.records import Unreadable
-from stages.sources.web import Version
+from stages.sources.records import Unreadable, Version
 
 SCRATCH = Path(".darkroom/remote")  # purge removes it, since an image may be in it
 # What to install for each; other protocols are refused, as `file://`, or chains with `::`.
@@ -61,6 +57,8 @@ def protocol(url: str) -> str:
 def versions(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
     """Return the version of each URL, or why it cannot be had. They share one protocol."""
     if urls and protocol(urls[0]) in WEB:
+        from stages.sources import web  # here, as below: importing aiohttp takes a while
+
         return web.probe(urls, params)
     return {url: _stat(url) for url in urls}
 
@@ -78,6 +76,8 @@ def fetch_once(
     whole.parent.mkdir(parents=True, exist_ok=True)
     told = _shown(url, version)
     if protocol(url) in WEB:
+        from stages.sources import web
+
         web.fetch_file(web.Transfer(url, version, part, max_bytes, told), params)
     else:
         _driven(lambda: _copy(url, part, max_bytes, told))
@@ -136,6 +136,8 @@ def _content(file: File, found: Any) -> bytes | Unreadable:
 
 def _open(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path in it. Raises UserError without a driver."""
+    import fsspec.core
+
     name = protocol(url)
     try:
         system, path = fsspec.core.url_to_fs(url)

@@ -15,7 +15,6 @@ from pathlib import Path
 from stages.lib.failures import UserError
 from stages.lib.files import unfinished, write_bytes
 from stages.lib.params import DownloadParams, FolderSource
-from stages.lib.shards import key_of
 from stages.sources import remote
 from stages.sources.labels import labels_by_name
 from stages.sources.locate import Place, cache_of, cannot_reach, read_table
@@ -87,6 +86,8 @@ class _Fetching:
             self._fetch(self._batch(file))
         if file.name in self._reasons:
             raise Unreadable(self._reasons[file.name])
+        from stages.lib.shards import key_of  # here: it brings pandas, which takes a while
+
         content = body.read_bytes()
         self.keys[file.name] = key_of(content)
         return content

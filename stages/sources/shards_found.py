@@ -6,12 +6,8 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from stages.lib.failures import UserError
 from stages.lib.params import DownloadParams, WebDatasetSource, is_url, resolve_path
-from stages.lib.tables import LABEL_COLUMNS
 from stages.sources import remote
 from stages.sources.hashes import Hashes
 from stages.sources.locate import (
@@ -23,8 +19,7 @@ from stages.sources.locate import (
     no_table,
     there,
 )
-from stages.sources.records import Unreadable
-from stages.sources.web import Version
+from stages.sources.records import Unreadable, Version
 
 MAX_SHARDS = 1_000_000
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{},]*(?:,[^{},]*)+)\}")
@@ -136,6 +131,13 @@ def _local_shards(
 
 def _is_index(path: Path) -> bool:
     """Return whether there is a table with the columns of data/raw/index.parquet."""
+    if not path.is_file():
+        return False
+    import pyarrow as pa  # here, since it takes a while
+    import pyarrow.parquet as pq
+
+    from stages.lib.tables import LABEL_COLUMNS
+
     try:
         names = pq.read_schema(path).names
     except (OSError, pa.ArrowException):

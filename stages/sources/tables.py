@@ -15,12 +15,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from stages.lib.failures import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _AVA = re.compile(rb"\s*\d+([ \t]+\d+){14}[ \t]*(\r?\n|$)")
 _BINS = 10  # of AVA
@@ -161,6 +161,9 @@ def item_row(where: str, item: dict[str, Any]) -> Row:
 
 
 def _parquet(path: Path, content: bytes) -> list[Row]:
+    import pyarrow as pa  # here, since scan imports this module and pyarrow takes a while
+    import pyarrow.parquet as pq
+
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
@@ -200,7 +203,9 @@ def _votes(path: Path, lists: list[list[Any] | None]) -> dict[str, list[str]]:
     return {f"rating_{n + 1}": [_cell(votes[n]) for votes in padded] for n in range(bins)}
 
 
-def _plain(kind: pa.DataType) -> bool:
+def _plain(kind: "pyarrow.DataType") -> bool:
+    import pyarrow as pa
+
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return not (pa.types.is_nested(kind) or pa.types.is_binary(kind))
 

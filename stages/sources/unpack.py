@@ -11,15 +11,13 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-
 from stages.sources.members import Broken, Limits
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 XZ_MEMORY = 256 * 2**20  # `xz -9` asks for 65 MiB to unpack; a hostile header for 4 GiB
 _CHUNK = 2**18
 _AHEAD = 2**16  # unpacked at a time for small reads
-_CORRUPT = (OSError, zlib.error, lzma.LZMAError, pa.ArrowException, ValueError)
+_CORRUPT = (OSError, zlib.error, lzma.LZMAError, ValueError)  # arrow raises the outer two
 
 
 def packing(head: bytes) -> str | None:
@@ -140,6 +138,8 @@ class _Zstd(io.RawIOBase):
     """arrow's reader, of a file that stays open."""
 
     def __init__(self, file: BinaryIO) -> None:
+        import pyarrow as pa  # here, since it takes a while
+
         self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
 
     def readable(self) -> bool:

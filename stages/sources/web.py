@@ -19,24 +19,13 @@ from yarl import URL
 from stages.lib.params import DownloadParams
 from stages.sources import manners
 from stages.sources.addresses import Resolver, check_url
-from stages.sources.records import Unreadable
+from stages.sources.records import Unreadable, Version
 
 MAX_REDIRECTS = 5
 _CHUNK = 2**20
 _T = TypeVar("_T")
 _AGAIN = {408, 429}  # and 5xx
 _NO_HEAD = {403, 405, 501}  # servers and signed URLs that allow GET alone
-
-
-class Version(NamedTuple):
-    """What is known of a file without fetching it."""
-
-    size: int | None
-    token: str  # changes when the content does, as far as the server tells
-
-    def __str__(self) -> str:
-        """Return both, as digests use them."""
-        return f"{self.size}-{self.token}"
 
 
 class _Broke(Exception):
