@@ -187,6 +187,8 @@ def _orientation(image: Image.Image) -> int:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return (width, height) as the opened image is looked at."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return image.size
     return image.size[::-1] if _orientation(image) >= 5 else image.size
 
 

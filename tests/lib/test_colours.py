@@ -191,3 +191,23 @@ def test_heif_and_its_alpha_come_as_other_formats_do():
     assert mirrored[0].min() > 230  # clear at the top
     bottom = np.abs(mirrored[-4:] - decoded[-4:, ::-1]).mean()
     assert bottom < 20
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_pictures_of_every_format_stand_upright(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encode(photograph(), kind, exif=exif, **options)
+    expected = np.rot90(np.asarray(photograph()), -1).astype(int)
+    assert np.abs(decode(content).astype(int) - expected).mean() < 8
+    image = pixels.open_image(content, 10**6)
+    assert pixels.upright_size(image) == expected.shape[1::-1]
+
+
+def test_a_heif_is_turned_by_its_own_property_once():
+    content = (SAMPLES / "turned.heic").read_bytes()
+    upright = decode((SAMPLES / "chelsea.heic").read_bytes()).astype(int)
+    turned = decode(content).astype(int)
+    assert np.abs(turned - np.rot90(upright)).mean() < 8
+    assert pixels.upright_size(pixels.open_image(content, 10**6)) == (64, 96)
