@@ -63,6 +63,8 @@ def _prepare(kind: str, content: bytes) -> bytes:
     """Return what the plugin gets: without what is no part of the picture and would stop it."""
     if kind == "PNG":
         return png.without_bombs(content)
+    if kind == "HEIF":
+        boxes.check_names(content)
     if kind in {"AVIF", "HEIF", "JPEG2000"}:
         return content[: boxes.pictures_end(content)]
     return content

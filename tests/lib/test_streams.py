@@ -277,3 +277,11 @@ def test_every_format_has_its_check_or_a_library_that_is_strict():
     for make, _ in WHOLE.values():
         content = make()
         streams.check(sniff(content), content)
+
+
+def test_items_of_no_known_kind_do_not_crash_the_decoder_of_heif():
+    content = (SAMPLES / "turned.heic").read_bytes()
+    at = content.index(b"Exif", content.index(b"infe"))
+    assert fault_of(patched(content, at, b"Ex\xff\xff")) == "corrupt"
+    assert fault_of(patched(content, at, b"Exi\xc3")) == "corrupt"
+    assert fault_of(patched(content, at, b"abcd")) is None

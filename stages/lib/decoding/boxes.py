@@ -48,8 +48,28 @@ def _descend(content: bytes, level: Iterable[_Box], kind: bytes, *below: bytes) 
         if box.kind == kind and not below:
             yield box
         elif box.kind == kind:
-            start = box.start + (4 if kind == b"meta" else 0)  # its version and flags
+            start = box.start + _fields(content, box)
             yield from _descend(content, _boxes(content, start, box.end), *below)
+
+
+def _fields(content: bytes, box: _Box) -> int:
+    """Return how many bytes stand before the boxes inside: version, flags and a count."""
+    if box.kind == b"iinf":
+        return 8 if content[box.start : box.start + 1] > b"\0" else 6
+    return 4 if box.kind == b"meta" else 0
+
+
+def check_names(content: bytes) -> None:
+    """Require text for the kinds of items: pi-heif 1.4 crashes at anything else.
+
+    Raises DecodeError.
+    """
+    for box in _descend(content, _boxes(content, 0, len(content)), b"meta", b"iinf", b"infe"):
+        version = content[box.start : box.start + 1]
+        try:
+            content[box.start + (10 if version > b"\2" else 8) : box.end].decode()
+        except UnicodeDecodeError as error:
+            raise corrupt("the kind of an item is no text") from error
 
 
 def pictures_end(content: bytes) -> int:
