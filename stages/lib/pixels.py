@@ -16,11 +16,11 @@ from PIL import ExifTags, Image
 from stages.lib.decoding import boxes, formats, png, sizes, streams, tiff
 from stages.lib.decoding.colours import Pixels, to_rgb, to_srgb
 from stages.lib.decoding.faults import OUT_OF_MEMORY, DecodeError, corrupt
-from stages.lib.decoding.formats import sniff_extension
+from stages.lib.decoding.formats import EXTENSIONS, sniff_extension
 
 __all__ = [
-    "OUT_OF_MEMORY", "DecodeError", "Pixels", "decode", "decode_at_least", "open_image",
-    "pixels_of", "resize", "sniff_extension", "upright", "upright_size",
+    "EXTENSIONS", "OUT_OF_MEMORY", "DecodeError", "Pixels", "decode", "decode_at_least",
+    "open_image", "pixels_of", "resize", "sniff_extension", "upright", "upright_size",
 ]  # fmt: skip
 
 _PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
