@@ -33,8 +33,8 @@ def lighten(image: Pixels, strength: float) -> Pixels:
 
 
 def flatten(image: Pixels, strength: float) -> Pixels:
-    """Leave 2 to 12 levels per channel, drawn together around the mean."""
-    levels = 2 + round(10 * (1 - strength))
+    """Leave 2 to 6 levels per channel, drawn together around the mean."""
+    levels = 2 + round(4 * (1 - strength))
     coarse = np.floor(image / 256 * levels) * (256 / levels)
     mean = image.mean(axis=(0, 1))
     return np.clip(mean + (coarse - coarse.mean(axis=(0, 1))) * 0.6, 0, 255).astype(np.uint8)

@@ -10,6 +10,7 @@ import cv2
 import pandas as pd
 import pyarrow as pa
 
+from stages.inspection.headers import GREY_MODES
 from stages.inspection.scores import SHORT_SIDE_PX, Scores, score
 from stages.lib import pixels, tables
 from stages.lib.engine import ShardTask, guarded
@@ -62,7 +63,8 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
         width, height = pixels.upright_size(image)
         row |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
         tables = getattr(image, "quantization", None)  # of JPEGs
-        row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX), tables)._asdict()
+        grey = image.mode in GREY_MODES
+        row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX), tables, grey)._asdict()
     except pixels.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except MemoryError:  # the picture fitted, what is measured on it did not

@@ -45,7 +45,9 @@ class Scores(NamedTuple):
     low_jpeg_quality_score: float
 
 
-def score(pixels: Pixels, tables: Mapping[int, Sequence[int]] | None = None) -> Scores:
+def score(
+    pixels: Pixels, tables: Mapping[int, Sequence[int]] | None = None, stored_grey: bool = False
+) -> Scores:
     """Return every score of an image: (height, width, 3) RGB, and its JPEG tables if it has any."""
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)  # (height, width)
     sample = grid(pixels)
@@ -55,7 +57,7 @@ def score(pixels: Pixels, tables: Mapping[int, Sequence[int]] | None = None) -> 
         blurry_score=blurry_score(grey),
         dark_score=dark,
         light_score=light,
-        low_information_score=information_score(channels),
+        low_information_score=information_score(channels[: 1 if stored_grey else 3]),
         clipped_score=clipped,
         colourless_score=colour_score(channels),
         colour_cast_score=cast_score(sample),

@@ -51,6 +51,10 @@ def test_a_mirrored_photograph_has_nearly_the_same_scores_on_another_grid():
     assert mirrored == pytest.approx(score(pixels), abs=0.02)
 
 
+def test_grey_is_judged_by_how_the_file_stores_it():
+    assert score(flat(102), None, stored_grey=True).low_information_score == 0
+
+
 def test_an_image_without_tables_has_no_jpeg_quality_to_complain_of():
     assert score(flat(9)).low_jpeg_quality_score == 1
 
@@ -59,7 +63,7 @@ def test_a_grey_flat_image():
     found = score(flat(102))._asdict()
     assert found == pytest.approx({
         "blurry_score": found["blurry_score"], "dark_score": 0.4, "light_score": 0.6,
-        "low_information_score": 0, "clipped_score": 1, "colourless_score": 0,
+        "low_information_score": 0.158496, "clipped_score": 1, "colourless_score": 0,
         "colour_cast_score": 1, "uniform_border_score": 0, "low_jpeg_quality_score": 1,
     })  # fmt: skip
 
