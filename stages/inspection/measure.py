@@ -15,7 +15,7 @@ from stages.inspection.scores import SHORT_SIDE_PX, Scores, score
 from stages.lib import pixels, tables
 from stages.lib.engine import ShardTask, guarded
 
-VERSION = "2"  # raise when the same bytes give other measurements
+VERSION = "3"  # raise when the same bytes give other measurements
 
 MEASUREMENTS = {
     "width": pa.int64(),  # of the upright image
