@@ -73,8 +73,8 @@ def test_a_limit_on_the_size_of_files_is_explained(finished, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert told == (
-        "ROOT/data/raw/00001.tar: File too large; raise the limit on the size of files (ulimit -f) "
-        "and run again"
+        "ROOT/.darkroom/download/shards/00001.tar: File too large; raise the limit on the size of "
+        "files (ulimit -f) and run again"
     )
     assert run(root, "download") is None
 

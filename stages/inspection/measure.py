@@ -69,4 +69,8 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except MemoryError:  # the picture fitted, what is measured on it did not
         row |= {"fault": pixels.OUT_OF_MEMORY}
+    except cv2.error as error:
+        if error.code != cv2.Error.StsNoMem:
+            raise
+        row |= {"fault": pixels.OUT_OF_MEMORY}
     return row

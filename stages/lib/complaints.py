@@ -15,6 +15,7 @@ _WORDS = {
     "list_type": "expected a list, as [first, second]",
     "model_attributes_type": "expected keys and values, as {key: value}",
     "model_type": "expected keys and values, as {key: value}",
+    "string_pattern_mismatch": "expected printable ASCII, no space at its ends",
     "string_too_short": "expected text, not nothing",
     "string_type": "expected text",
 }

@@ -33,7 +33,7 @@ def _usable(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_usable)]  # of a file, column or source
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=2**53)]  # what any system and table can hold
 Issue = Literal[
     "too_small", "too_elongated", "blurry", "dark", "light", "low_information", "greyscale",
     "odd_aspect_ratio", "odd_size", "odd_resolution", "odd_file_size", "low_bits_per_pixel",
@@ -158,7 +158,7 @@ class DownloadParams(Section):
     max_failed_fraction: Fraction
     max_file_bytes: Positive
     timeout_s: Annotated[float, Field(gt=0)]
-    retries: Annotated[int, Field(ge=0)]
+    retries: Annotated[int, Field(ge=0, le=1000)]
     per_host: Positive
     allow_private_hosts: bool
     max_total_bytes: Positive | None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _AVA = re.compile(rb"\s*\d+([ \t]+\d+){14}[ \t]*(\r?\n|$)")
 _BINS = 10  # of AVA
+PARQUET = b"PAR1"  # with which such a file begins
 
 
 class Row(dict[str, str]):
@@ -41,14 +42,14 @@ def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
             raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
     if content[:4] == b"PK\3\4":
         raise UserError(f"{path}: expected a table, got a spreadsheet or a zip; save it as CSV")
-    if content[:4] == b"PAR1":
+    if content[:4] == PARQUET:
         rows = _parquet(path, content)
     elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}:
         rows = _json(path, content)
     elif _AVA.match(content):
         rows = _ava(path, content)
     else:
-        rows = _csv(path, _text(path, content))
+        rows = _csv(path, decode_text(path, content))
     if not rows:
         got = "no rows below its header" if content.strip() else "no rows: it is empty"
         raise UserError(f"{path}: expected a header and a row per image, got {got}")
@@ -61,7 +62,7 @@ def _row(where: str, cells: Mapping[str, str] | Iterable[tuple[str, str]]) -> Ro
     return row
 
 
-def _text(path: Path, content: bytes) -> str:
+def decode_text(path: Path, content: bytes) -> str:
     """Return the text of a table in UTF-8, or in UTF-16 if it says so, as Excel writes it."""
     wide = content[:2] in {b"\xff\xfe", b"\xfe\xff"}
     try:
@@ -70,7 +71,7 @@ def _text(path: Path, content: bytes) -> str:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(
             f"{path}:{line}: not UTF-8 text ({error.reason} {content[error.start]:#x});"
-            " save the table as UTF-8"
+            " save it as UTF-8"
         ) from error
 
 

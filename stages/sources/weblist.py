@@ -18,7 +18,7 @@ from stages.sources.hashes import Hashes
 from stages.sources.labels import parse_rows
 from stages.sources.locate import Place, cache_of, find, is_there, read_table
 from stages.sources.records import Labels
-from stages.sources.tables import Row, read_rows
+from stages.sources.tables import PARQUET, Row, decode_text, read_rows
 
 _UNLABELLED = Labels()
 
@@ -58,10 +58,10 @@ def read_requests(source: ListSource, root: Path, params: DownloadParams) -> lis
     place = locate(source, root, params)
     content = read_table(place)
     path = Path(place.shown) if is_url(source.path) else resolve_path(root, source.path)
-    if path.suffix.lower() in {".csv", ".tsv"} or content[:4] == b"PAR1":
+    if path.suffix.lower() in {".csv", ".tsv"} or content[:4] == PARQUET:
         table = _read_table(path, content, source)
     else:
-        lines = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
+        lines = (line.strip() for line in decode_text(path, content).splitlines())
         table = [(line, _UNLABELLED, None) for line in lines if line and line[0] != "#"]
     table = [row for row in table if row[0]]
     if not table:

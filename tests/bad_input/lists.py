@@ -25,6 +25,22 @@ CASES = (
          "rows below its header", TABLE, files={"u.csv": "url\n"}),
     case("list with bad votes", "ROOT/u.csv:2: rating_…: expected counts of votes, 0 to "
          "9e+15; got [-1]", TABLE, files={"u.csv": "url,rating_1\nhttp://x.org/a.jpg,-1\n"}),
+    case("list of bytes", "ROOT/u.txt:1: not UTF-8 text (invalid start byte 0xff); save it as "
+         "UTF-8", TEXT, files={"u.txt": b"\xff\xd8\xff\xe0"}),
+    case("list as a broken Parquet", "ROOT/u.pq: not a whole Parquet file: …; write it anew",
+         {"kind": "list", "path": "u.pq"}, files={"u.pq": b"PAR1xxxx"}),
+    case("list elsewhere", f"{AT}https://x.org/u.csv: a list lies on this machine; fetch it, then "
+         "give its path here", {"kind": "list", "path": "https://me:secret@x.org/u.csv?k=secret"}),
+    case("no column of checksums", "ROOT/u.csv: expected a column `md5` (download.sources: "
+         "checksum_column); got url", {**TABLE, "checksum_column": "md5"},
+         files={"u.csv": "url\nhttp://x.org/a.jpg\n"}),
+    case("checksum too short", "ROOT/u.csv:2: column md5: expected an md5, sha1, sha256 or sha512 "
+         "in hexadecimal digits (32, 40, 64 or 128) or base64; got 'abc'; correct or empty …",
+         {**TABLE, "checksum_column": "md5"}, files={"u.csv": "url,md5\nhttp://x.org/a.jpg,abc\n"}),
+    case("checksum of another kind", "ROOT/u.csv:2: column md5: expected an md5, …; got "
+         "'md5:0123456789012345678901234567890123456789'; correct or empty the cell",
+         {**TABLE, "checksum_column": "md5"},
+         files={"u.csv": f"url,md5\nhttp://x.org/a.jpg,md5:{'0123456789' * 4}\n"}),
     case("every URL private", "download: 2 of 2 images failed, more than download."
          "max_failed_fraction = 0.5 allows. The commonest reasons:\n       2  private_address\n…",
          TEXT, files={"u.txt": "http://127.0.0.1/a.jpg\nhttp://10.0.0.1/b.jpg\n"}),

@@ -122,6 +122,20 @@ VALUES = (
            "retries: 3", f"retries: {_aliases(9)}"),
     _value("alias of itself", "download.retries: expected a valid integer; got [[…]]",
            "retries: 3", "retries: &a [*a]"),
+    _value("beyond all numbers", "download.max_file_bytes: expected a value less than or equal to "
+           "9007199254740992; got 1000000000000000000000000000000",
+           "max_file_bytes: 67108864", f"max_file_bytes: 1{'0' * 30}"),
+    _value("line break in a header", "download.user_agent: expected printable ASCII, no space at "
+           "its ends; got 'me\\nCookie: x'", "user_agent: .*", 'user_agent: "me\\nCookie: x"'),
+    _value("no bytes at all", "download.max_total_bytes: expected a value greater than 0; got 0",
+           "max_total_bytes: null", "max_total_bytes: 0"),
+    _value("archives that shrink", "download.max_archive_ratio: expected a value greater than 1; "
+           "got 0.5", "max_archive_ratio: 200", "max_archive_ratio: 0.5"),
+    _value("flag of an older version", "clean.odd_aspect_ratio_below: missing; add it (…); what "
+           "`odd_aspect_ratio` in clean.reject rejected until now, sides beyond "
+           "clean.max_aspect_ratio, is called `too_elongated`", "  odd_aspect_ratio_below: .*", ""),
+    _value("threshold in percent", "clean.dark_below: expected a value less than or equal to 1; "
+           "got 32", "dark_below: 0.32", "dark_below: 32"),
     _value("other engine", "engine.kind: expected 'local'; got 'dask'",
            "kind: local", "kind: dask"),
     _value("negative workers", "engine.workers: expected a value greater than or equal to 0; "

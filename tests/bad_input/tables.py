@@ -31,14 +31,14 @@ FORMS = (
          folder("photos", labels="l.csv"), files=PHOTOS),
     case("table is a folder", f"{AT}l.csv is not there; …", folder("photos", labels="l.csv"),
          files=PHOTOS, then=lambda root: (root / "l.csv").mkdir()),
-    case("table is an image", "…: not UTF-8 text (invalid start byte 0xff); save the table as "
+    case("table is an image", "…: not UTF-8 text (invalid start byte 0xff); save it as "
          "UTF-8", folder("photos", labels="a.jpg"), files={**PHOTOS, "photos/a.jpg": b"\xff\xd8"}),
     _table("table empty", "l.csv: expected a header and a row per image, got no rows: it is empty",
            ""),
     _table("header alone", "l.csv: expected a header and a row per image, got no rows below its "
            "header", "name,label\n"),
-    _table("table in Latin-1", "l.csv:3: not UTF-8 text (invalid continuation byte 0xe9); save the "
-           "table as UTF-8", "name,label\na.jpg,x\nb.jpg,caf\xe9\n".encode("latin-1")),
+    _table("table in Latin-1", "l.csv:3: not UTF-8 text (invalid continuation byte 0xe9); save "
+           "it as UTF-8", "name,label\na.jpg,x\nb.jpg,caf\xe9\n".encode("latin-1")),
     _table("spreadsheet", "l.csv: expected a table, got a spreadsheet or a zip; save it as CSV",
            b"PK\3\4\x14\0\6\0"),
     _table("quotation mark left open", "l.csv:2: not valid CSV: unexpected end of data; correct "
