@@ -41,13 +41,6 @@ REASONS = {
     "bad_certificate": "the server's certificate is not valid",
     "private_address": "a private address; see download.allow_private_hosts",
     "too_many_redirects": "more than five redirects",
-    "too_slow": "the body dripped: under 1,024 bytes per second over download.timeout_s",
-    "bad_range": "asked for the rest of a body, the server sent something else",
-    "bad_encoding": "the body is not compressed as its header says",
-    "unknown_encoding": "the body is compressed otherwise than by gzip or deflate",
-    "robots_tag": "X-Robots-Tag forbids it; see download.obey_robots_tag",
-    "wrong_checksum": "other bytes than the list's checksum_column names",
-    "total_limit": "came after download.max_total_bytes was reached",
     # records that a source no longer has
     "gone": "the source no longer has it",
     "replaced": "the source has other bytes under this name now",

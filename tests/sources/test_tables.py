@@ -85,7 +85,8 @@ def test_each_form_gives_labels(tmp_path, content, expected):
         (idealo(("1", [[1], 2])), r"item 1: label: expected counts of votes, got \[\[1\], 2\]"),
         (idealo(("1", ["many"])), "item 1: column rating_1: expected a number, got 'many'"),
         (parquet(name=["1", "2"], mean=[1.0, math.nan]), "row 2: column mean: expected a number"),
-        (parquet(name=["1", "2"], mean=[1.0, 1.0], std=[1.0, -1.0]), "row 2: column std: expected 0 or more"),
+        (parquet(name=["1", "2"], mean=[1.0, 1.0], std=[1.0, -1.0]),
+         "row 2: column std: expected 0 or more"),
         (parquet(name=["1"], mean=["good"]), "row 1: column mean: expected a number, got 'good'"),
         (parquet(file=["1"], mean=[1.0]), "expected a column `name`; got file, mean"),
         (parquet(name=["1"], mean=[1.0])[:-9], "not a whole Parquet file"),
@@ -95,7 +96,8 @@ def test_each_form_gives_labels(tmp_path, content, expected):
         ('name,label\n1,"two\nlines"\n2,"x\n', "table:4: not valid CSV: unexpected end of data"),
         ('name,mean\n1,"1"\n"2",\n3,"a\nb"\n', r"table:4: column mean: expected a number"),
         ("name,mean,std\n1,1,-0.5\n", "table:2: column std: expected 0 or more"),
-        (b"\xff\xd8\xff\xe0 a picture", "not UTF-8 text"), (b"PK\x03\x04 a zip", "got a spreadsheet or a zip"),
+        (b"\xff\xd8\xff\xe0 a picture", "not UTF-8 text"),
+        (b"PK\x03\x04 a zip", "got a spreadsheet or a zip"),
     ],
 )  # fmt: skip
 def test_a_wrong_table_is_explained_with_its_place(tmp_path, content, message):
