@@ -34,7 +34,7 @@ REASONS = {
     "bad_range": "the server sent another part than was asked for",
     "bad_encoding": "the body is packed, and damaged",
     "unknown_encoding": "the body is packed in a way that was not asked for",
-    "too_slow": "the body did not arrive within fifteen times download.timeout_s",
+    "too_slow": "the body dripped: under 1,024 bytes per second over download.timeout_s",
     "robots_tag": "the server asks by X-Robots-Tag; see download.obey_robots_tag",
     "wrong_checksum": "the bytes are not those of the list's checksum column",
     "total_limit": "download.max_total_bytes was reached before",
