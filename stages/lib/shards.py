@@ -74,19 +74,25 @@ def read_places(path: Path) -> list[tuple[str, Place]]:
         ]
 
 
+def require_places(index: pd.DataFrame) -> None:
+    """Raise UserError where an index lacks the place of a key, or names one elsewhere."""
+    present = index[index["key"].notna() & index["shard"].notna()]
+    named = present["shard"].drop_duplicates().str.fullmatch(r"\d{5,}\.tar")
+    if not (named.all() and (present[["offset", "size"]] >= 0).all(axis=None)):
+        raise UserError(
+            "data/raw/index.parquet: expected a shard, an offset and a size for each key that is"
+            " stored; restore it with `dvc checkout`, or delete it and run `dvc repro`"
+        )
+
+
 def stored(index: pd.DataFrame) -> pd.DataFrame:
     """Return one row (`key`, `shard`, `offset`, `size`) per stored key, by shard and offset.
 
     Members of withdrawn records are included: they still lie in their shard. Raises UserError for
     an index that was not written by `download`.
     """
+    require_places(index)
     present = index[index["key"].notna() & index["shard"].notna()]
-    named = present["shard"].drop_duplicates().str.fullmatch(r"\d{5,}\.tar")
-    if not named.all() or present[["offset", "size"]].isna().any(axis=None):
-        raise UserError(
-            "data/raw/index.parquet: expected a shard, an offset and a size for each key that is"
-            " stored; restore it with `dvc checkout`, or delete it and run `dvc repro`"
-        )
     unique = present.drop_duplicates("key")[["key", "shard", "offset", "size"]]
     unique = unique.astype({"offset": "int64", "size": "int64"})
     return unique.sort_values(["shard", "offset"], ignore_index=True)

@@ -6,6 +6,7 @@ next; `publish` brings the staged ones to the others. Image bytes are held for o
 
 import os
 import shutil
+import tarfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
@@ -94,7 +95,11 @@ class Shelf:
     def _adopt(self, staging: Path) -> None:
         """Go on from the shards that a killed run has staged."""
         for path in sorted(staging.glob("[0-9]*.tar")):
-            members = read_places(path)
+            try:
+                members = read_places(path)
+            except tarfile.ReadError:  # not as it was written: its images are taken in anew
+                path.unlink()
+                continue
             if all(key in self.places for key, _ in members):
                 path.unlink()  # published, or written twice
                 continue

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import tarfile
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -254,8 +255,15 @@ def forget_images(folder: Path, purged: Collection[str]) -> None:
             path.unlink()
     for path in (folder / SHARDS).glob("*"):
         whole = not path.name.startswith(".unfinished-")
-        if not whole or any(key in purged for key, _ in read_places(path)):
+        if not whole or _may_hold(path, purged):
             path.unlink()
+
+
+def _may_hold(shard: Path, purged: Collection[str]) -> bool:
+    try:
+        return any(key in purged for key, _ in read_places(shard))
+    except tarfile.ReadError:
+        return True
 
 
 def _write(descriptor: int, content: bytes) -> None:

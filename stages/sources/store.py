@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.shards import Place, key_of
+from stages.lib.shards import Place, key_of, require_places
 from stages.lib.tables import INDEX, LABEL_COLUMNS, read_table, write_table
 from stages.sources.records import Entry, Unreadable
 from stages.sources.shelf import Shelf
@@ -162,7 +162,9 @@ def _read_index(path: Path) -> list[Row]:
     """Return the rows of the last index with None for every absence."""
     if not path.exists():
         return []
-    frame = read_table(path, INDEX).astype(object)
+    index = read_table(path, INDEX)
+    require_places(index)
+    frame = index.astype(object)
     records = frame.where(frame.notna(), None).to_dict("records")
     return [{str(name): _plain(value) for name, value in row.items()} for row in records]
 
