@@ -21,6 +21,7 @@ Alone: `python -m stages.clean`.
 """
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,14 @@ logger = logging.getLogger(__name__)
 def wanted(index: pd.DataFrame) -> set[str]:
     """Return the keys with at least one record that is neither failed nor withdrawn."""
     return set(index.loc[(index["status"] == "kept") & index["key"].notna(), "key"])
+
+
+def faults(parts: pd.DataFrame, index: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Return the fault of each broken image, and a record of it as SOURCE:NAME."""
+    broken = parts[parts["fault"].notna()]
+    records = index[index["key"].isin(broken["key"])].drop_duplicates("key").set_index("key")
+    names = (records["source"] + ":" + records["name"]).reindex(broken["key"])
+    return zip(broken["fault"], names, strict=True)
 
 
 def obey(summary: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:
@@ -107,7 +116,7 @@ def run(root: Path, params: Params) -> None:
     parts = tables.read_parts(root / PARTS, measure.PARTS.names)
     parts = parts[parts["key"].isin(wanted(index))].reset_index(drop=True)
     stop_if_too_many(
-        "clean", "clean.max_failed_fraction", parts["fault"].dropna(), len(parts),
+        "clean", "clean.max_failed_fraction", faults(parts, index), len(parts),
         params.clean.max_failed_fraction,
     )  # fmt: skip
     summary = issues.summarise(parts, params.clean)

@@ -33,6 +33,7 @@ from stages.lib.script import run_as_script
 from stages.sources import archive, folder, remote, sample, webdataset, weblist
 from stages.sources.places import is_present
 from stages.sources.purged import PURGED, read_purged
+from stages.sources.reasons import REASONS
 from stages.sources.records import Entry, Labels, Stream
 from stages.sources.retrieve import list_entries
 from stages.sources.spool import SHARDS, Spool
@@ -61,12 +62,16 @@ def run(root: Path, params: Params) -> None:
     for source, listing in zip(sources, listings, strict=True):
         for entry in _entries(source, listing, settings, store, spool, progress.advance):
             store.add(source.title, entry)
-    reasons = [row["reason"] for row in store.rows if row["status"] == "failed"]
-    faults = [reason for reason in reasons if reason != TOTAL_LIMIT]
+    failed = [row for row in store.rows if row["status"] == "failed"]
+    faults = [
+        (row["reason"], f"{row['source']}:{row['name']}")
+        for row in failed
+        if row["reason"] != TOTAL_LIMIT
+    ]
     try:
         stop_if_too_many(
             "download", "download.max_failed_fraction", faults, len(store.rows),
-            settings.max_failed_fraction,
+            settings.max_failed_fraction, REASONS,
         )  # fmt: skip
     except UserError:
         spool.forget_failures()  # whatever is corrected now, they are tried again
@@ -74,10 +79,10 @@ def run(root: Path, params: Params) -> None:
     index = store.finish()
     write_metrics(root / METRICS, summarise(index))
     spool.clear()
-    _say_what_stays_out(len(reasons) - len(faults), settings)
+    _say_what_stays_out(len(failed) - len(faults), settings)
     shutil.rmtree(root / remote.SCRATCH, ignore_errors=True)
     kept = int((index["status"] == "kept").sum())
-    progress.close(kept, {}, failed=len(reasons))
+    progress.close(kept, {}, failed=len(failed))
 
 
 def summarise(index: pd.DataFrame) -> MetricTree:

@@ -2,7 +2,7 @@
 
 import errno
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -10,13 +10,29 @@ class UserError(Exception):
 
 
 def stop_if_too_many(
-    stage: str, parameter: str, reasons: Iterable[str], total: int, allowed: float
+    stage: str,
+    parameter: str,
+    failures: Iterable[tuple[str, str]],
+    total: int,
+    allowed: float,
+    meanings: Mapping[str, str] | None = None,
 ) -> None:
-    """Raise UserError with the ten commonest reasons when more than `allowed` of `total` failed."""
-    counts = Counter(reasons)
+    """Raise UserError when more than `allowed` of `total` failed.
+
+    `failures` are (reason, image); the ten commonest reasons are told with an image of each.
+    """
+    counts, examples = Counter[str](), dict[str, str]()
+    for reason, image in failures:
+        counts[reason] += 1
+        examples.setdefault(reason, image)
     failed = counts.total()
     if total and failed / total > allowed:
-        lines = "\n".join(f"  {count:6d}  {reason}" for reason, count in counts.most_common(10))
+        known = meanings or {}
+        lines = "\n".join(
+            f"  {count:6d}  {reason}{f' ({known[reason]})' if reason in known else ''},"
+            f" as {examples[reason]}"
+            for reason, count in counts.most_common(10)
+        )
         raise UserError(
             f"{stage}: {failed} of {total} images failed, more than {parameter} = {allowed} allows."
             f" The commonest reasons:\n{lines}\n"

@@ -85,7 +85,8 @@ CASES = (
              "there; tried ROOT/l.csv and x.zip itself", "x.zip", GOOD, labels="l.csv"),
     _archive("bad table in an archive", "l.csv: expected a column `name`; got name|label; …",
              "x.zip", zipped(("a.jpg", b"aa"), ("l.csv", "name|label\na.jpg|x\n")), labels="l.csv"),
-    _archive("every member refused", "download: 1 of 1 images failed, …\n       1  encrypted\n…",
+    _archive("every member refused", "download: 1 of 1 images failed, …\n       1  encrypted (the "
+             "member needs a password), as x.zip:a.jpg\n…",
              "x.zip", _encrypted()),
     _archive("scheme unknown", "params.yaml: download.sources: ftp://…: expected a path "
              "on this machine, or a URL that begins with … and ://", "ftp://x.org/x.zip", None),
@@ -105,7 +106,8 @@ CASES = (
             "w{0..99999999999}.tar"),
     _shards("folder without shards", f"{AT}photos: no shard is there; correct the path or the "
             "range", "photos"),
-    _shards("a zip for a shard", "download: 1 of 1 images failed, …\n       1  not_an_archive\n…",
+    _shards("a zip for a shard", "download: 1 of 1 images failed, …\n       1  not_an_archive (the "
+            "shard is no tar), as w.tar:w.tar\n…",
             "w.tar", {"w.tar": GOOD}),
     _shards("labels of samples broken", "w.tar: 2 samples have labels that cannot be read, and stay"
             " without; the first: …", "w.tar",

@@ -72,8 +72,9 @@ CASES = (
          files={"data/sources.json": '{"photos": {"kind": "folder"}}'},
          then=lambda root: (root / "photos").rmdir(), stages="scan", warns=True),
     case("too many too large", "download: 2 of 3 images failed, more than download."
-         "max_failed_fraction = 0.5 allows. The commonest reasons:\n       2  too_large\nCorrect "
-         "the source, or raise download.max_failed_fraction in params.yaml to go on with the rest.",
+         "max_failed_fraction = 0.5 allows. The commonest reasons:\n       2  too_large (larger "
+         "than download.max_file_bytes), as photos:a.jpg\nCorrect the source, or raise "
+         "download.max_failed_fraction in params.yaml to go on with the rest.",
          files={"photos/a.jpg": "a" * 99, "photos/b.jpg": "b" * 99, "photos/c.jpg": "c"},
          download__max_file_bytes=50),
 )  # fmt: skip

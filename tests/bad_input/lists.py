@@ -43,9 +43,11 @@ CASES = (
          {**TABLE, "checksum_column": "md5"},
          files={"u.csv": f"url,md5\nhttp://x.org/a.jpg,md5:{'0123456789' * 4}\n"}),
     case("every URL private", "download: 2 of 2 images failed, more than download."
-         "max_failed_fraction = 0.5 allows. The commonest reasons:\n       2  private_address\n…",
+         "max_failed_fraction = 0.5 allows. The commonest reasons:\n       2  private_address "
+         "(a private address; see download.allow_private_hosts), as u.txt:http://127.0.0.1/a.jpg\n…",
          TEXT, files={"u.txt": "http://127.0.0.1/a.jpg\nhttp://10.0.0.1/b.jpg\n"}),
-    case("nobody listens", "download: 1 of 1 images failed, …\n       1  connection_failed\n…",
+    case("nobody listens", "download: 1 of 1 images failed, …\n       1  connection_failed (the "
+         "server refused or broke the connection), as u.txt:http://127.0.0.1:1/a.jpg\n…",
          TEXT, files={"u.txt": "http://127.0.0.1:1/a.jpg\n"}, download__allow_private_hosts=True),
 )  # fmt: skip
 

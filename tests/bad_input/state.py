@@ -132,7 +132,8 @@ CASES = (
           _anew(_remove(SHARD))),
     _case("stored shard cut off", f"ROOT/{SHARD} is cut off: …; {RESTORE}",
           _anew(_cut(SHARD, 1000))),
-    _case("stored shard of zeros", "clean: 2 of 2 images failed, …\n       2  not_an_image…",
+    _case("stored shard of zeros", "clean: 2 of 2 images failed, …\n       2  not_an_image, as "
+          "photos:….png\n…",
           _anew(_write(SHARD, bytes(100_000)))),
     _case("index without places, to download", PLACE, _index(offset=None), "download"),
     _case("index of negative places", PLACE, _index(offset=-5)),
