@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input import archives, folders, lists, pictures, settings, state, tables
+from tests.bad_input import archives, closed, folders, lists, pictures, settings, state, tables
 from tests.bad_input.cases import PHOTOS, matches, put, run, run_rows, write_sources
 from tests.harness import not_root, png
 
@@ -18,6 +18,7 @@ CASES = [
     for module in (settings, folders, tables, lists, archives)
     for case in module.CASES
 ]  # fmt: skip
+CLOSED = [case for _, case in closed.CASES]
 ROWS = [rows for module in (lists, archives, pictures) for rows in module.ROWS]
 
 
@@ -79,19 +80,21 @@ def test_a_limit_on_the_size_of_files_is_explained(finished, tmp_path):
     assert run(root, "download") is None
 
 
-def test_a_repository_that_cannot_be_written_to_is_explained(finished):
+@pytest.mark.parametrize(
+    ("path", "case"), [pytest.param(*both, id=both[1].id) for both in closed.CASES]
+)
+def test_what_is_closed_to_the_user_is_explained(tmp_path, caplog, path, case):
+    case.make(tmp_path)
+    run(tmp_path, case.stages)  # imports all that it needs: nobody may be kept from Python's files
     with tempfile.TemporaryDirectory() as folder:  # pytest's own may be closed to others
-        root = Path(folder) / "repository"
-        shutil.copytree(finished, root)
-        put(root, {"photos/c.jpg": b"c"})
-        for path in (root.parent, root, *root.rglob("*")):
-            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+        root = Path(folder)
+        case.make(root)
+        for each in (root, *root.rglob("*")):
+            each.chmod(0o777 if each.is_dir() else 0o666)
+        (root / path).chmod(0)
         with not_root():
-            told = run(root, "scan download")
-    assert told == (
-        "ROOT/data/.unfinished-sources.json: Permission denied; give yourself access to it, and to "
-        "the folder that it lies in"
-    )
+            explain(root, caplog, case)
+        (root / path).chmod(0o777)
 
 
 @pytest.fixture(scope="module")
@@ -127,5 +130,5 @@ def test_nothing_else_is_a_row(found, rows):
 
 
 def test_each_case_has_a_name_of_its_own():
-    names = [case.id for case in [*CASES, *state.CASES]]
+    names = [case.id for case in [*CASES, *state.CASES, *CLOSED]]
     assert sorted(set(names)) == sorted(names)

@@ -19,7 +19,7 @@ from stages.lib.failures import UserError
 from stages.lib.params import ArchiveSource, DownloadParams
 from stages.sources import tars, zips
 from stages.sources.hashes import Hashes
-from stages.sources.labels import from_path, read_labels
+from stages.sources.labels import from_path, read_labels, warn_of_shallow
 from stages.sources.listings import Listing, Record
 from stages.sources.locate import (
     Place,
@@ -162,18 +162,19 @@ def _labels(
 def _entries(
     source: ArchiveSource, records: Iterator[Record], labels: dict[str, Labels], inside: str | None
 ) -> Iterator[Entry]:
-    empty = True
+    given: list[Labels] = []
     for record in records:
         if record.name == inside:
             continue
-        empty = False
         known = labels.get(record.name, Labels())
         if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class
             known = from_path(source, record.name, known)
         uri = f"{source.place}/{record.name}"
+        given.append(known)
         yield Entry(record.name, uri, record.load, record.key, known)
-    if empty:
+    if not given:
         raise UserError(
             f"params.yaml: download.sources: path: {source.place}: no file in that archive; "
             "correct the path, or remove the source"
         )
+    warn_of_shallow(source, given)

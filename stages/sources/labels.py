@@ -61,27 +61,30 @@ def labels_by_name(
     """
     labels = {} if table is None else read_labels(table, content, names)
     given = {name: from_path(source, name, labels.get(name, Labels())) for name in names}
-    _warn_of_shallow("label_from", source.label_from, [each.label for each in given.values()])
-    splits = [each.official_split for each in given.values()]
-    _warn_of_shallow("split_from", source.split_from, splits)
+    warn_of_shallow(source, given.values())
     return given
 
 
-def _warn_of_shallow(setting: str, folder: str | None, found: list[str | None]) -> None:
-    """Raise UserError where no file lies as deep as a setting says; some are a warning."""
-    bare = found.count(None) if folder else 0
-    if bare and bare == len(found):
-        form = "cat/1.jpg" if folder == "parent" else "train/cat/1.jpg"
-        raise UserError(
-            f"params.yaml: download.sources: {setting}: {folder}: expected files as {form} below"
-            f" the source, but none of its {bare} files lies so deep; move them, or leave"
-            f" {setting} out"
-        )
-    if bare:
-        logger.warning(
-            "%s: %s: %d of %d files do not lie so deep and stay without",
-            setting, folder, bare, len(found),
-        )  # fmt: skip
+def warn_of_shallow(source: Naming, given: Collection[Labels]) -> None:
+    """Raise UserError where no file lies as deep as the source's settings say; warn of some."""
+    labels, splits = [each.label for each in given], [each.official_split for each in given]
+    for setting, folder, found in (
+        ("label_from", source.label_from, labels),
+        ("split_from", source.split_from, splits),
+    ):
+        bare = found.count(None) if folder else 0
+        if bare and bare == len(found):
+            form = "cat/1.jpg" if folder == "parent" else "train/cat/1.jpg"
+            raise UserError(
+                f"params.yaml: download.sources: {setting}: {folder}: expected files as {form}"
+                f" below the source, but none of its {bare} files lies so deep; move them, or leave"
+                f" {setting} out"
+            )
+        if bare:
+            logger.warning(
+                "%s: %s: %d of %d files do not lie so deep and stay without",
+                setting, folder, bare, len(found),
+            )  # fmt: skip
 
 
 def from_path(source: Naming, name: str, labels: Labels) -> Labels:

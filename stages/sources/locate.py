@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.failures import UserError
+from stages.lib.failures import UserError, explain
 from stages.lib.params import (
     DownloadParams,
     FolderSource,
@@ -69,7 +69,7 @@ def find(path: str, root: Path, params: DownloadParams, hashes: Hashes) -> Place
     except FileNotFoundError as error:
         raise UserError(f"{where}: there is no file {file}; correct the path") from error
     except OSError as error:
-        raise UserError(f"{where}: cannot read {file}: {error.strerror}") from error
+        raise UserError(f"{where}: cannot read {explain(error)}") from error
 
 
 def _reached(url: str, root: Path, params: DownloadParams) -> Place:
@@ -83,7 +83,7 @@ def _small(shown: str, path: Path) -> Place:
     try:
         return Place(shown, hash_file(path), lambda: path)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+        raise UserError(f"cannot read {explain(error)}") from error
 
 
 def cannot_reach(url: str, failure: Unreadable) -> UserError:
@@ -144,7 +144,7 @@ def read_table(place: Place) -> bytes:
     except Unreadable as failure:
         raise cannot_reach(place.shown, failure) from failure
     except OSError as error:
-        raise UserError(f"cannot read {place.shown}: {error.strerror}; check the path") from error
+        raise UserError(f"cannot read {explain(error)}") from error
 
 
 def no_table(source: LabelledSource | WebDatasetSource, root: Path, also: str = "") -> UserError:

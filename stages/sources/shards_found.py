@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from stages.lib.failures import UserError
+from stages.lib.failures import UserError, explain
 from stages.lib.params import DownloadParams, WebDatasetSource, is_url, resolve_path
 from stages.sources import remote
 from stages.sources.hashes import Hashes
@@ -124,7 +124,7 @@ def _local_shards(
         try:
             shards.append(Shard(name, here(name, path, hashes)))
         except OSError as error:
-            raise UserError(f"{where}: cannot read {path}: {error.strerror}") from error
+            raise UserError(f"{where}: cannot read {explain(error)}") from error
     beside = paths[0].parent / "index.parquet"
     return shards, here(str(beside), beside, hashes) if _is_index(beside) else None
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.failures import UserError
+from stages.lib.failures import UserError, explain
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,7 +39,7 @@ def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+            raise UserError(f"cannot read {explain(error)}") from error
     if content[:4] == b"PK\3\4":
         raise UserError(f"{path}: expected a table, got a spreadsheet or a zip; save it as CSV")
     if content[:4] == PARQUET:

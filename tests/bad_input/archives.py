@@ -85,6 +85,9 @@ CASES = (
              "there; tried ROOT/l.csv and x.zip itself", "x.zip", GOOD, labels="l.csv"),
     _archive("bad table in an archive", "l.csv: expected a column `name`; got name|label; …",
              "x.zip", zipped(("a.jpg", b"aa"), ("l.csv", "name|label\na.jpg|x\n")), labels="l.csv"),
+    _archive("label_from without folders in an archive", "params.yaml: download.sources: label_from"
+             ": parent: expected files as cat/1.jpg below the source, but none of its 2 files lies "
+             "so deep; move them, or leave label_from out", "x.zip", GOOD, label_from="parent"),
     _archive("every member refused", "download: 1 of 1 images failed, …\n       1  encrypted (the "
              "member needs a password), as x.zip:a.jpg\n…",
              "x.zip", _encrypted()),
