@@ -1,8 +1,11 @@
 """Errors that a user can act on: expected, got, where, what to do."""
 
 import errno
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+
+LONGEST = 200  # characters of a name in a message
 
 
 class UserError(Exception):
@@ -30,7 +33,7 @@ def stop_if_too_many(
         known = meanings or {}
         lines = "\n".join(
             f"  {count:6d}  {reason}{f' ({known[reason]})' if reason in known else ''},"
-            f" as {examples[reason]}"
+            f" as {visible(examples[reason])[:LONGEST]}"
             for reason, count in counts.most_common(10)
         )
         raise UserError(
@@ -43,11 +46,20 @@ def stop_if_too_many(
 def explain(error: Exception) -> str:
     """Return what a user is told of an error; what the system refused comes with a remedy."""
     if not isinstance(error, OSError) or error.errno is None:
-        return str(error)
+        return "\n".join(visible(line) for line in str(error).split("\n"))
     files = " to ".join(str(name) for name in (error.filename, error.filename2) if name)
-    said = f"{files}: {error.strerror}" if files else str(error.strerror)
+    said = visible(f"{files}: {error.strerror}" if files else str(error.strerror))
     remedy = _REMEDIES.get(error.errno)
     return f"{said}; {remedy}" if remedy else said
+
+
+def visible(text: str) -> str:
+    """Return text whose control characters are written out: a file's name may steer a terminal."""
+    return _STEERING.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+# Controls, and what turns the direction of writing.
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 _NO_ROOM = "make room and run again: what is finished stays"

@@ -68,6 +68,9 @@ CASES = (
     case("label_from with some folders", "label_from: parent: 1 of 2 files do not lie so deep and "
          "stay without", folder("photos", label_from="parent"),
          files={**A, "photos/d/b.jpg": "b"}, warns=True),
+    case("name that steers a terminal", "download: 1 of 1 images failed, …as photos:\\x1b[31m\\n"
+         "error\\u202egpj.exe\n…", files={"photos/\x1b[31m\nerror\u202egpj.exe": "a" * 99},
+         download__max_file_bytes=50),
     case("folder gone since", "scan: source photos is not on this machine; what was known stays",
          files={"data/sources.json": '{"photos": {"kind": "folder"}}'},
          then=lambda root: (root / "photos").rmdir(), stages="scan", warns=True),

@@ -57,7 +57,7 @@ TEXTS = (
          "the folder away", lambda root: (root / "params.yaml").mkdir(), "scan"),
     _line("tab", "ROOT/params.yaml, line …: not valid YAML: found character '\\t' that cannot start"
           " any token, while scanning for the next token; correct that line: indent with spaces, "
-          "and put text that holds `: ` or ` #` in quotes\n  \tretries: 3…",
+          "and put text that holds `: ` or ` #` in quotes\n  \\tretries: 3…",
           "  retries: 3", "\tretries: 3"),
     _line("key twice", "ROOT/params.yaml, line …: not valid YAML: key `retries` stands twice, "
           "first in line …; keep one of them\n    retries: 5…",
