@@ -1,13 +1,14 @@
 """What is wrong with settings, in words: each problem with its key, expected, got, what to do."""
 
 import difflib
-import re
 import types
 from datetime import date
 from reprlib import Repr
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from stages.lib.failures import hide_secrets
 
 _WORDS = {
     "bool_type": "expected true or false",
@@ -24,7 +25,6 @@ _MOVED = {
     "clean.odd_aspect_ratio_below": "; what `odd_aspect_ratio` in clean.reject rejected until now,"
     " sides beyond clean.max_aspect_ratio, is called `too_elongated`"
 }
-_CREDENTIALS = re.compile(r"//[^\s@]*@")  # of a URL
 _shortened = Repr()  # a value may hold itself, or be as large as YAML's aliases make it
 _shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 3, 5, 5
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
@@ -33,7 +33,7 @@ _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one line per problem that pydantic found in values for `model`."""
     found = (_complaint(problem, model) for problem in error.errors(include_url=False))
-    return [_CREDENTIALS.sub("//…@", line) for line in found]
+    return [hide_secrets(line) for line in found]
 
 
 def _complaint(problem: Any, model: type[BaseModel]) -> str:

@@ -46,7 +46,7 @@ def stop_if_too_many(
 def explain(error: Exception) -> str:
     """Return what a user is told of an error; what the system refused comes with a remedy."""
     if not isinstance(error, OSError) or error.errno is None:
-        return "\n".join(visible(line) for line in str(error).split("\n"))
+        return hide_secrets("\n".join(visible(line) for line in str(error).split("\n")))
     files = " to ".join(str(name) for name in (error.filename, error.filename2) if name)
     said = visible(f"{files}: {error.strerror}" if files else str(error.strerror))
     remedy = _REMEDIES.get(error.errno)
@@ -58,6 +58,13 @@ def visible(text: str) -> str:
     return _STEERING.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def hide_secrets(text: str) -> str:
+    """Return text in which no URL shows its credentials or its query."""
+    return _QUERY.sub(r"\1?…", _CREDENTIALS.sub("//…@", text))
+
+
+_CREDENTIALS = re.compile(r"//[^\s@]*@")
+_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\",}\]]*")
 # Controls, and what turns the direction of writing.
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

@@ -66,6 +66,9 @@ TEXTS = (
           "first in line …; keep one of them\n  clean: {}", f"{PARAMS}clean: {{}}\n"),
     _line("key twice in a source", "ROOT/params.yaml, line …: not valid YAML: key `path` stands "
           "twice, …", SAMPLE, "{kind: folder, path: a, path: b}"),
+    _line("secrets on the line that is shown", "ROOT/params.yaml, line …: not valid YAML: key "
+          "`kind` stands twice, …\n      - {kind: list, path: 'https://…@x.org/u.csv?…'…",
+          SAMPLE, "{kind: list, path: 'https://me:secret@x.org/u.csv?k=secret', kind: list}"),
     _line("bracket left open", "ROOT/params.yaml, line …: not valid YAML: expected ',' or '}', but "
           "got '<scalar>', while parsing a flow mapping that begins in line …; correct that line…",
           SAMPLE, "{kind: sample"),
