@@ -64,7 +64,7 @@ def hide_secrets(text: str) -> str:
 
 
 _CREDENTIALS = re.compile(r"//[^\s@]*@")
-_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\",}\]]*")
+_QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\",}\]]*[^\s'\",}\]:;.]")
 # Controls, and what turns the direction of writing.
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

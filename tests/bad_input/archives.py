@@ -105,6 +105,8 @@ CASES = (
             "w{0..3}.tar", {"w0.tar": TAR}),
     _shards("range backwards", f"{AT}ROOT/w{{3..0}}.tar: expected 1 to 1,000,000 shards, got -2; "
             "correct the range", "w{3..0}.tar"),
+    _shards("range backwards elsewhere", f"{AT}http://…@127.0.0.1/{{3..0}}.tar?…: expected 1 to "
+            "1,000,000 shards, got -2; …", "http://me:secret@127.0.0.1/{3..0}.tar?k=secret"),
     _shards("range without end", f"{AT}…: expected 1 to 1,000,000 shards, got 100,000,000,000; …",
             "w{0..99999999999}.tar"),
     _shards("folder without shards", f"{AT}photos: no shard is there; correct the path or the "
