@@ -91,7 +91,7 @@ def cannot_reach(url: str, failure: Unreadable) -> UserError:
     shown = without_secrets(url) if is_url(url) else url
     meaning = REASONS.get(failure.reason) if failure.words == failure.reason else None
     return UserError(
-        f"params.yaml: download.sources: path: {shown} cannot be reached: {failure.words}"
+        f"params.yaml: download.sources: {shown} cannot be reached: {failure.words}"
         f"{f' ({meaning})' if meaning else ''}; correct the URL, or the access to it"
     )
 

@@ -95,7 +95,8 @@ CASES = (
              "on this machine, or a URL that begins with … and ://", "ftp://x.org/x.zip", None),
     _archive("schemes in a chain", "params.yaml: download.sources: …: "
              "expected a path on this machine, …", "zip://a::file:///etc/passwd", None),
-    _archive("archive at a private address", f"{AT}http://127.0.0.1:1/x.zip cannot be reached: "
+    _archive("archive at a private address", "params.yaml: download.sources: "
+             "http://127.0.0.1:1/x.zip cannot be reached: "
              "private_address (a private address; see download.allow_private_hosts); "
              "correct the URL, or the access to it",
              "http://me:secret@127.0.0.1:1/x.zip?token=secret", None),

@@ -29,7 +29,7 @@ CASES = (
          "UTF-8", TEXT, files={"u.txt": b"\xff\xd8\xff\xe0"}),
     case("list as a broken Parquet", "ROOT/u.pq: not a whole Parquet file: …; write it anew",
          {"kind": "list", "path": "u.pq"}, files={"u.pq": b"PAR1xxxx"}),
-    case("list at a private address", f"{AT}http://127.0.0.1:1/u.csv cannot be reached: "
+    case("list at a private address", "…: http://127.0.0.1:1/u.csv cannot be reached: "
          "private_address (…); correct the URL, or the access to it",
          {"kind": "list", "path": "http://me:secret@127.0.0.1:1/u.csv?k=secret"}),
     case("no column of checksums", "ROOT/u.csv: expected a column `md5` (download.sources: "

@@ -31,7 +31,7 @@ FORMS = (
          folder("photos", labels="l.csv"), files=PHOTOS),
     case("table is a folder", f"{AT}l.csv is not there; …", folder("photos", labels="l.csv"),
          files=PHOTOS, then=lambda root: (root / "l.csv").mkdir()),
-    case("table at a private address", "params.yaml: download.sources: …http://127.0.0.1:1/l.csv "
+    case("table at a private address", "params.yaml: download.sources: http://127.0.0.1:1/l.csv "
          "cannot be reached: private_address (…); …",
          folder("photos", labels="http://me:secret@127.0.0.1:1/l.csv?k=secret"), files=PHOTOS),
     case("table is an image", "…: not UTF-8 text (invalid start byte 0xff); save it as "
