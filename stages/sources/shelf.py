@@ -103,12 +103,20 @@ class Shelf:
             if all(key in self.places for key, _ in members):
                 path.unlink()  # published, or written twice
                 continue
-            name = shards.shard_name(self._next)
-            path.rename(staging / name)  # as it is, unless other shards came in between
+            name = self._free_name(path)
+            path.rename(staging / name)
             self._adopted[name] = [key for key, _ in members]
             for key, place in members:
                 self.places.setdefault(key, place._replace(shard=name))
             self._next += 1
+
+    def _free_name(self, path: Path) -> str:
+        """Return the next name: its own, unless other shards came in between, and no other's."""
+        while (name := shards.shard_name(self._next)) != path.name and (
+            path.with_name(name).exists()
+        ):
+            self._next += 1
+        return name
 
     def _read(self, place: Place) -> bytes:
         staged = (self.staging / place.shard).exists()
