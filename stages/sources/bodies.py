@@ -107,7 +107,7 @@ def validator_of(headers: Mapping[str, str]) -> str | None:
     try:
         said, then = (parsedate_to_datetime(d) for d in (headers.get("Date", ""), changed))
         return changed if not etag and said - then >= _OLD_ENOUGH else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # a day or zone of twenty digits
         return None
 
 

@@ -58,6 +58,7 @@ NOW, OLD = "Wed, 01 May 2024 12:00:00 GMT", "Wed, 01 May 2024 11:00:00 GMT"
         ({"Last-Modified": OLD, "Date": NOW}, OLD), ({"Last-Modified": NOW, "Date": NOW}, None),
         ({"Last-Modified": OLD}, None), ({"Last-Modified": "once", "Date": NOW}, None), ({}, None),
         ({"ETag": 'W/"v1"', "Last-Modified": OLD, "Date": NOW}, None),
+        ({"Last-Modified": OLD, "Date": f"Wed, 01 May 2024 12:00:00 +{'9' * 20}"}, None),
     ],
 )  # fmt: skip
 def test_only_what_names_the_very_bytes_is_a_validator(headers, validator):

@@ -15,9 +15,13 @@ AGENT = "darkroom/2 (builds image data sets; me@example.org)"
     [
         (None, None), ("7", 7.0), ("0", 0.0), ("soon", None), ("-5", None), ("", None),
         ("²", None), ("Wed, 01 May 2024 12:00:30 GMT", 30.0),
-        ("Wed, 01 May 2024 11:00:00 GMT", 0.0),
+        ("Wed, 01 May 2024 11:00:00 GMT", 0.0), (f"Wed, {'9' * 20} May 2024 11:00:00 GMT", None),
+        (f"Wed, 01 May 2024 11:00:00 +{'9' * 20}", None),
     ],
-    ids=["absent", "seconds", "now", "words", "negative", "empty", "a power", "date", "past"],
+    ids=[
+        "absent", "seconds", "now", "words", "negative", "empty", "a power", "date", "past",
+        "a day without end", "a zone without end",
+    ],
 )  # fmt: skip
 def test_retry_after_is_read(value, seconds):
     assert parse_retry_after(value, NOW) == seconds
