@@ -52,8 +52,9 @@ class Unpacked:
     def skip(self, size: int) -> None:
         """Pass over `size` bytes, which must be there."""
         if self._kind is None:
-            if self._file.seek(size, 1) > self._size:
+            if size > self._size - self._file.tell():  # before seeking: it may fit no offset
                 raise Broken("truncated")
+            self._file.seek(size, 1)
             return
         while size:
             part = self._some(min(size, _CHUNK))

@@ -238,6 +238,18 @@ def test_an_extended_header_that_says_it_is_huge_is_not_read(tmp_path):
     assert members_of(saved(tmp_path, content)) == {"(archive)": "corrupt"}
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("size", [2**40, 2**63 - 1, 2**70], ids=["1 TiB", "8 EiB", "1 ZiB"])
+def test_a_member_that_says_it_is_larger_than_any_disk_is_a_row(tmp_path, kind, size):
+    header = special("a.jpg", b"0")
+    header.size = size
+    start = tar_of(GOOD).rstrip(b"\0")
+    start += bytes(-len(start) % tarfile.BLOCKSIZE)
+    content = start + header.tobuf(tarfile.GNU_FORMAT) + bytes(2048)
+    found = members_of(saved(tmp_path, PACKERS[kind](content)))
+    assert found == {**dict(GOOD), "a.jpg": "too_large", "(archive)": "truncated"}
+
+
 def test_streams_one_after_another_are_one(tmp_path):
     tar = tar_of(GOOD)
     for pack in (gzip.compress, lzma.compress, PACKERS["tar.zst"]):
