@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 KNOWN = ("label", "mean", "std", "group", "split")
 LONGEST = 500  # characters of a label: a class, no essay
 MAX_VOTES = 2**53  # whole numbers beyond are not exact everywhere
-_RATING = re.compile(r"rating_(\d+)")
+_RATING = re.compile(r"rating_([0-9]{1,9})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -101,12 +101,17 @@ def from_path(source: Naming, name: str, labels: Labels) -> Labels:
 
 
 def rating_columns(path: Path, columns: Iterable[str]) -> list[str]:
-    """Return `rating_1` to `rating_n` in order. Raises UserError when one is missing."""
-    numbers = sorted(int(m[1]) for column in columns if (m := _RATING.fullmatch(column)))
-    if numbers != list(range(1, len(numbers) + 1)):
-        found = ", ".join(f"rating_{number}" for number in numbers)
-        raise UserError(f"{path}: expected rating_1, rating_2, … without gaps; got {found}")
-    return [f"rating_{number}" for number in numbers]
+    """Return `rating_1` (or `rating_01`) to `rating_n` in order, as they are written.
+
+    Raises UserError when one is missing or comes twice.
+    """
+    found = sorted((int(m[1]), column) for column in columns if (m := _RATING.fullmatch(column)))
+    names = [column for _, column in found]
+    if [number for number, _ in found] != list(range(1, len(found) + 1)):
+        raise UserError(
+            f"{path}: expected rating_1, rating_2, … without gaps; got {', '.join(names)}"
+        )
+    return names
 
 
 def parse_rows(

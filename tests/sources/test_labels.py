@@ -69,6 +69,17 @@ def test_a_wrong_table_is_explained(tmp_path, text, message):
         parse(tmp_path, text)
 
 
+def test_ratings_may_be_numbered_with_zeros(tmp_path):
+    columns = ",".join(f"rating_{number:02d}" for number in range(1, 11))
+    labels = parse(tmp_path, f"name,{columns}\na.jpg,{','.join(map(str, range(10)))}\n")
+    assert labels["a.jpg"].ratings == tuple(range(10))
+
+
+def test_a_number_beyond_all_bins_is_a_column_like_others(tmp_path):
+    labels = parse(tmp_path, f"name,label,rating_{'9' * 5000},rating_١\na.jpg,x,1,1\n")
+    assert labels["a.jpg"] == Labels(label="x")
+
+
 def test_an_ambiguous_file_name_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"'a.jpg' is the name of several files"):
         parse(tmp_path, "name,label\na.jpg,x\n", names=("one/a.jpg", "two/a.jpg"))
