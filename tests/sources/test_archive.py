@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.failures import UserError
-from stages.sources import archive, reasons
+from stages.sources import archive, reasons, tars
 from stages.sources.members import Broken, Limits
 from stages.sources.records import Unreadable
 from tests.sources.archives import PACKERS, overlapping_zip, special, tar_of, zip_of
@@ -248,6 +248,20 @@ def test_a_member_that_says_it_is_larger_than_any_disk_is_a_row(tmp_path, kind, 
     content = start + header.tobuf(tarfile.GNU_FORMAT) + bytes(2048)
     found = members_of(saved(tmp_path, PACKERS[kind](content)))
     assert found == {**dict(GOOD), "a.jpg": "too_large", "(archive)": "truncated"}
+
+
+def test_an_extended_header_of_many_records_is_read_in_one_pass():
+    """Of 1 MiB it took 19 s, as each of 170,000 records copied all of it."""
+    passes = []
+
+    class Counted(bytes):
+        def rstrip(self, *args):
+            passes.append(len(self))
+            return bytes.rstrip(self, *args)
+
+    content = b"6 a=b\n" * 1000 + b"\0"
+    assert tars._records(Counted(content)) == {b"a": b"b"}
+    assert len(passes) == 1
 
 
 def test_streams_one_after_another_are_one(tmp_path):
