@@ -17,14 +17,15 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping. Raises ConstructorError at a key that stands there twice."""
         lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # else PyYAML complains
+        for key in [key for key, _ in pairs if isinstance(key, yaml.ScalarNode)]:
+            if key.value in lines:
                 raise yaml.constructor.ConstructorError(
                     problem=f"key `{key.value}` stands twice, first in line {lines[key.value]}; "
                     "keep one of them",
                     problem_mark=key.start_mark,
                 )
-            lines[getattr(key, "value", "")] = key.start_mark.line + 1
+            lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
@@ -64,6 +65,11 @@ def read_yaml(path: Path) -> Any:
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {error}; {REMEDY}") from error
+    except (TypeError, LookupError, AttributeError) as error:  # what PyYAML makes of `!!bool x`
+        raise UserError(
+            f"{path}: not valid YAML: a value is not of the kind that its tag says; take out `!!`"
+            " and the word after it"
+        ) from error
 
 
 def _explain(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:

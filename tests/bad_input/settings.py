@@ -79,6 +79,11 @@ TEXTS = (
     _line("Python tag", "ROOT/params.yaml, line …: not valid YAML: could not determine a "
           "constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.system'; …",
           "retries: 3", "retries: !!python/object/apply:os.system [id]"),
+    _line("wrong tag", "ROOT/params.yaml: not valid YAML: a value is not of the kind that its tag "
+          "says; take out `!!` and the word after it", "retries: 3", "retries: !!bool many"),
+    _line("a list for a key", "ROOT/params.yaml, line …: not valid YAML: found unhashable key, "
+          "while constructing a mapping that begins in line …; correct that line…",
+          "  retries: 3", "  ? [retries]\n  : 3"),
     _line("octal", "ROOT/params.yaml, line …: not valid YAML: 010 means different numbers to "
           "different readers of YAML; write it without zeros before it and without a colon…",
           "retries: 3", "retries: 010"),
