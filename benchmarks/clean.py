@@ -13,7 +13,8 @@ shards. For each folder and round, in turn and in an order that alternates:
   scan and download in it;
 - decoding alone: the same files from memory, by the decoder that clean uses (headers and stream
   checked, all of the stream decoded strictly, a JPEG scaled to a short side of 192 px or more), in
-  two processes that have started.
+  two processes that have started; and once more in full size (`in_full`), as any tool has to
+  that looks at every pixel.
 
 Ratios of one round hold while the load stays; those of processor time (`cpu_`, all starts included)
 hold on a busy machine as well. `--copies 7` writes each file seven times, with distinct bytes, so
@@ -98,13 +99,17 @@ def run_clean(root: Path) -> tuple[Spent, float]:
     return took, float(found[1]) if found else took.seconds
 
 
-def decode_alone(contents: list[bytes]) -> Spent:
+def decode_alone(contents: list[bytes], least: int | None = scores.SHORT_SIDE_PX) -> Spent:
     cv2.setNumThreads(1)
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
         image = pixels.open_image(content, MAX_PIXELS)
-        pixels.pixels_of(image, content, scores.SHORT_SIDE_PX)
+        pixels.pixels_of(image, content, least)
     return Spent(time.perf_counter() - started, time.process_time() - cpu)
+
+
+def decode_whole(contents: list[bytes]) -> Spent:
+    return decode_alone(contents, None)
 
 
 def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, float]:
@@ -124,6 +129,7 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
 
     def decoding() -> None:
         done["decode"] = run_alone(decode_alone, contents)
+        done["decode_whole"] = run_alone(decode_whole, contents)
 
     steps = [cleanvision, ours, decoding]
     for step in reversed(steps) if turned else steps:
@@ -139,6 +145,7 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
         "times_cleanvision_with_download": other.seconds / whole,
         "cpu_times_cleanvision": other.cpu_s / clean.cpu_s,
         "share_of_decoding": decode.seconds / clean.seconds,
+        "share_of_decoding_in_full": done["decode_whole"].seconds / clean.seconds,
         "share_of_decoding_without_start": decode.seconds / done["stated"].seconds,
         "cpu_share_of_decoding": decode.cpu_s / clean.cpu_s,
     }

@@ -80,4 +80,7 @@ def grid(pixels: Pixels) -> Pixels:
     step -= step % 2 == 0
     if step <= 1:
         return pixels
-    return np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
+    # As items of three bytes: twice as fast as copying channel by channel.
+    whole = np.ascontiguousarray(pixels).view("V3")[:, :, 0]  # (height, width)
+    lines = np.ascontiguousarray(whole[step // 2 :: step, step // 2 :: step])
+    return lines.view(np.uint8).reshape(*lines.shape, 3)
