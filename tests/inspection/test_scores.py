@@ -75,9 +75,10 @@ def test_small_and_thin_images_are_looked_at_whole(shape):
 
 @pytest.mark.parametrize("shape", [(144, 144), (192, 192), (240, 320), (3000, 4000), (100, 20_000)])
 def test_the_grid_is_odd_and_no_coarser_than_it_says(shape):
-    pixels = np.arange(shape[0], dtype=np.int64)[:, None, None] + np.zeros((1, shape[1], 3), int)
+    numbers = np.arange(shape[0]) % 256
+    pixels = np.zeros((*shape, 3), np.uint8) + numbers.astype(np.uint8)[:, None, None]
     rows = grid(pixels)[:, 0, 0]
-    assert set(np.diff(rows)) < {1, 3, 5, 7, 9, 11, *range(13, 73, 2)}
+    assert set(np.diff(rows.astype(int)) % 256) < {1, 3, 5, 7, 9, 11, *range(13, 73, 2)}
     assert grid(pixels).size / 3 > 0.9 * GRID_PX**2
 
 
