@@ -508,6 +508,18 @@ def test_remote_shards_are_read_and_not_fetched_again(tmp_path, bucket, path, mo
     pd.testing.assert_frame_equal(again, index)
 
 
+def test_shards_of_one_size_and_one_etag_are_told_apart(tmp_path, server):
+    """As nginx serves shards that were copied there in one second."""
+    server.tag = '"6650a1b2-2800"'
+    for number in range(2):
+        server.files[f"/{number}.tar"] = tar_of([(f"{number}.png", picture(number))])
+    assert len({len(content) for content in server.files.values()}) == 1
+    source = {"kind": "webdataset", "path": f"{server.url}/{{0..1}}.tar"}
+    for _ in range(2):
+        _, index = run(tmp_path, source)
+        assert dict(index["key"]) == {f"{n}.tar/{n}.png": key_of(picture(n)) for n in range(2)}
+
+
 def test_a_remote_archive_goes_on_where_it_was_killed(tmp_path, bucket, monkeypatch):
     content = zip_of(PICTURES)
     bucket.pipe("/bucket/photos.zip", content)
@@ -577,7 +589,7 @@ class Files(BaseHTTPRequestHandler):
             return self.say(404, b"not here", body=body)
         if not body and name.startswith("/nohead"):
             return self.say(405, b"")
-        headers = {"ETag": f'"{key_of(content)}"'}
+        headers = {"ETag": self.server.tag or f'"{key_of(content)}"'}
         wanted = self.headers.get("Range")
         status = 200
         if wanted and body:
@@ -620,7 +632,7 @@ class Files(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
         server.daemon_threads, server.block_on_close = True, False
-        server.seen, server.files, server.breaks = [], {}, 0
+        server.seen, server.files, server.breaks, server.tag = [], {}, 0, None
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

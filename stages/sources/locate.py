@@ -53,7 +53,11 @@ def there(url: str, version: Version, root: Path, params: DownloadParams) -> Pla
     """Return the place of a remote file."""
     limit = params.max_archive_bytes
     fetch = partial(remote.fetch_once, url, version, root, params, limit)
-    return Place(without_secrets(url), str(version), fetch)
+    # Files that came to a server together may be equal in size and ETag (nginx makes it of both and
+    # the second). Of a URL that is signed anew each day the path is enough, if there is a token.
+    named = without_secrets(url) if version.token else url
+    told = hashlib.sha256(f"{named}\0{version}".encode("utf-8", "surrogatepass")).hexdigest()
+    return Place(without_secrets(url), told, fetch)
 
 
 def find(path: str, root: Path, params: DownloadParams, hashes: Hashes) -> Place:
