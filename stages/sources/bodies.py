@@ -1,8 +1,8 @@
 """Receiving one body: bounded in bytes and patience, decoded, continued where it broke off.
 
-What comes is held in memory up to SPILL_BYTES; from there on, and whenever the connection breaks,
-it goes to a part on disk, if the server named a validator under which it would send the rest:
-a strong ETag, or a Last-Modified that is old enough to be one (RFC 9110, 8.8 and 14).
+What comes is held in memory up to SPILL_BYTES, from there on in a part on disk. The part outlives a
+break of the connection if the server named a validator under which it would send the rest: a strong
+ETag, or a Last-Modified that is old enough to be one (RFC 9110, 8.8 and 14).
 """
 
 import re
@@ -93,7 +93,7 @@ class Inflater:
 
 def request_headers(part: Part) -> dict[str, str]:
     """Return what asks for the rest of a part, if there is one."""
-    if not part.size or part.validator is None:
+    if not part.size or not part.validator:
         return {}
     return {"Range": f"bytes={part.size}-", "If-Range": part.validator}
 
@@ -138,7 +138,7 @@ async def receive(
     """
     if response.status != 206:
         part.drop()
-    elif part.validator is None or not check_range(
+    elif not part.validator or not check_range(
         response.headers, part.size, part.total, part.validator
     ):
         part.drop()
@@ -154,9 +154,9 @@ async def receive(
     total = part.total if resumed else response.content_length
 
     def spill() -> None:
-        if part.validator is None and validator is not None:
-            part.start(validator, total)
-        if part.validator is not None and buffered:
+        if part.validator is None:
+            part.start(validator or "", total)
+        if buffered:
             part.append(bytes(buffered))
             buffered.clear()
 
@@ -175,8 +175,11 @@ async def receive(
             raise Transient("incomplete")
     except Unreadable:
         raise
-    except BaseException:  # a break, a timeout or a stop: what came stays, and it goes on its way
-        spill()
+    except BaseException:  # a break, a timeout or a stop: what came stays, if it can go on
+        if part.validator or validator:
+            spill()
+        else:
+            part.drop()
         raise
     return _keep(job, part, bytes(buffered), spool, resumed)
 

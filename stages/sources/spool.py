@@ -202,7 +202,7 @@ class Part:
                 self.validator, self.total = str(note["validator"]), note["total"]
 
     def start(self, validator: str, total: int | None) -> None:
-        """Begin anew, empty."""
+        """Begin anew, empty; a part whose validator is empty is never gone on with."""
         self.drop()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         note = {"validator": validator, "total": total, "boot": _boot()}

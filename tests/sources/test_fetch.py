@@ -12,6 +12,7 @@ import yaml
 
 from stages.lib.params import check_params, without_secrets
 from stages.lib.shards import Place, key_of
+from stages.sources import bodies
 from stages.sources import spool as module
 from stages.sources.bodies import Job, check_range, validator_of
 from stages.sources.fetch import fetch_all
@@ -104,6 +105,34 @@ def test_what_a_power_cut_left_is_fetched_anew(tmp_path, settings, monkeypatch):
         part.start('"v"', 3000)
         part.append(bytes(2000))  # what a file system may make of data that was not synced
         monkeypatch.setattr(module, "_boot", lambda: "another start")
+        assert fetch(spool, settings, url) == [key_of(body_of("/image"))]
+        assert server.ranges["/image"] == [None]
+
+
+def test_a_large_body_waits_on_disk_whether_it_may_go_on_or_not(tmp_path, settings, monkeypatch):
+    """Else as many bodies as there are connections would lie in memory, 64 MiB each."""
+    appended = []
+    append = module.Part.append
+    monkeypatch.setattr(
+        module.Part,
+        "append",
+        lambda part, content: (appended.append(content), append(part, content)),
+    )
+    monkeypatch.setattr(bodies, "SPILL_BYTES", 1000)
+    with serving() as server:
+        spool = Spool(tmp_path)
+        assert fetch(spool, settings, server.url + "/image") == [key_of(body_of("/image"))]
+    (outcome,) = spool.outcomes().values()
+    assert spool.read(outcome) == b"".join(appended) == body_of("/image")
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_what_a_kill_left_of_a_body_without_a_validator_is_fetched_anew(tmp_path, settings):
+    with serving() as server:
+        spool, url = Spool(tmp_path), server.url + "/image"
+        part = spool.part(digest_of(url))
+        part.start("", 3000)
+        part.append(bytes(2000))
         assert fetch(spool, settings, url) == [key_of(body_of("/image"))]
         assert server.ranges["/image"] == [None]
 
