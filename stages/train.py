@@ -34,6 +34,7 @@ from stages.models.checkpoints import HistoryRow
 from stages.models.examples import StoredImages, find_classes, read_rows
 from stages.models.fitting import Examples, Fitted, fit_model
 from stages.models.saved import write_model, write_none
+from stages.transforms.prepare import Step, read_steps
 
 MODEL = Path("data/model")
 METRICS = Path("metrics/train.json")
@@ -59,13 +60,16 @@ def digest(rows: pd.DataFrame, distributions: targets.Distributions) -> str:
     return hashlib.sha256(known.encode() + distributions.tobytes()).hexdigest()
 
 
-def describe(params: Params, classes: tuple[str, ...], fitted: Fitted, data: str) -> dict[str, Any]:
+def describe(
+    params: Params, classes: tuple[str, ...], steps: list[Step], fitted: Fitted, data: str
+) -> dict[str, Any]:
     """Return what `model.json` says; nothing in it depends on when or where it was made."""
     rating = params.train.task == "rating"
     return {
         "task": params.train.task,
         "classes": list(classes),
         "scale": params.train.scale.model_dump() if rating else None,
+        "prepare": steps,
         "input": {"size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255"},
         "seed": params.seed,
         "parameters": params.train.model_dump(),
@@ -103,11 +107,14 @@ def run(root: Path, params: Params) -> None:
     if params.train.task == "none":
         _write_none(root)
         return
+    steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
     rows, originals = read_rows(root, params.train.task)
     classes = find_classes(rows) if params.train.task == "classification" else ()
     wanted = make_targets(rows, classes, params.train)
     train, validation = (
-        Examples(StoredImages(root, rows[rows["split"] == name]), wanted[rows["split"] == name])
+        Examples(
+            StoredImages(root, rows[rows["split"] == name], steps), wanted[rows["split"] == name]
+        )
         for name in ("train", "validation")
     )
     progress = Progress("train", len(rows))
@@ -115,7 +122,7 @@ def run(root: Path, params: Params) -> None:
     fitted = fit_model(
         train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data
     )
-    card = describe(params, classes, fitted, data)
+    card = describe(params, classes, steps, fitted, data)
     difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train))
     write_history(root / HISTORY, fitted.history)
     write_metrics(root / METRICS, summarise(fitted, rows, originals, difference))

@@ -108,6 +108,24 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
     assert keys
 
 
+def test_training_sees_what_was_prepared_and_the_card_says_how(tmp_path, patches, quick):
+    for name, chain in (("plain", []), ("prepared", [{"filter": "median", "size_px": 9}])):
+        write_data(tmp_path / name, patches, {"train": 8, "validation": 4}, mean=[3.0, 7.0])
+        train.run(tmp_path / name, quick(prepare=chain))
+    assert SavedModel.load(tmp_path / "prepared/data/model").prepare == (
+        {"filter": "median", "on": "rgb", "size_px": 9},
+    )
+    plain, prepared = (
+        (tmp_path / name / "metrics/train.json").read_text() for name in ("plain", "prepared")
+    )
+    assert plain != prepared
+
+
+def test_a_wrong_filter_stops_before_any_work(tmp_path, quick):
+    with pytest.raises(UserError, match=r"params.yaml: train.prepare\[0\].filter: expected one of"):
+        train.run(tmp_path, quick(prepare=[{"filter": "sharpen"}]))
+
+
 def test_classes_are_stored_in_order_of_name(tmp_path, patches, quick):
     write_data(tmp_path, patches, {"train": 8, "validation": 4}, label=["zebra", "ant"])
     train.run(tmp_path, quick(task="classification", epochs={"head": 0, "fine_tune": 1}))

@@ -13,6 +13,7 @@ import pandas as pd
 from stages.lib import shards, tables
 from stages.lib.failures import UserError
 from stages.lib.pixels import Pixels, decode
+from stages.transforms.prepare import Step, prepare
 
 RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
@@ -21,11 +22,11 @@ SPLIT = Path("data/split.parquet")
 
 
 class StoredImages(Sequence[Pixels]):
-    """Images that are read from their shards, decoded whole, when asked for."""
+    """Images that are read from their shards, decoded whole and prepared, when asked for."""
 
-    def __init__(self, root: Path, rows: pd.DataFrame) -> None:
-        """Take the rows: `folder` below root, `shard`, `offset`, `size`."""
-        self._root = root
+    def __init__(self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = ()) -> None:
+        """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters."""
+        self._root, self._steps = root, steps
         self._places = list(rows[["folder", "shard", "offset", "size"]].itertuples(index=False))
 
     def __len__(self) -> int:
@@ -33,10 +34,10 @@ class StoredImages(Sequence[Pixels]):
         return len(self._places)
 
     def __getitem__(self, position: Any) -> Any:
-        """Read and decode one image."""
+        """Read, decode and prepare one image."""
         folder, shard, offset, size = self._places[position]
         place = shards.Place(shard, int(offset), int(size))
-        return decode(shards.read_member(self._root / folder, place))
+        return prepare(decode(shards.read_member(self._root / folder, place)), self._steps)
 
 
 def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 `model.keras` is for further training, `model.tflite` for prediction (LiteRT starts in a fifth of a
 second, and gives the same numbers with any number of threads), `model.json` says what they mean:
-task, classes in order, scale, input, parameters, digest of the training data. All three repeat
-byte for byte.
+task, classes in order, scale, prepared input, input size, parameters, digest of the training data.
+All three repeat byte for byte.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from stages.lib.files import write_bytes, write_json
 from stages.lib.params import Scale
 from stages.lib.pixels import Pixels
 from stages.models import inputs
+from stages.transforms.prepare import Step, prepare
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +48,7 @@ class SavedModel:
     size_px: int
     rule: inputs.Rule
     content: bytes  # of model.tflite
+    prepare: tuple[Step, ...] = ()  # filters that every image goes through first
 
     @classmethod
     def load(cls, folder: Path) -> "SavedModel":
@@ -61,6 +63,7 @@ class SavedModel:
         return cls(
             card["task"], tuple(card["classes"]), scale, card["input"]["size_px"],
             card["input"]["rule"], (folder / LITE).read_bytes(),
+            tuple(card.get("prepare", ())),  # models made before it was there have none
         )  # fmt: skip
 
     def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
@@ -75,7 +78,8 @@ class SavedModel:
                 " classification in params.yaml and run `dvc repro`"
             )
         outputs = self.scale.bins if self.scale else len(self.classes)
-        views = (inputs.views(image, self.size_px, self.rule) for image in images)
+        prepared = (prepare(image, self.prepare) for image in images)
+        views = (inputs.views(image, self.size_px, self.rule) for image in prepared)
         return inputs.predict_each(_Lite(self.content), views).reshape(-1, outputs)
 
 

@@ -1,1 +1,1 @@
-"""Operations that make new training images, and which of them keep a task's labels true."""
+"""Augmentation: operations that keep labels true. Prepared input: the filter bank."""

@@ -8,6 +8,7 @@ from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.models import saved
 from stages.models.backbones import build_backbone
+from stages.transforms.prepare import prepare, read_steps
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -60,6 +61,17 @@ def test_both_networks_agree_and_files_repeat(tmp_path, model, images):
     np.testing.assert_allclose(predicted[0], model(probe[:1], training=False)[0], atol=1e-5)
     np.testing.assert_allclose(loaded.predict(images[:1])[0], predicted[0], atol=1e-6)
     assert loaded.predict([]).shape == (0, 5)
+
+
+def test_prepared_input_is_applied_before_the_model(tmp_path, model, images):
+    steps = read_steps([{"filter": "median", "size_px": 5, "on": "grey"}], "params.yaml")
+    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
+    for name, chain in (("plain", []), ("prepared", steps)):
+        saved.write_model(tmp_path / name, model, CARD | {"prepare": chain}, probe)
+    plain, prepared = (saved.SavedModel.load(tmp_path / name) for name in ("plain", "prepared"))
+    filtered = [prepare(image, steps) for image in images]
+    np.testing.assert_array_equal(prepared.predict(images), plain.predict(filtered))
+    assert not np.array_equal(prepared.predict(images), plain.predict(images))
 
 
 def test_networks_that_differ_are_not_published(tmp_path, model, monkeypatch):

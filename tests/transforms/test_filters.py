@@ -1,0 +1,203 @@
+import cv2
+import numpy as np
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from skimage.filters import butterworth
+from sklearn.decomposition import PCA
+
+from stages.transforms import filters
+
+planes = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
+
+
+def noise(height=24, width=31, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+
+
+def photograph():
+    y, x = np.mgrid[0:64, 0:80]
+    return (128 + 60 * np.sin(x / 9) + 50 * np.cos(y / 7)).astype(np.uint8)
+
+
+def slow_conservative(plane, size):
+    half, height, width = size // 2, *plane.shape
+    result = plane.copy()
+    for y in range(height):
+        for x in range(width):
+            around = [
+                plane[j, i]
+                for j in range(max(0, y - half), min(height, y + half + 1))
+                for i in range(max(0, x - half), min(width, x + half + 1))
+                if (j, i) != (y, x)
+            ]
+            if around:
+                result[y, x] = min(max(plane[y, x], min(around)), max(around))
+    return result
+
+
+def slow_crimmins(plane, iterations):
+    """The eight rules as HIPR2 lists them, each over the whole picture."""
+    dark = [
+        lambda a, b, c: a >= b + 2, lambda a, b, c: a > b and b <= c,
+        lambda a, b, c: c > b and b <= a, lambda a, b, c: c >= b + 2,
+    ]  # fmt: skip
+    light = [
+        lambda a, b, c: a <= b - 2, lambda a, b, c: a < b and b >= c,
+        lambda a, b, c: c < b and b >= a, lambda a, b, c: c <= b - 2,
+    ]  # fmt: skip
+    now = plane.astype(int)
+    height, width = plane.shape
+    for _ in range(iterations):
+        for dy, dx in ((1, 0), (0, 1), (1, 1), (1, -1)):
+            for rule, step in [*((r, 1) for r in dark), *((r, -1) for r in light)]:
+                before = now.copy()
+                for y in range(dy, height - dy):
+                    for x in range(abs(dx), width - abs(dx)):
+                        if rule(before[y - dy, x - dx], before[y, x], before[y + dy, x + dx]):
+                            now[y, x] += step
+    return now
+
+
+@settings(deadline=None, max_examples=40)
+@given(planes, st.sampled_from([3, 5]))
+def test_conservative_smoothing_is_that_of_a_loop_over_pixels(plane, size):
+    assert np.array_equal(filters.conservative(plane, size), slow_conservative(plane, size))
+
+
+@settings(deadline=None, max_examples=25)
+@given(planes, st.integers(1, 2))
+def test_crimmins_is_that_of_a_loop_over_pixels(plane, iterations):
+    assert np.array_equal(filters.crimmins(plane, iterations), slow_crimmins(plane, iterations))
+
+
+def test_crimmins_flattens_speckle_and_spares_a_step():
+    rng = np.random.default_rng(0)
+    step = np.full((60, 60), 60, np.uint8)
+    step[:, 30:] = 190
+    speckled = np.clip(step * rng.normal(1, 0.05, step.shape), 0, 255).astype(np.uint8)
+    cleaned = filters.crimmins(speckled, 5)
+    assert cleaned[5:-5, 5:25].std() < 0.5 * speckled[5:-5, 5:25].std()
+    assert cleaned[5:-5, 35:].mean() - cleaned[5:-5, :25].mean() > 120
+
+
+def slow_ising(plane, coupling, flipped, sweeps, seed):
+    """The same draws, one pixel at a time."""
+    y = np.where(plane > 127, 1.0, -1.0)
+    height, width = y.shape
+    x, total = y.copy(), np.zeros_like(y)
+    field = 0.5 * np.log((1 - flipped) / flipped)
+    rng = np.random.default_rng(seed)
+    for sweep in range(sweeps):
+        for colour in (0, 1):
+            draws = rng.random(plane.shape, np.float32) * 2 - 1
+            for j in range(height):
+                for i in range(width):
+                    if (j + i) % 2 != colour:
+                        continue
+                    pull = sum(
+                        x[j + dj, i + di]
+                        for dj, di in ((-1, 0), (1, 0), (0, -1), (0, 1))
+                        if 0 <= j + dj < height and 0 <= i + di < width
+                    )
+                    mean = np.tanh(coupling * pull + field * y[j, i])
+                    x[j, i] = 1 if draws[j, i] < mean else -1
+                    total[j, i] += mean if 2 * sweep >= sweeps else 0
+    return np.where(total > 0, 255, 0)
+
+
+def shapes():
+    picture = np.zeros((200, 240), np.uint8)
+    cv2.circle(picture, (80, 90), 55, 255, -1)
+    cv2.rectangle(picture, (150, 40), (220, 170), 255, -1)
+    cv2.line(picture, (10, 190), (230, 10), 0, 9)
+    return picture
+
+
+def test_ising_denoising_is_that_of_a_loop_over_pixels():
+    picture = np.where(shapes()[60:90, 110:160] > 0, 255, 0).astype(np.uint8)
+    flipped = np.random.default_rng(2).random(picture.shape) < 0.1
+    noisy = np.where(flipped, 255 - picture, picture).astype(np.uint8)
+    found = filters.ising(noisy, 1.0, 0.1, 8, seed=3)
+    assert np.array_equal(found, slow_ising(noisy, 1.0, 0.1, 8, seed=3))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ising_denoising_leaves_under_1_percent_of_10_percent_wrong(seed):
+    flipped = np.random.default_rng(seed).random(shapes().shape) < 0.1
+    noisy = np.where(flipped, 255 - shapes(), shapes()).astype(np.uint8)
+    assert (filters.ising(noisy, 1.0, 0.1, 20, seed) != shapes()).mean() < 0.01
+
+
+def test_ising_without_coupling_believes_what_it_sees():
+    noisy = np.where(noise() > 127, 255, 0).astype(np.uint8)
+    assert np.array_equal(filters.ising(noisy, 0.0, 0.1, 4), noisy)
+
+
+def test_low_and_high_pass_add_up_and_keep_what_they_should():
+    plane = photograph()
+    low = filters.ideal_low_pass(plane, 0.05).astype(int)
+    high = filters.ideal_high_pass(plane, 0.05).astype(int) - filters.NO_RESPONSE
+    assert np.abs(low + high - plane).max() <= 1
+    assert np.array_equal(filters.ideal_low_pass(plane, 0.8), plane)
+    assert np.abs(filters.ideal_low_pass(plane, 1e-9) - plane.mean()).max() <= 0.5
+
+
+@pytest.mark.parametrize("high", [False, True])
+@pytest.mark.parametrize(("cutoff", "order"), [(0.05, 1), (0.2, 2), (0.4, 8)])
+def test_butterworth_is_scikit_images(cutoff, order, high):
+    plane = noise(40, 52)
+    ours = filters.butterworth_high_pass if high else filters.butterworth_low_pass
+    mirrored = np.pad(plane.astype(float), ((0, 40), (0, 52)), mode="symmetric")
+    theirs = butterworth(mirrored, cutoff, high, order, squared_butterworth=False)[:40, :52]
+    expected = np.clip(np.rint(theirs + (filters.NO_RESPONSE if high else 0)), 0, 255)
+    assert np.abs(ours(plane, cutoff, order).astype(int) - expected).max() <= 1
+
+
+def test_laplacians_answer_to_a_point_as_their_formulas_say():
+    point = np.full((21, 21), 100, np.uint8)
+    point[10, 10] = 110
+    response = filters.laplacian(point, 1.0).astype(int) - filters.NO_RESPONSE
+    assert (response[10, 10], response[9, 10], response[9, 9]) == (-40, 10, 0)
+    bright = filters.laplacian_of_gaussian(point, 1.0, 10.0).astype(int) - filters.NO_RESPONSE
+    # -1 / (pi sigma^4) at the centre, times sigma^2, times the height of the point and the gain
+    assert bright[10, 10] == pytest.approx(-100 / np.pi, abs=3)
+    assert not (filters.laplacian(np.full((9, 9), 77, np.uint8), 5.0) - filters.NO_RESPONSE).any()
+
+
+def test_unsharp_widens_a_step_and_leaves_a_plain():
+    step = np.full((9, 40), 100, np.uint8)
+    step[:, 20:] = 150
+    sharp = filters.unsharp(step, 2.0, 1.0).astype(int)
+    assert sharp[4, 19] < 100 < 150 < sharp[4, 20]
+    assert (sharp[4, 0], sharp[4, -1]) == (100, 150)
+
+
+@pytest.mark.parametrize("components", [1, 3, 10, 24])
+def test_compression_is_that_of_scikit_learn(components):
+    plane = noise()
+    found, explained = filters.compress(plane, components)
+    theirs = PCA(components, svd_solver="full").fit(plane.astype(float))
+    rebuilt = theirs.inverse_transform(theirs.transform(plane.astype(float)))
+    assert np.abs(found - np.clip(np.rint(rebuilt), 0, 255)).max() <= 1
+    assert explained == pytest.approx(theirs.explained_variance_ratio_.sum(), abs=1e-12)
+
+
+def test_all_components_give_the_plane_back():
+    assert np.array_equal(filters.compress(noise(), 1000)[0], noise())
+    assert filters.compress(noise(), 1000)[1] == pytest.approx(1)
+
+
+@settings(deadline=None, max_examples=25)
+@given(planes.filter(lambda plane: min(plane.shape) >= 3))
+def test_smoothing_is_that_of_scipy(plane):
+    mirror = {"mode": "mirror"}
+    mean = scipy.ndimage.uniform_filter(plane.astype(float), 3, **mirror)
+    assert np.abs(filters.mean(plane, 3) - mean).max() <= 0.51
+    gaussian = scipy.ndimage.gaussian_filter(plane.astype(float), 0.5, radius=2, **mirror)
+    assert np.abs(filters.gaussian(plane, 0.5) - gaussian).max() <= 1.5
+    assert np.array_equal(
+        filters.median(plane, 3), scipy.ndimage.median_filter(plane, 3, mode="nearest")
+    )
