@@ -3,8 +3,9 @@
 Enters: `data/split.parquet`, `data/dedupe/groups.parquet` (labels), `data/raw`. Leaves: shards and
 `index.parquet` in `data/augmented`, and `metrics/augment.json`. A new image has its parent's label.
 
-- Parents are the train split's images with a label that `train.task` can use. They take turns in
-  the order of their keys, so that each has as many variants as the others, or one more.
+- Parents are the train split's images with a label that `train.task` can use. Each has as many
+  variants as the others, or one more; with `augment.balance` rare classes or score bins are filled
+  first.
 - Each variant is a chain of `augment.operations_per_image` different operations that keep the
   task's labels true (`stages.transforms.chains`), its values drawn from (seed, parent, variant).
 - Stored as PNG: compression would be a fault that the parent's rating does not know.
@@ -17,13 +18,14 @@ Alone: `python -m stages.augment`.
 import io
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import chain as concatenated
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -31,11 +33,19 @@ from stages.lib import shards, tables
 from stages.lib.engine import worker_count
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import EngineParams, Params
+from stages.lib.params import EngineParams, Params, Scale
 from stages.lib.pixels import Pixels, decode
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
-from stages.transforms.chains import Task, allowed_operations, apply, draw_variants, to_json
+from stages.transforms.chains import (
+    Recipe,
+    Task,
+    allowed_operations,
+    apply,
+    draw_variants,
+    to_json,
+)
+from stages.transforms.shares import share_out
 
 RAW = Path("data/raw")
 GROUPS = Path("data/dedupe/groups.parquet")
@@ -56,8 +66,7 @@ class Order(NamedTuple):
     first: int
     last: int
     seed: int
-    names: tuple[str, ...]
-    length: tuple[int, int]
+    recipe: Recipe
 
 
 class Made(NamedTuple):
@@ -76,10 +85,11 @@ def labelled(groups: pd.DataFrame, task: Task) -> pd.DataFrame:
     return groups[groups["label"].notna()]
 
 
-def variants_each(parents: list[str], target: int, task: str) -> dict[str, int]:
+def variants_each(parents: Mapping[str, Hashable], target: int, task: str) -> dict[str, int]:
     """Return how many variants each parent gets so that all together are `target` images.
 
-    Raises UserError when there is nothing to start from, or already more than asked for.
+    `parents` maps keys to strata. Raises UserError when there is nothing to start from, or already
+    more than asked for.
     """
     if not parents:
         raise UserError(
@@ -92,16 +102,42 @@ def variants_each(parents: list[str], target: int, task: str) -> dict[str, int]:
             f"labelled originals already, which are never dropped. Set it to {len(parents)} or "
             "more, or to 0 for no augmentation."
         )
-    each, more = divmod(target - len(parents), len(parents))
-    return {key: each + (turn < more) for turn, key in enumerate(sorted(parents))}
+    return share_out(parents, target)
+
+
+def strata_of(rows: pd.DataFrame, params: Params) -> dict[str, Hashable]:
+    """Return what `augment.balance` balances, by key: the class, the score bin, or nothing.
+
+    Raises UserError where the task has no such thing.
+    """
+    balance, task = params.augment.balance, params.train.task
+    suits: dict[str, str] = {"class": "classification", "score_bin": "rating"}
+    if balance == "none":
+        return dict.fromkeys(rows["key"], "")
+    if suits[balance] != task:
+        raise UserError(
+            f"params.yaml: augment.balance is {balance}, which is for train.task: {suits[balance]}"
+            f"; it is {task}. Set balance to none, or to what suits the task."
+        )
+    if balance == "class":
+        return dict(zip(rows["key"], rows["label"], strict=True))
+    return dict(zip(rows["key"], score_bins(rows, params.train.scale), strict=True))
+
+
+def score_bins(rows: pd.DataFrame, scale: Scale) -> list[int]:
+    """Return the bin of each mean score: the given mean, or that of the votes."""
+    scores = np.linspace(scale.low, scale.high, scale.bins)
+    means = [
+        float(np.average(scores, weights=votes)) if pd.isna(mean) else float(mean)
+        for mean, votes in zip(rows["mean"], rows["ratings"], strict=True)
+    ]
+    return [int(np.abs(scores - mean).argmin()) for mean in means]
 
 
 def make(order: Order) -> list[Made]:
     """Make the variants of one order; its images were found whole by `clean`."""
     pixels = decode(shards.read_member(order.folder, order.place))
-    chains = draw_variants(
-        order.seed, order.parent, order.last, order.names, order.length, pixels.shape[:2]
-    )
+    chains = draw_variants(order.seed, order.parent, order.last, order.recipe, pixels.shape[:2])
     return [
         Made(order.parent, k, to_json(chains[k]), encode(apply(pixels, chains[k])))
         for k in range(order.first, order.last)
@@ -172,21 +208,23 @@ def summarise(augmented: pd.DataFrame, originals: int, target: int) -> MetricTre
 def plan(root: Path, params: Params) -> tuple[list[Order], int]:
     """Return what to make, and how many originals the train split has."""
     task, wishes = params.train.task, params.augment
-    names = tuple(allowed_operations(task, wishes.operations))
+    limits = allowed_operations(task, wishes.operations)
+    recipe = Recipe(limits, wishes.operations_per_image, wishes.fill)
     split = tables.read_table(root / SPLIT, tables.SPLIT)
     train = set(split.loc[split["split"] == "train", "key"])
     if task == "none":
         return [], len(train)
     groups = tables.read_table(root / GROUPS, tables.GROUPS)
-    parents = labelled(groups[groups["key"].isin(train)], task)["key"].tolist()
+    rows = labelled(groups[groups["key"].isin(train)], task)
+    parents = strata_of(rows, params)
     if wishes.target == 0:
         return [], len(parents)
     stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
-    stored = stored[stored["key"].isin(set(parents))]
+    stored = stored[stored["key"].isin(parents)]
     places = {row.key: shards.Place(row.shard, row.offset, row.size) for row in stored.itertuples()}
     orders = [
         Order(root / RAW, places[parent], parent, first, min(first + VARIANTS_PER_ORDER, count),
-              params.seed, names, wishes.operations_per_image)
+              params.seed, recipe)
         for parent, count in variants_each(parents, wishes.target, task).items()
         for first in range(0, count, VARIANTS_PER_ORDER)
     ]  # fmt: skip

@@ -21,7 +21,10 @@ def photograph(seed):
     return stream.getvalue()
 
 
-def write_data(root, count, splits=("train", "train", "test", "validation"), unlabelled=()):
+def write_data(
+    root, count, splits=("train", "train", "test", "validation"), unlabelled=(), labels=(),
+    means=(),
+):  # fmt: skip
     """Write `count` images with labels and ratings; image n is in split n modulo 4."""
     contents = [photograph(seed) for seed in range(count)]
     keys = [shards.key_of(content) for content in contents]
@@ -30,18 +33,21 @@ def write_data(root, count, splits=("train", "train", "test", "validation"), unl
         [(f"{key}.png", content) for key, content in zip(keys, contents, strict=True)],
     )
     blank = dict.fromkeys(tables.LABEL_COLUMNS)
-    labels = [
-        blank if at in unlabelled else blank | {"label": "cat", "mean": 5.0} for at in range(count)
+    found = [
+        blank
+        if at in unlabelled
+        else blank | {"label": labels[at] if labels else "cat", "mean": means[at] if means else 5.0}
+        for at in range(count)
     ]
     index = [
         dict.fromkeys(tables.INDEX.names) | place._asdict() | label
         | {"source": "s", "name": f"{key}.png", "key": key, "status": "kept"}
-        for key, place, label in zip(keys, places, labels, strict=True)
+        for key, place, label in zip(keys, places, found, strict=True)
     ]  # fmt: skip
     groups = [
         label | {"key": key, "copy_group": key, "family": key, "representative": key, "records": 1,
                  "status": "kept", "reason": None, "label_conflict": False}
-        for key, label in zip(keys, labels, strict=True)
+        for key, label in zip(keys, found, strict=True)
     ]  # fmt: skip
     split = [
         {"key": key, "split": splits[at % len(splits)], "split_group": key, "stratum": None}
@@ -170,8 +176,11 @@ def test_nothing_to_make_gives_a_valid_empty_index(tmp_path, values, task, targe
     [
         ({"target": 3}, r"augment\.target is 3, but the train split has 4.*Set it to 4 or more"),
         ({"operations": ["swirl"]}, "swirl; known are"),
-        ({"task": "rating", "operations": ["noise"]}, "no longer true"),
+        ({"task": "rating", "operations": ["gaussian_noise"]}, "no longer true"),
         ({"operations": ["horizontal_flip"], "target": 20}, "different variants"),
+        ({"operations": [{"rotation": 999}]}, "expected a number from 0.1 to 180"),
+        ({"balance": "score_bin"}, "balance is score_bin, which is for train.task: rating"),
+        ({"task": "rating", "balance": "class"}, "which is for train.task: classification"),
         ({"operations_per_image": [3, 1]}, "expected \\[least, most\\]"),
     ],
 )
@@ -185,3 +194,25 @@ def test_labels_that_the_task_cannot_use_are_an_error(tmp_path, values):
     write_data(tmp_path, 4, unlabelled=range(4))
     with pytest.raises(UserError, match=r"no image with a label for train\.task: rating"):
         run(tmp_path, values, task="rating")
+
+
+def test_rare_classes_are_filled_first(tmp_path, values):
+    write_data(tmp_path, 12, splits=("train",), labels=["cat"] * 9 + ["dog"] * 3)
+    index, _ = run(tmp_path, values, target=18, balance="class")
+    groups = tables.read_table(tmp_path / "data/dedupe/groups.parquet").set_index("key")
+    assert groups.loc[index["parent"], "label"].value_counts().to_dict() == {"dog": 6}
+
+
+def test_rare_score_bins_are_filled_first(tmp_path, values):
+    write_data(tmp_path, 8, splits=("train",), means=[5.0] * 6 + [8.8, 9.2])
+    index, _ = run(tmp_path, values, task="rating", target=14, balance="score_bin")
+    groups = tables.read_table(tmp_path / "data/dedupe/groups.parquet").set_index("key")
+    assert groups.loc[index["parent"], "mean"].round().value_counts().to_dict() == {9.0: 5, 5.0: 1}
+
+
+@pytest.mark.parametrize("fill", ["constant", "wrap"])
+def test_what_is_moved_in_is_as_asked_and_written_down(tmp_path, values, fill):
+    write_data(tmp_path, 4, splits=("train",))
+    index, _ = run(tmp_path, values, target=12, operations=[{"shift": 0.4}], fill=fill)
+    steps = [step for text in index["operations"] for step in json.loads(text)]
+    assert {step["fill"] for step in steps} == {fill}

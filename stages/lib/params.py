@@ -259,10 +259,11 @@ class AugmentParams(Section):
     """How many new training images to make, and by what."""
 
     target: Annotated[int, Field(ge=0)]
-    balance: Literal["none"]
-    operations: Literal["auto"] | list[str]
+    balance: Literal["none", "class", "score_bin"]
+    operations: Literal["auto"] | list[str | dict[str, Any]]
     # a list in YAML, hence not strict
     operations_per_image: Annotated[tuple[Positive, Positive], Field(strict=False)]
+    fill: Literal["reflect", "nearest", "wrap", "constant"]
 
     @model_validator(mode="after")
     def _least_and_most(self) -> "AugmentParams":

@@ -5,8 +5,8 @@ that images added to a data set change no earlier augmented image.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from stages.lib.failures import UserError
 from stages.lib.pixels import Pixels
@@ -15,84 +15,118 @@ from stages.transforms.operations import OPERATIONS
 
 Task = Literal["rating", "classification", "none"]
 Chain = list[dict[str, Any]]  # one dict per operation: its name, and the values drawn for it
+Wanted = Literal["auto"] | Sequence[str | Mapping[str, Any]]
 
 # Quality is what noise, blur, compression, light and interpolation change, and a camera held
 # askew or upside down is a fault: what remains moves whole pixels.
 LABEL_TRUE: dict[Task, tuple[str, ...]] = {
-    "rating": ("horizontal_flip", "shift", "crop"),
+    "rating": tuple(name for name, operation in OPERATIONS.items() if operation.rating),
     "classification": tuple(OPERATIONS),
     "none": (),
 }
 MOST_DRAWS = 100  # for one variant that differs from the earlier ones
+WHERE = "params.yaml: augment.operations"
 
 
-def allowed_operations(task: Task, wanted: Literal["auto"] | Sequence[str]) -> list[str]:
-    """Return the operations to draw from, in the order in which they are applied.
+class Recipe(NamedTuple):
+    """What chains are drawn from: each operation with its limit, in the order of application."""
 
-    Raises UserError for an unknown operation, for one that makes the task's labels untrue, and for
-    an empty list.
+    limits: tuple[tuple[str, float], ...]
+    length: tuple[int, int]  # the least and the most operations per chain
+    fill: str  # what is moved in from outside, see stages.transforms.geometry
+
+
+def allowed_operations(task: Task, wanted: Wanted) -> tuple[tuple[str, float], ...]:
+    """Return the operations to draw from with their limits, in the order of their application.
+
+    Raises UserError for an unknown operation, one that makes the task's labels untrue, a limit out
+    of range, and an empty list.
     """
     if wanted == "auto":
-        return list(LABEL_TRUE[task])
-    unknown = sorted(set(wanted) - set(OPERATIONS))
-    if unknown:
-        raise UserError(
-            f"params.yaml: augment.operations names {', '.join(unknown)}; known are "
-            f"{', '.join(OPERATIONS)}, or write auto for all that suit the task."
-        )
-    untrue = [name for name in OPERATIONS if name in wanted and name not in LABEL_TRUE[task]]
-    if untrue and task != "none":
-        raise UserError(
-            f"params.yaml: augment.operations names {', '.join(untrue)}, after which the labels of "
-            f"train.task: {task} are no longer true (a blurred photograph does not keep its "
-            f"rating). Label-true are {', '.join(LABEL_TRUE[task])}; write auto for all of them."
-        )
+        return tuple((name, _limit(name, None)) for name in LABEL_TRUE[task])
     if not wanted:
         raise UserError(
-            "params.yaml: augment.operations is an empty list. Write auto for all that suit the "
-            "task, or set augment.target: 0 for no augmentation."
+            f"{WHERE} is an empty list. Write auto for all that suit the task, or set"
+            " augment.target: 0 for no augmentation."
         )
-    return [name for name in OPERATIONS if name in wanted]
+    given = dict(_named(step) for step in wanted)
+    unknown = sorted(set(given) - set(OPERATIONS))
+    if unknown:
+        raise UserError(
+            f"{WHERE} names {', '.join(unknown)}; known are {', '.join(OPERATIONS)}, or write auto"
+            " for all that suit the task."
+        )
+    untrue = [name for name in OPERATIONS if name in given and name not in LABEL_TRUE[task]]
+    if untrue and task != "none":
+        raise UserError(
+            f"{WHERE} names {', '.join(untrue)}, after which the labels of train.task: {task} are "
+            "no longer true (a blurred photograph does not keep its rating). Label-true are "
+            f"{', '.join(LABEL_TRUE[task])}; write auto for all of them."
+        )
+    return tuple((name, _limit(name, given[name])) for name in OPERATIONS if name in given)
+
+
+def _named(step: str | Mapping[str, Any]) -> tuple[str, Any]:
+    """Return (name, limit) of `rotation` or `{rotation: 25}`."""
+    if isinstance(step, str):
+        return step, None
+    if len(step) != 1:
+        raise UserError(
+            f"{WHERE}: expected a name, or one name with its limit as {{rotation: 25}}; got "
+            f"{dict(step)}"
+        )
+    return next(iter(step.items()))
+
+
+def _limit(name: str, given: Any) -> float:
+    setting = OPERATIONS[name].limit
+    if setting is None:
+        if given is not None:
+            raise UserError(f"{WHERE}: {name} has no limit, got {given!r}; write its name alone")
+        return 0.0
+    if given is None:
+        return setting.default
+    if not setting.allows(given):
+        raise UserError(f"{WHERE}: {name}: expected {setting}, got {given!r}")
+    return float(given)
 
 
 def draw_variants(
-    seed: int, parent: str, count: int, names: Sequence[str], length: tuple[int, int],
-    size: tuple[int, int],
-) -> list[Chain]:  # fmt: skip
+    seed: int, parent: str, count: int, recipe: Recipe, size: tuple[int, int]
+) -> list[Chain]:
     """Return the chains of variants 0 to `count` - 1, all different, none without any effect.
 
-    `length` is the least and the most operations per chain, `size` the image's height and width.
-    Raises UserError when the operations do not give so many variants.
+    `size` is the image's height and width. Raises UserError when the operations do not give so many
+    variants.
     """
     chains: list[Chain] = []
     while len(chains) < count:
         for draw in range(MOST_DRAWS):
-            chain = _draw(seed, (parent, len(chains), draw), names, length, size)
+            chain = _draw(seed, (parent, len(chains), draw), recipe, size)
             if chain not in chains and any(_has_effect(step) for step in chain):
                 chains.append(chain)
                 break
         else:
+            names = ", ".join(name for name, _ in recipe.limits)
             raise UserError(
                 f"augment: found only {len(chains)} different variants of image {parent} "
-                f"({size[1]}x{size[0]} px) by {', '.join(names)}, but augment.target asks for "
+                f"({size[1]}x{size[0]} px) by {names}, but augment.target asks for "
                 f"{count}. Allow more augment.operations, or lower augment.target in params.yaml."
             )
     return chains
 
 
-def _draw(
-    seed: int, who: tuple[str | int, ...], names: Sequence[str], length: tuple[int, int],
-    size: tuple[int, int],
-) -> Chain:  # fmt: skip
+def _draw(seed: int, who: tuple[str | int, ...], recipe: Recipe, size: tuple[int, int]) -> Chain:
     rng = generator(seed, "augment", *who)
-    count = min(int(rng.integers(length[0], length[1] + 1)), len(names))
-    chosen = sorted(rng.choice(len(names), count, replace=False).tolist())
+    (least, most), choice = recipe.length, recipe.limits
+    count = min(int(rng.integers(least, most + 1)), len(choice))
+    chosen = sorted(rng.choice(len(choice), count, replace=False).tolist())
     height, width = size
     chain: Chain = []
-    for place in chosen:
-        values = OPERATIONS[names[place]].draw(rng, height, width)
-        chain.append({"name": names[place], **values})
-        if names[place] == "crop":
+    for name, limit in (choice[place] for place in chosen):
+        values = OPERATIONS[name].draw(rng, limit, (height, width), recipe.fill)
+        chain.append({"name": name, **values})
+        if name == "crop":
             height -= values["top"] + values["bottom"]
             width -= values["left"] + values["right"]
     return chain
@@ -100,16 +134,30 @@ def _draw(
 
 def _has_effect(step: dict[str, Any]) -> bool:
     """Return whether a step does anything: a shift or a crop may have drawn nought."""
-    values = [value for name, value in step.items() if name != "name"]
+    values = [value for name, value in step.items() if name not in {"name", "fill"}]
     return not values or any(values)
 
 
 def apply(pixels: Pixels, chain: Iterable[dict[str, Any]]) -> Pixels:
     """Return the image that a chain makes of `pixels`, the same one each time."""
     for step in chain:
-        values = {name: value for name, value in step.items() if name != "name"}
-        pixels = OPERATIONS[step["name"]].apply(pixels, **values)
+        pixels = OPERATIONS[step["name"]].apply(pixels, **_values(step))
     return pixels
+
+
+def apply_to_mask(mask: Pixels, chain: Iterable[dict[str, Any]]) -> Pixels:
+    """Return the mask (height, width) of the image that the chain makes: what moves moves it too.
+
+    No pixel gets a value that the mask has not; only a `constant` fill brings in 0.
+    """
+    for step in chain:
+        if OPERATIONS[step["name"]].geometric:
+            mask = OPERATIONS[step["name"]].apply(mask, **_values(step), mask=True)
+    return mask
+
+
+def _values(step: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in step.items() if name != "name"}
 
 
 def to_json(chain: Chain) -> str:

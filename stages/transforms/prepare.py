@@ -20,28 +20,9 @@ from stages.lib.failures import UserError
 from stages.lib.pixels import Pixels
 from stages.transforms import filters
 from stages.transforms.filters import Plane
+from stages.transforms.settings import Setting
 
 PLANES = ("rgb", "grey", "hsv")
-
-
-class Setting(NamedTuple):
-    """The range of a filter's setting, both ends allowed, and its default."""
-
-    low: float
-    high: float
-    default: float
-    odd: bool = False
-
-    def check(self, value: Any) -> bool:
-        """Return whether the value is of the kind of the default, and in range."""
-        whole = isinstance(self.default, int)
-        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        return bool(number and self.low <= value <= self.high and not (self.odd and value % 2 == 0))
-
-    def __str__(self) -> str:
-        """Return what is expected."""
-        kind = "a whole number" if isinstance(self.default, int) else "a number"
-        return f"{'an odd number' if self.odd else kind} from {self.low:g} to {self.high:g}"
 
 
 class Filter(NamedTuple):
@@ -114,7 +95,7 @@ def _read_step(step: Mapping[str, Any], where: str) -> Step:
     read: Step = {"filter": name, "on": planes}
     for setting, allowed in known.items():
         value = step.get(setting, allowed.default)
-        if not allowed.check(value):
+        if not allowed.allows(value):
             raise UserError(f"{where}.{setting}: expected {allowed}; got {value!r}")
         read[setting] = value
     return read

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stages.lib.failures import UserError
 from stages.transforms.chains import (
     LABEL_TRUE,
+    Recipe,
     allowed_operations,
     apply,
     draw_variants,
@@ -19,7 +20,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (60, 68, 3), np.uint8)
 
 
 def draw(count, seed=17, parent="a", names=tuple(OPERATIONS), length=(1, 3), size=(60, 68)):
-    return draw_variants(seed, parent, count, names, length, size)
+    recipe = Recipe(allowed_operations("none", names), length, "reflect")
+    return draw_variants(seed, parent, count, recipe, size)
 
 
 @pytest.mark.parametrize(
@@ -28,12 +30,22 @@ def draw(count, seed=17, parent="a", names=tuple(OPERATIONS), length=(1, 3), siz
         ("rating", "auto", ["horizontal_flip", "shift", "crop"]),
         ("classification", "auto", list(OPERATIONS)),
         ("none", "auto", []),
-        ("none", ["noise"], ["noise"]),
+        ("none", ["gaussian_noise"], ["gaussian_noise"]),
         ("rating", ["crop", "horizontal_flip"], ["horizontal_flip", "crop"]),
     ],
 )
 def test_what_keeps_a_label_true(task, wanted, expected):
-    assert allowed_operations(task, wanted) == expected
+    assert [name for name, _ in allowed_operations(task, wanted)] == expected
+
+
+def test_limits_are_the_defaults_or_as_given():
+    wanted = [{"rotation": 90}, "shear", "vertical_flip"]
+    limits = allowed_operations("classification", wanted)
+    assert limits == (("vertical_flip", 0.0), ("rotation", 90.0), ("shear", 0.15))
+    recipe = Recipe(limits[1:2], (1, 1), "wrap")
+    drawn = [chain[0] for chain in draw_variants(1, "a", 200, recipe, (9, 9))]
+    assert {step["fill"] for step in drawn} == {"wrap"}
+    assert 80 < max(abs(step["degrees"]) for step in drawn) <= 90
 
 
 @pytest.mark.parametrize(
@@ -42,9 +54,15 @@ def test_what_keeps_a_label_true(task, wanted, expected):
         ("classification", ["blurr"], "augment.operations names blurr; known are horizontal_flip"),
         (
             "rating",
-            ["shift", "noise", "blur"],
-            "names blur, noise, after which.*train.task: rating",
+            ["shift", "gaussian_noise", "blur"],
+            "names blur, gaussian_noise, after which.*train.task: rating",
         ),
+        ("classification", [{"rotation": 200}], "rotation: expected a number from 0.1 to 180, got"),
+        ("classification", [{"rotation": "much"}], "rotation: expected a number.*got 'much'"),
+        ("classification", [{"jpeg": 49.5}], "jpeg: expected a whole number from 1 to 100"),
+        ("classification", [{"vertical_flip": 1}], "vertical_flip has no limit, got 1"),
+        ("classification", [{"rotation": 5, "blur": 1}], "one name with its limit"),
+        ("classification", [{"zoom": 1}], "zoom: expected a number from 1.01 to 4, got 1"),
         ("classification", [], "empty list.*auto"),
     ],
 )
