@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.filters import butterworth
 from sklearn.decomposition import PCA
 
+from benchmarks import loops
 from stages.transforms import filters
 
 planes = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
@@ -22,55 +23,16 @@ def photograph():
     return (128 + 60 * np.sin(x / 9) + 50 * np.cos(y / 7)).astype(np.uint8)
 
 
-def slow_conservative(plane, size):
-    half, height, width = size // 2, *plane.shape
-    result = plane.copy()
-    for y in range(height):
-        for x in range(width):
-            around = [
-                plane[j, i]
-                for j in range(max(0, y - half), min(height, y + half + 1))
-                for i in range(max(0, x - half), min(width, x + half + 1))
-                if (j, i) != (y, x)
-            ]
-            if around:
-                result[y, x] = min(max(plane[y, x], min(around)), max(around))
-    return result
-
-
-def slow_crimmins(plane, iterations):
-    """The eight rules as HIPR2 lists them, each over the whole picture."""
-    dark = [
-        lambda a, b, c: a >= b + 2, lambda a, b, c: a > b and b <= c,
-        lambda a, b, c: c > b and b <= a, lambda a, b, c: c >= b + 2,
-    ]  # fmt: skip
-    light = [
-        lambda a, b, c: a <= b - 2, lambda a, b, c: a < b and b >= c,
-        lambda a, b, c: c < b and b >= a, lambda a, b, c: c <= b - 2,
-    ]  # fmt: skip
-    now = plane.astype(int)
-    height, width = plane.shape
-    for _ in range(iterations):
-        for dy, dx in ((1, 0), (0, 1), (1, 1), (1, -1)):
-            for rule, step in [*((r, 1) for r in dark), *((r, -1) for r in light)]:
-                before = now.copy()
-                for y in range(dy, height - dy):
-                    for x in range(abs(dx), width - abs(dx)):
-                        if rule(before[y - dy, x - dx], before[y, x], before[y + dy, x + dx]):
-                            now[y, x] += step
-    return now
-
-
 @settings(deadline=None, max_examples=40)
 @given(planes, st.sampled_from([3, 5]))
 def test_conservative_smoothing_is_that_of_a_loop_over_pixels(plane, size):
-    assert np.array_equal(filters.conservative(plane, size), slow_conservative(plane, size))
+    assert np.array_equal(filters.conservative(plane, size), loops.conservative(plane, size))
 
 
 @settings(deadline=None, max_examples=25)
 @given(planes, st.integers(1, 2))
 def test_crimmins_is_that_of_a_loop_over_pixels(plane, iterations):
-    assert np.array_equal(filters.crimmins(plane, iterations), slow_crimmins(plane, iterations))
+    assert np.array_equal(filters.crimmins(plane, iterations), loops.crimmins(plane, iterations))
 
 
 def test_crimmins_flattens_speckle_and_spares_a_step():
@@ -81,31 +43,6 @@ def test_crimmins_flattens_speckle_and_spares_a_step():
     cleaned = filters.crimmins(speckled, 5)
     assert cleaned[5:-5, 5:25].std() < 0.5 * speckled[5:-5, 5:25].std()
     assert cleaned[5:-5, 35:].mean() - cleaned[5:-5, :25].mean() > 120
-
-
-def slow_ising(plane, coupling, flipped, sweeps, seed):
-    """The same draws, one pixel at a time."""
-    y = np.where(plane > 127, 1.0, -1.0)
-    height, width = y.shape
-    x, total = y.copy(), np.zeros_like(y)
-    field = 0.5 * np.log((1 - flipped) / flipped)
-    rng = np.random.default_rng(seed)
-    for sweep in range(sweeps):
-        for colour in (0, 1):
-            draws = rng.random(plane.shape, np.float32) * 2 - 1
-            for j in range(height):
-                for i in range(width):
-                    if (j + i) % 2 != colour:
-                        continue
-                    pull = sum(
-                        x[j + dj, i + di]
-                        for dj, di in ((-1, 0), (1, 0), (0, -1), (0, 1))
-                        if 0 <= j + dj < height and 0 <= i + di < width
-                    )
-                    mean = np.tanh(coupling * pull + field * y[j, i])
-                    x[j, i] = 1 if draws[j, i] < mean else -1
-                    total[j, i] += mean if 2 * sweep >= sweeps else 0
-    return np.where(total > 0, 255, 0)
 
 
 def shapes():
@@ -121,7 +58,7 @@ def test_ising_denoising_is_that_of_a_loop_over_pixels():
     flipped = np.random.default_rng(2).random(picture.shape) < 0.1
     noisy = np.where(flipped, 255 - picture, picture).astype(np.uint8)
     found = filters.ising(noisy, 1.0, 0.1, 8, seed=3)
-    assert np.array_equal(found, slow_ising(noisy, 1.0, 0.1, 8, seed=3))
+    assert np.array_equal(found, loops.ising(noisy, 1.0, 0.1, 8, seed=3))
 
 
 @pytest.mark.parametrize("seed", range(5))
