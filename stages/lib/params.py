@@ -307,6 +307,7 @@ class TrainParams(Section):
     task: Literal["rating", "classification", "none"]
     scale: Scale
     prepare: list[dict[str, Any]]
+    augment: list[dict[str, Any]]
     backbone: str
     alpha: Annotated[float, Field(gt=0)] | None
     weights: str | None

@@ -27,13 +27,14 @@ from stages.lib.randomness import digest_number, generator
 from stages.models import inputs
 from stages.models.backbones import Backbone, build_backbone
 from stages.models.checkpoints import Arrays, Checkpoint, HistoryRow, Progress, assign, values_of
+from stages.models.layers import build_augmenter
 from stages.models.losses import loss_of
 from stages.models.targets import Distributions
 
 if TYPE_CHECKING:
     import keras
 
-CODE_VERSION = "1"  # raised when a change makes old checkpoints unusable
+CODE_VERSION = "2"  # raised when a change makes old checkpoints unusable
 WEIGHT_DECAY = 1e-3
 EPOCHS_AVERAGED = 4  # about; the running average validates steadier than one epoch's weights
 AHEAD_THREADS = 2
@@ -80,6 +81,9 @@ def fit_model(
     """
     check_examples(train, validation)
     start_tensorflow(seed, params.threads)
+    augmenter = build_augmenter(params.augment, params.task, seed)
+    if augmenter and params.epochs.head:
+        logger.info("train: train.augment applies to fine_tune alone; head sees cached features")
     backbone = build_backbone(params)
     head = _build_head(backbone, train.targets.shape[1], params)
     model = _join(backbone, head)
@@ -89,7 +93,7 @@ def fit_model(
         phase = _head_phase(train, validation, backbone, head, params, seed)
         progress = _run(phase, params, checkpoint, progress.history)
     if params.epochs.fine_tune:
-        phase = _fine_tune_phase(train, validation, backbone, model, params, seed)
+        phase = _fine_tune_phase(train, validation, backbone, model, params, seed, augmenter)
         progress = _run(phase, params, checkpoint, progress.history)
     return Fitted(
         model, backbone.rule, params.image_size, progress.history, progress.best_epoch,
@@ -176,6 +180,7 @@ class _Phase:
     steps: int  # per epoch
     batches: Callable[[int], Iterator[Batch]]  # epoch → batches of (inputs, targets)
     validate: Callable[[], float]
+    augmenter: "keras.Sequential | None" = None  # changes each batch of inputs
 
 
 def _head_phase(
@@ -205,7 +210,7 @@ def _head_phase(
 
 def _fine_tune_phase(
     train: Examples, validation: Examples, backbone: Backbone, model: "keras.Model",
-    params: TrainParams, seed: int,
+    params: TrainParams, seed: int, augmenter: "keras.Sequential | None",
 ) -> _Phase:  # fmt: skip
     """Train every layer on random views of the images."""
     size, rule = params.image_size, backbone.rule
@@ -231,6 +236,7 @@ def _fine_tune_phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
         _steps(train, params), batches,
         lambda: _mean_loss(params.task, validation.targets, inputs.predict_each(predict, seen)),
+        augmenter,
     )  # fmt: skip
 
 
@@ -242,14 +248,15 @@ def _run(
 
     optimizer = keras.optimizers.AdamW(phase.rate, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
     optimizer.build(phase.model.trainable_variables)
-    variables = [*phase.model.variables, *optimizer.variables]
+    drawn = phase.augmenter.variables if phase.augmenter else []  # where its randomness is at
+    variables = [*phase.model.variables, *optimizer.variables, *drawn]
     progress = checkpoint.load()
     if progress is None or progress.phase != phase.name:
         progress = Progress(phase.name, history=list(history))
     else:
         logger.info("train: resuming %s after epoch %d", phase.name, progress.epoch)
         assign(variables, progress.variables)
-    step = _train_step(phase.model, optimizer, loss_of(params.task))
+    step = _train_step(phase.model, optimizer, loss_of(params.task), phase.augmenter)
     while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
         _run_epoch(phase, progress, step, optimizer)
         progress.variables = values_of(variables)
@@ -302,12 +309,15 @@ def _blend(average: Arrays, weights: Arrays) -> Arrays:
     return [old + share * (new - old) for old, new in zip(average, weights, strict=True)]
 
 
-def _train_step(model: "keras.Model", optimizer: Any, loss: Any) -> Any:
+def _train_step(
+    model: "keras.Model", optimizer: Any, loss: Any, augmenter: "keras.Sequential | None"
+) -> Any:
     import tensorflow as tf
 
     shapes = [tf.TensorSpec(model.input_shape), tf.TensorSpec(model.output_shape)]
 
     def step(batch: Any, targets: Any) -> Any:
+        batch = augmenter(batch, training=True) if augmenter else batch
         with tf.GradientTape() as tape:
             value = tf.reduce_mean(loss(targets, model(batch, training=True)))
         gradients = tape.gradient(value, model.trainable_variables)

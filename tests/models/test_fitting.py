@@ -55,9 +55,24 @@ def test_two_runs_give_equal_bytes_and_learn(tiny):
     np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("after", [1, 2, 4])
-def test_killed_after_any_epoch_ends_with_the_same_bytes(tiny, tmp_path, monkeypatch, after):
+LAYERS = [{"layer": "RandomRotation", "factor": 0.1}, {"layer": "RandomContrast", "factor": 0.3}]
+
+
+def test_layers_of_keras_change_what_training_sees(tiny):
     train, validation, params = tiny
+    augmented = params.model_copy(update={"augment": LAYERS})
+    plain, changed = (fitting.fit_model(train, validation, p, 17) for p in (params, augmented))
+    assert plain.history[0] == changed.history[0]  # the frozen phase sees cached features
+    assert plain.history[1]["loss"] != changed.history[1]["loss"]
+
+
+@pytest.mark.parametrize("layers", [[], LAYERS])
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_killed_after_any_epoch_ends_with_the_same_bytes(
+    tiny, tmp_path, monkeypatch, after, layers
+):
+    train, validation, params = tiny
+    params = params.model_copy(update={"augment": layers})
     whole = fitting.fit_model(train, validation, params, 17)
     save, saved = checkpoints.Checkpoint.save, []
 
