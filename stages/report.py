@@ -27,7 +27,16 @@ from stages.lib.params import Params
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from stages.pages import contradictions, findings, labels, profile, results, scores, sheets
+from stages.pages import (
+    contradictions,
+    findings,
+    labels,
+    profile,
+    results,
+    scores,
+    sheets,
+    strengths,
+)
 from stages.pages.flow import Flow, trace
 
 SOURCES = Path("data/sources.json")
@@ -193,6 +202,7 @@ def run(root: Path, params: Params) -> None:
         "min_class_images": params.dedupe.min_class_images,
         "profile": described,
         "checks": scores.describe(raw, rows, sheets.first_names(tables.index), params.clean),
+        "strengths": strengths.describe(raw, rows, sheets.first_names(tables.index), params),
         "training": findings.describe_training(root / PLOTS, metrics),
         "settings": describe_settings(params),
         **describe_sheets(root, raw, tables, params),

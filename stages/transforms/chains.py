@@ -124,7 +124,7 @@ def _draw(seed: int, who: tuple[str | int, ...], recipe: Recipe, size: tuple[int
     height, width = size
     chain: Chain = []
     for name, limit in (choice[place] for place in chosen):
-        values = OPERATIONS[name].draw(rng, limit, (height, width), recipe.fill)
+        values = OPERATIONS[name].values.draw(rng, limit, (height, width), recipe.fill)
         chain.append({"name": name, **values})
         if name == "crop":
             height -= values["top"] + values["bottom"]

@@ -17,73 +17,116 @@ from stages.transforms.settings import Setting
 Values = dict[str, Any]  # what was drawn, by name: numbers that JSON keeps exactly
 # From generator, limit, height and width of the image, and the way to fill.
 Draw = Callable[[np.random.Generator, float, tuple[int, int], str], Values]
+# The same at a share of the limit, 0 to 1, to show how strong it is.
+At = Callable[[float, float, tuple[int, int], str], Values]
+
+
+class Range(NamedTuple):
+    """How the values of an operation are drawn, and what they are at a share of the limit."""
+
+    draw: Draw
+    at: At
 
 
 class Operation(NamedTuple):
-    """How to draw values up to a limit, and what to do with them."""
+    """Which values there are up to a limit, and what to do with them."""
 
-    draw: Draw
+    values: Range
     apply: Callable[..., Pixels]
     limit: Setting | None  # None: there is nothing to limit
     rating: bool = False  # whether a rating stays true; a class does so after all of them
     geometric: bool = False  # whether masks follow
 
 
-def _nothing(rng: np.random.Generator, limit: float, size: tuple[int, int], fill: str) -> Values:
-    return {}
+def _nothing() -> Range:
+    return Range(lambda rng, limit, size, fill: {}, lambda share, limit, size, fill: {})
 
 
-def _both_sides(name: str) -> Draw:
-    """Draw from -limit to limit."""
-    return lambda rng, limit, size, fill: {name: _real(rng, -limit, limit), "fill": fill}
+def _both_sides(name: str) -> Range:
+    """From -limit to limit."""
+    return Range(
+        lambda rng, limit, size, fill: {name: _real(rng, -limit, limit), "fill": fill},
+        lambda share, limit, size, fill: {name: round(share * limit, 3), "fill": fill},
+    )
 
 
-def _factor(name: str, filled: bool = False) -> Draw:
-    """Draw from 1/limit to limit, so that it is as often halved as doubled."""
+def _factor(name: str, filled: bool = False) -> Range:
+    """From 1/limit to limit, so that it is as often halved as doubled."""
 
-    def draw(rng: np.random.Generator, limit: float, size: tuple[int, int], fill: str) -> Values:
-        value = round(float(limit ** rng.uniform(-1, 1)), 3)
+    def value(power: float, limit: float, fill: str) -> Values:
+        value = round(float(limit**power), 3)
         return {name: value, "fill": fill} if filled else {name: value}
 
-    return draw
+    return Range(
+        lambda rng, limit, size, fill: value(rng.uniform(-1, 1), limit, fill),
+        lambda share, limit, size, fill: value(share, limit, fill),
+    )
 
 
-def _up_to(name: str, least: float, seeded: bool = False) -> Draw:
-    """Draw from `least`, or the limit if that is lower, to the limit."""
+def _up_to(name: str, least: float, seeded: bool = False) -> Range:
+    """From `least`, or the limit if that is lower, to the limit."""
+    return Range(
+        lambda rng, limit, size, fill: _with_seed(
+            {name: _real(rng, min(least, limit), limit)}, rng if seeded else None
+        ),
+        lambda share, limit, size, fill: (
+            {name: round(share * limit, 3)} | ({"seed": 0} if seeded else {})
+        ),
+    )
+
+
+def _down_to(name: str, most: int, seeded: bool = False) -> Range:
+    """From the limit to `most`, or the limit if that is higher; whole numbers."""
+    return Range(
+        lambda rng, limit, size, fill: _with_seed(
+            {name: int(rng.integers(int(limit), int(max(most, limit)) + 1))},
+            rng if seeded else None,
+        ),
+        lambda share, limit, size, fill: (
+            {name: round(max(most, limit) * (limit / max(most, limit)) ** share)}
+            | ({"seed": 0} if seeded else {})
+        ),
+    )
+
+
+def _crop() -> Range:
+    """Up to a share of the side, from both of its ends together."""
 
     def draw(rng: np.random.Generator, limit: float, size: tuple[int, int], fill: str) -> Values:
-        values: Values = {name: _real(rng, min(least, limit), limit)}
-        return values | {"seed": int(rng.integers(2**31))} if seeded else values
+        values = {}
+        for first, second, side in (("top", "bottom", size[0]), ("left", "right", size[1])):
+            cut = int(rng.integers(0, int(side * limit) + 1))
+            values[first] = int(rng.integers(0, cut + 1))
+            values[second] = cut - values[first]
+        return values
 
-    return draw
+    def at(share: float, limit: float, size: tuple[int, int], fill: str) -> Values:
+        down, right = (int(side * limit * share) for side in size)
+        return {"top": 0, "bottom": down, "left": 0, "right": right}
+
+    return Range(draw, at)
 
 
-def _down_to(name: str, most: float, seeded: bool = False) -> Draw:
-    """Draw from the limit to `most`, or the limit if that is higher; whole numbers."""
+def _shift() -> Range:
+    """Up to a share of the side, in each direction."""
 
     def draw(rng: np.random.Generator, limit: float, size: tuple[int, int], fill: str) -> Values:
-        values: Values = {name: int(rng.integers(int(limit), int(max(most, limit)) + 1))}
-        return values | {"seed": int(rng.integers(2**31))} if seeded else values
+        down, right = (int(side * limit) for side in size)
+        return {
+            "down": int(rng.integers(-down, down + 1)),
+            "right": int(rng.integers(-right, right + 1)),
+            "fill": fill,
+        }
 
-    return draw
+    def at(share: float, limit: float, size: tuple[int, int], fill: str) -> Values:
+        down, right = (int(side * limit * share) for side in size)
+        return {"down": down, "right": right, "fill": fill}
+
+    return Range(draw, at)
 
 
-def _draw_crop(rng: np.random.Generator, limit: float, size: tuple[int, int], fill: str) -> Values:
-    values = {}
-    for first, second, side in (("top", "bottom", size[0]), ("left", "right", size[1])):
-        cut = int(rng.integers(0, int(side * limit) + 1))
-        values[first] = int(rng.integers(0, cut + 1))
-        values[second] = cut - values[first]
-    return values
-
-
-def _draw_shift(rng: np.random.Generator, limit: float, size: tuple[int, int], fill: str) -> Values:
-    down, right = (int(side * limit) for side in size)
-    return {
-        "down": int(rng.integers(-down, down + 1)),
-        "right": int(rng.integers(-right, right + 1)),
-        "fill": fill,
-    }
+def _with_seed(values: Values, rng: np.random.Generator | None) -> Values:
+    return values if rng is None else values | {"seed": int(rng.integers(2**31))}
 
 
 def _real(rng: np.random.Generator, low: float, high: float) -> float:
@@ -94,9 +137,9 @@ def _real(rng: np.random.Generator, low: float, high: float) -> float:
 # sensor and file. A fixed order also means that different values give different images.
 OPERATIONS: Mapping[str, Operation] = {
     "horizontal_flip": Operation(
-        _nothing, geometry.horizontal_flip, None, rating=True, geometric=True
+        _nothing(), geometry.horizontal_flip, None, rating=True, geometric=True
     ),
-    "vertical_flip": Operation(_nothing, geometry.vertical_flip, None, geometric=True),
+    "vertical_flip": Operation(_nothing(), geometry.vertical_flip, None, geometric=True),
     # degrees, to either side
     "rotation": Operation(
         _both_sides("degrees"), geometry.rotation, Setting(0.1, 180.0, 20.0), geometric=True
@@ -111,11 +154,11 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     # of the side, in each direction
     "shift": Operation(
-        _draw_shift, geometry.shift, Setting(0.01, 0.5, 0.1), rating=True, geometric=True
+        _shift(), geometry.shift, Setting(0.01, 0.5, 0.1), rating=True, geometric=True
     ),
     # of the side, from both of its ends together
     "crop": Operation(
-        _draw_crop, geometry.crop, Setting(0.01, 0.5, 0.05), rating=True, geometric=True
+        _crop(), geometry.crop, Setting(0.01, 0.5, 0.05), rating=True, geometric=True
     ),
     # times as much, or as little
     "brightness": Operation(_factor("gain"), appearance.brightness, Setting(1.01, 4.0, 1.25)),

@@ -21,7 +21,7 @@ def draw(name, seed, height=30, width=50, limit=None, fill="reflect"):
     operation = OPERATIONS[name]
     if limit is None:
         limit = operation.limit.default if operation.limit else 0
-    return operation.draw(generator(seed, name), limit, (height, width), fill)
+    return operation.values.draw(generator(seed, name), limit, (height, width), fill)
 
 
 sides = st.integers(1, 70)
