@@ -20,7 +20,7 @@ from stages.transforms.prepare import FILTERS, prepare, read_steps
 
 SIDE_PX, QUALITY = 112, 75  # about 4 KB each
 SHARES = (1 / 3, 2 / 3, 1.0)
-TRIED = 50  # images among which the one with the most information is chosen
+TRIED = 50  # images among which the one to show is chosen
 # Filters at three values of the setting that tells most; the others as by default.
 STRENGTHS: Mapping[str, tuple[str, tuple[float, float, float]]] = {
     "mean": ("size_px", (3, 5, 9)),
@@ -79,11 +79,16 @@ def describe(
 
 
 def choose(album: Album, rows: pd.DataFrame) -> tuple[str, Pixels] | None:
-    """Return the key and the pixels, reduced, of the image with the most information of a few."""
+    """Return the key and the pixels, reduced, of an ordinary image: of a few, neither flat nor noisy.
+
+    That is the one of middling information, among those with colours if there are any.
+    """
     kept = rows[rows["status"] == "kept"].sort_values("key").head(TRIED)
-    scores = kept.get("low_information_score", pd.Series(0.0, kept.index)).astype(float).fillna(0.0)
-    for place in np.argsort(-scores.to_numpy(), kind="stable"):
-        key = str(kept["key"].iloc[place])
+    nothing = pd.Series(0.0, kept.index)
+    coloured = kept.get("colourless_score", nothing).astype(float) > 0.5
+    kept = kept[coloured] if coloured.any() else kept
+    scores = kept.get("low_information_score", nothing).astype(float).fillna(0.0)
+    for key in kept["key"].loc[(scores - scores.median()).abs().sort_values(kind="stable").index]:
         content = album.content(key)
         try:
             if content is not None:
@@ -141,7 +146,7 @@ def _caption(values: Mapping[str, Any]) -> str:
     shown = {k: v for k, v in values.items() if k not in {"fill", "seed"} and v != 0}
     if not shown:
         return "as it is" if values else ""
-    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in shown.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in shown.items())
 
 
 def _picture(pixels: Pixels) -> str:
