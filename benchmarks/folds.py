@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from stages.augment import variants_each
+from stages.augment import strata_of, variants_each
 from stages.evaluate import judge
 from stages.lib import shards, tables
 from stages.lib.failures import UserError
@@ -40,7 +40,8 @@ from stages.models.saved import SavedModel
 from stages.statistics.figures import interval_name
 from stages.statistics.predictions import class_predictions, rating_predictions
 from stages.train import make_targets
-from stages.transforms.chains import allowed_operations, apply, draw_variants
+from stages.transforms.chains import Recipe, allowed_operations, apply, draw_variants
+from stages.transforms.prepare import read_steps
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
 
@@ -50,10 +51,14 @@ Indices = NDArray[np.int64]
 class Augmented(Sequence[Pixels]):
     """The originals, and after them their variants, made when asked for as `augment` makes them."""
 
-    def __init__(self, originals: StoredImages, keys: list[str], params: Params, target: int):
-        """Plan the variants that bring the originals to `target` images."""
-        self._originals, self._keys, self._params = originals, keys, params
-        wanted = variants_each(keys, target, params.train.task) if target > len(keys) else {}
+    def __init__(self, originals: StoredImages, rows: pd.DataFrame, params: Params, target: int):
+        """Plan the variants that bring the originals, `rows`, to `target` images."""
+        wishes, task, keys = params.augment, params.train.task, rows["key"].tolist()
+        self._originals, self._keys, self._seed = originals, keys, params.seed
+        limits = allowed_operations(task, wishes.operations)
+        self._recipe = Recipe(limits, wishes.operations_per_image, wishes.fill)
+        strata = strata_of(rows, params)
+        wanted = variants_each(strata, target, task) if target > len(keys) else {}
         self.parents = list(range(len(keys)))  # of each image, its original's position
         self._variants = [-1] * len(keys)
         for position, key in enumerate(keys):
@@ -71,12 +76,9 @@ class Augmented(Sequence[Pixels]):
         pixels = self._originals[parent]
         if variant < 0:
             return pixels
-        wishes = self._params.augment
-        names = tuple(allowed_operations(self._params.train.task, wishes.operations))
         chains = draw_variants(
-            self._params.seed, self._keys[parent], variant + 1, names,
-            wishes.operations_per_image, pixels.shape[:2],
-        )  # fmt: skip
+            self._seed, self._keys[parent], variant + 1, self._recipe, pixels.shape[:2]
+        )
         return apply(pixels, chains[variant])
 
 
@@ -130,8 +132,9 @@ def predict_fold(
 ) -> NDArray[np.float32]:  # fmt: skip
     """Fit on the first part, stop by the second, and return what is predicted for the third."""
     train, validation, test = parts
-    images = [StoredImages(root, rows.iloc[part]) for part in parts]
-    more = Augmented(images[0], rows["key"].iloc[train].tolist(), params, target)
+    steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
+    images = [StoredImages(root, rows.iloc[part], steps) for part in parts]
+    more = Augmented(images[0], rows.iloc[train], params, target)
     fitted = fit_model(
         Examples(more, wanted[train[more.parents]]), Examples(images[1], wanted[validation]),
         params.train, params.seed,

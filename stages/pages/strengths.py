@@ -79,7 +79,7 @@ def describe(
 
 
 def choose(album: Album, rows: pd.DataFrame) -> tuple[str, Pixels] | None:
-    """Return the key and the pixels, reduced, of an ordinary image: of a few, neither flat nor noisy.
+    """Return the key and the pixels, reduced, of an ordinary image: neither flat nor noisy.
 
     That is the one of middling information, among those with colours if there are any.
     """
