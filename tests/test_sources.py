@@ -584,6 +584,10 @@ class Files(BaseHTTPRequestHandler):
             return self.say(302, b"", {"Location": "/photos.zip"})
         if name == "/away.zip":
             return self.say(302, b"", {"Location": "http://10.0.0.1/photos.zip"})
+        if name == "/noai.zip":
+            return self.say(200, b"", {"X-Robots-Tag": "noai"}, body)
+        if name == "/later.zip":
+            return self.say(503, b"", {"Retry-After": "3600"}, body)
         content = self.server.files.get(name)
         if content is None:
             return self.say(404, b"not here", body=body)
@@ -672,9 +676,22 @@ def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path, server):
     assert f"bytes={len(content) // 2}-" in ranges
 
 
+def test_a_body_without_a_strong_version_begins_anew(tmp_path, server):
+    server.tag = 'W/"one"'
+    server.files["/photos.zip"] = zip_of([(f"{n}.bin", os.urandom(900)) for n in range(9)])
+    server.breaks = 1
+    _, index = run(tmp_path, {"kind": "archive", "path": f"{server.url}/photos.zip"})
+    assert len(contents(tmp_path, index)) == 9
+    assert {wanted for method, _, wanted in server.seen if method == "GET"} == {None}
+
+
 @pytest.mark.parametrize(
-    ("name", "reason"), [("gone.zip", "http_404"), ("away.zip", "private_address")]
-)
+    ("name", "reason"),
+    [
+        ("gone.zip", "http_404"), ("away.zip", "private_address"), ("noai.zip", "robots_tag"),
+        ("later.zip", "http_503"),  # an hour is longer than we wait
+    ],
+)  # fmt: skip
 def test_an_archive_that_http_refuses_is_explained(tmp_path, server, name, reason, monkeypatch):
     if name == "away.zip":
         from stages.sources import addresses
@@ -683,7 +700,7 @@ def test_an_archive_that_http_refuses_is_explained(tmp_path, server, name, reaso
         monkeypatch.setattr(addresses, "is_public", lambda host: host == "127.0.0.1" or real(host))
     source = {"kind": "archive", "path": f"{server.url}/{name}"}
     with pytest.raises(UserError, match=f"{name} cannot be reached: {reason}"):
-        run(tmp_path, source, allow_private_hosts=name == "gone.zip", retries=0)
+        run(tmp_path, source, allow_private_hosts=name != "away.zip", retries=5)
 
 
 def test_a_folder_over_http_is_explained(tmp_path):

@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -31,9 +32,9 @@ _NO_HEAD = {403, 405, 501}  # servers and signed URLs that allow GET alone
 class _Broke(Exception):
     """The connection, not the request, failed; trying again may help."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.retry_after = reason, retry_after
 
 
 def probe(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
@@ -80,14 +81,14 @@ async def _probe(session: aiohttp.ClientSession, url: str, params: DownloadParam
         if response.status == 200:
             return _version(response, response.content_length)
         if response.status not in _NO_HEAD:
-            raise _refusal(response.status)
+            raise _refusal(response)
     async with _answer(session, "GET", url, {"Range": "bytes=0-0"}, params) as response:
         if response.status == 206:
             whole = response.headers.get("Content-Range", "").rpartition("/")[2]
             return _version(response, int(whole) if whole.isdigit() else None)
         if response.status == 200:
             return _version(response, response.content_length)
-        raise _refusal(response.status)
+        raise _refusal(response)
 
 
 def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
@@ -104,10 +105,13 @@ async def _go_on(
     session: aiohttp.ClientSession, transfer: Transfer, params: DownloadParams
 ) -> None:
     target = transfer.target
+    token = transfer.version.token
+    if not token or token.startswith("W/"):  # what came may be of another version: RFC 9110, 13.1.5
+        target.unlink(missing_ok=True)
     have = target.stat().st_size if target.exists() else 0
     asked = {"Range": f"bytes={have}-"} if have else {}
-    if have and transfer.version.token and not transfer.version.token.startswith("W/"):
-        asked["If-Range"] = transfer.version.token  # a weak one is not allowed here (RFC 9110)
+    if have:
+        asked["If-Range"] = token
     async with _answer(session, "GET", transfer.url, asked, params) as response:
         if response.status == 416 and _whole(response) == have:
             return  # all of it is there
@@ -119,7 +123,7 @@ async def _go_on(
         if response.status == 416:
             raise _Broke("incomplete")
         if response.status not in {200, 206}:
-            raise _refusal(response.status)
+            raise _refusal(response)
         with target.open("ab") as handle:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 have += len(chunk)
@@ -151,7 +155,7 @@ async def _again(
         except _Broke as failure:
             now = growing.stat().st_size if growing and growing.exists() else -1
             attempt, size = (1 if now > size else attempt + 1), max(size, now)
-            wait = manners.delay(attempt, None, random.random())
+            wait = manners.delay(attempt, failure.retry_after, random.random())
             if attempt > params.retries or wait is None:
                 raise Unreadable(failure.reason) from failure
             await asyncio.sleep(wait)
@@ -176,9 +180,12 @@ async def _translated(call: Callable[[], Awaitable[_T]]) -> _T:
         raise Unreadable("bad_response") from error
 
 
-def _refusal(status: int) -> Exception:
-    reason = f"http_{status}"
-    return _Broke(reason) if status in _AGAIN or status >= 500 else Unreadable(reason)
+def _refusal(response: aiohttp.ClientResponse) -> Exception:
+    reason = f"http_{response.status}"
+    if response.status not in _AGAIN and response.status < 500:
+        return Unreadable(reason)
+    asked = manners.parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    return _Broke(reason, asked)
 
 
 def _session(params: DownloadParams) -> aiohttp.ClientSession:
@@ -207,6 +214,9 @@ async def _answer(
         ) as response:
             location = response.headers.get("Location")
             if not (300 <= response.status < 400 and location):
+                tags = response.headers.getall("X-Robots-Tag", [])
+                if params.obey_robots_tag and manners.forbids(tags, params.user_agent):
+                    raise Unreadable("robots_tag")
                 yield response
                 return
             place = place.join(URL(location))

@@ -102,7 +102,9 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
             content = handle.read(info.file_size + 1)  # beyond the end: compares the checksum
     except NotImplementedError as error:
         raise Unreadable("unsupported_method") from error
-    except (*_DAMAGE, RuntimeError) as error:
+    except (*_DAMAGE, RuntimeError, MemoryError) as error:  # LZMA asks for what its header says
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of our own disk
         raise Unreadable("corrupt") from error
     if len(content) != info.file_size:
         raise Unreadable("corrupt")
