@@ -235,9 +235,9 @@ class Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(handler=Trouble):
+def serving(handler=Trouble, address="127.0.0.1"):
     """Serve on a port of its own; gives the server with `url`, `seen` and `ranges`."""
-    with Server(("127.0.0.1", 0), handler) as server:
+    with Server((address, 0), handler) as server:
         server.seen, server.done, server.lock = Counter(), threading.Event(), threading.Lock()
         server.ranges = defaultdict(list)
         server.url = f"http://127.0.0.1:{server.server_port}"

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from queue import SimpleQueue
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -127,6 +128,7 @@ class _Run:
                 "Accept-Encoding": "identity",
             },
             auto_decompress=False, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[self._fair_clock()],
         ) as self._session:  # fmt: skip
             self._pump()
             if not self._stopping.is_set():
@@ -220,10 +222,11 @@ class _Run:
         for _ in range(MAX_REDIRECTS + 1):
             url = check_url(url, self.params.allow_private_hosts)
             # The headers have to come soon; a body may take longer, as long as it comes.
-            async with asyncio.timeout(HEADERS_PATIENCE * self.params.timeout_s):
+            async with asyncio.timeout(HEADERS_PATIENCE * self.params.timeout_s) as clock:
                 response = await self._session.get(
-                    url, allow_redirects=False, headers=request_headers(part)
-                )
+                    url, allow_redirects=False, headers=request_headers(part),
+                    trace_request_ctx=clock,
+                )  # fmt: skip
             async with response:
                 location = response.headers.get("Location")
                 if 300 <= response.status < 400 and location:
@@ -233,6 +236,23 @@ class _Run:
                 await self._check(response, part)
                 return await receive(response, job, part, self.spool, self.limits)
         raise Unreadable("too_many_redirects")
+
+    def _fair_clock(self) -> aiohttp.TraceConfig:
+        """Stop the clock of a request that waits for us: many redirects may lead to one host."""
+
+        async def stop(_session: object, request: Any, _event: object) -> None:
+            if not request.trace_request_ctx.expired():
+                request.trace_request_ctx.reschedule(None)
+
+        async def start(_session: object, request: Any, _event: object) -> None:
+            now = asyncio.get_running_loop().time()
+            if not request.trace_request_ctx.expired():
+                request.trace_request_ctx.reschedule(now + HEADERS_PATIENCE * self.params.timeout_s)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_queued_start.append(stop)
+        trace.on_connection_queued_end.append(start)
+        return trace
 
     async def _check(self, response: aiohttp.ClientResponse, part: Part) -> None:
         """Refuse what is no image for us, by status and by what the server asks."""

@@ -5,6 +5,7 @@ import resource
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,25 @@ def test_files_of_bodies_go_when_all_in_them_went(tmp_path, monkeypatch):
     later.adopt([outcomes[0]])
     assert [path.name for path in spool.bodies.iterdir()] == ["000000"]
     assert later.put(b"new").shard == "000001"  # never behind what another run wrote
+
+
+class Redirecting(Trouble):
+    """Every address but 127.0.0.1 sends to 127.0.0.1, which takes its time."""
+
+    def good(self):
+        host, _, port = self.headers["Host"].partition(":")
+        if host == "127.0.0.1":
+            time.sleep(0.1)
+            return super().good()
+        return self.answer(302, b"", {"Location": f"http://127.0.0.1:{port}{self.path}"})
+
+
+def test_many_hosts_that_send_to_one_wait_for_it_without_a_timeout(tmp_path, settings):
+    """Thirty answers of 0.1 s, one at a time, take longer than a single one may."""
+    patient = settings.model_copy(update={"per_host": 1, "timeout_s": 0.5, "retries": 0})
+    with serving(Redirecting, "0.0.0.0") as server:  # all of 127.0.0.0/8
+        port = server.url.rpartition(":")[2]
+        paths = [f"/{number}" for number in range(2, 32)]
+        urls = [f"http://127.0.0.{path[1:]}:{port}{path}" for path in paths]
+        found = fetch(Spool(tmp_path), patient, *urls)
+    assert found == [key_of(body_of(path)) for path in paths]
