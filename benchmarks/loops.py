@@ -32,13 +32,14 @@ def crimmins(plane, iterations):
     now = plane.astype(int)
     height, width = plane.shape
     for _ in range(iterations):
-        for dy, dx in ((1, 0), (0, 1), (1, 1), (1, -1)):
-            for rule, step in [*((r, 1) for r in dark), *((r, -1) for r in light)]:
-                before = now.copy()
-                for y in range(dy, height - dy):
-                    for x in range(abs(dx), width - abs(dx)):
-                        if rule(before[y - dy, x - dx], before[y, x], before[y + dy, x + dx]):
-                            now[y, x] += step
+        for rules, step in ((dark, 1), (light, -1)):
+            for dy, dx in ((1, 0), (0, 1), (1, 1), (1, -1)):
+                for rule in rules:
+                    before = now.copy()
+                    for y in range(dy, height - dy):
+                        for x in range(abs(dx), width - abs(dx)):
+                            if rule(before[y - dy, x - dx], before[y, x], before[y + dy, x + dx]):
+                                now[y, x] += step
     return now
 
 

@@ -106,21 +106,20 @@ def crimmins(plane: Plane, iterations: int) -> Plane:
     """Remove speckle by Crimmins' complementary hulling, four directions per iteration.
 
     Crimmins (1985), "Geometric filter for speckle reduction", Applied Optics 24(10), as HIPR2
-    writes it down: in each direction, dark pixels are raised by four rules, then light ones lowered
+    writes it down: dark pixels are raised by four rules in each direction, then light ones lowered
     by four. Each rule looks at the whole plane as the rule before has left it. The outermost pixels
     of a direction have no two neighbours in it and stay.
 
-    >>> spike = np.zeros((5, 5), np.uint8); spike[2, 2] = 8
+    >>> spike = np.zeros((5, 5), np.uint8); spike[2, 2] = 40
     >>> int(crimmins(spike, 1).max()), int(crimmins(spike, 2).max())
-    (1, 1)
+    (24, 8)
     """
     values = plane.astype(np.int16)
     for _ in range(iterations):
-        for down, right in ((1, 0), (0, 1), (1, 1), (1, -1)):
-            _hull(values, down, right)
+        for _shade in ("dark", "light"):
+            for down, right in ((1, 0), (0, 1), (1, 1), (1, -1)):
+                _hull(values, down, right)
             np.negative(values, out=values)  # the rules for light pixels are those for dark ones
-            _hull(values, down, right)
-            np.negative(values, out=values)
     return values.astype(np.uint8)
 
 

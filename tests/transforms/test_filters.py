@@ -35,6 +35,12 @@ def test_crimmins_is_that_of_a_loop_over_pixels(plane, iterations):
     assert np.array_equal(filters.crimmins(plane, iterations), loops.crimmins(plane, iterations))
 
 
+def test_crimmins_raises_in_all_directions_before_it_lowers_as_hipr2_lists_it():
+    spike = np.zeros((5, 5), np.uint8)
+    spike[2, 2] = 8
+    assert not filters.crimmins(spike, 1).any()
+
+
 def test_crimmins_flattens_speckle_and_spares_a_step():
     rng = np.random.default_rng(0)
     step = np.full((60, 60), 60, np.uint8)
