@@ -61,9 +61,12 @@ def laplacian_of_gaussian(plane: Plane, sigma_px: float, gain: float) -> Plane:
     """Return 128 + gain · sigma² · ∇²(Gaussian of sigma ∗ plane), so that scales compare.
 
     The factor sigma² is Lindeberg's normalisation (1998, "Feature detection with automatic scale
-    selection", section 4).
+    selection", section 4). Sampled and cut off, the kernel does not quite sum to 0, so that its sum
+    is taken from the middle: a plain has no response.
     """
-    response = ndimage.gaussian_laplace(plane.astype(np.float32), sigma_px, mode="mirror")
+    values = plane.astype(np.float32)
+    response = ndimage.gaussian_laplace(values, sigma_px, mode="mirror")
+    response -= values * ndimage.gaussian_laplace(np.ones((1, 1)), sigma_px, mode="mirror").item()
     return _signed(gain * sigma_px**2 * response)
 
 

@@ -47,7 +47,9 @@ FILTERS: Mapping[str, Filter] = {
     "conservative": Filter(filters.conservative, {"size_px": _SIDE}),
     "laplacian": Filter(filters.laplacian, {"gain": _GAIN}),
     "laplacian_of_gaussian": Filter(
-        filters.laplacian_of_gaussian, {"sigma_px": _SIGMA, "gain": _GAIN}
+        # below 0.7 px its kernel falls between the pixels
+        filters.laplacian_of_gaussian,
+        {"sigma_px": Setting(0.7, 20.0, 1.0), "gain": _GAIN},
     ),
     "unsharp": Filter(filters.unsharp, {"sigma_px": _SIGMA, "amount": Setting(0.1, 10.0, 1.0)}),
     "ideal_low_pass": Filter(filters.ideal_low_pass, {"cutoff": _CUTOFF}),

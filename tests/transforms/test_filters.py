@@ -110,6 +110,12 @@ def test_laplacians_answer_to_a_point_as_their_formulas_say():
     assert not (filters.laplacian(np.full((9, 9), 77, np.uint8), 5.0) - filters.NO_RESPONSE).any()
 
 
+@pytest.mark.parametrize("sigma", [0.7, 1, 20])
+def test_laplacian_of_gaussian_has_no_response_to_a_plain(sigma):
+    plain = np.full((30, 40), 255, np.uint8)
+    assert (filters.laplacian_of_gaussian(plain, sigma, 20.0) == filters.NO_RESPONSE).all()
+
+
 def test_unsharp_widens_a_step_and_leaves_a_plain():
     step = np.full((9, 40), 100, np.uint8)
     step[:, 20:] = 150
