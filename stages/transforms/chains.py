@@ -94,16 +94,18 @@ def _limit(name: str, given: Any) -> float:
 def draw_variants(
     seed: int, parent: str, count: int, recipe: Recipe, size: tuple[int, int]
 ) -> list[Chain]:
-    """Return the chains of variants 0 to `count` - 1, all different, none without any effect.
+    """Return the chains of variants 0 to `count` - 1, all different, no step without effect.
 
+    A step that drew nothing is left out, so that a flip and a flip with a shift by 0 px are one.
     `size` is the image's height and width. Raises UserError when the operations do not give so many
     variants.
     """
     chains: list[Chain] = []
     while len(chains) < count:
         for draw in range(MOST_DRAWS):
-            chain = _draw(seed, (parent, len(chains), draw), recipe, size)
-            if chain not in chains and any(_has_effect(step) for step in chain):
+            drawn = _draw(seed, (parent, len(chains), draw), recipe, size)
+            chain = [step for step in drawn if _has_effect(step)]
+            if chain and chain not in chains:
                 chains.append(chain)
                 break
         else:
@@ -133,9 +135,10 @@ def _draw(seed: int, who: tuple[str | int, ...], recipe: Recipe, size: tuple[int
 
 
 def _has_effect(step: dict[str, Any]) -> bool:
-    """Return whether a step does anything: a shift or a crop may have drawn nought."""
+    """Return whether a step does anything: a shift may have drawn 0 px, a zoom 1.0 times."""
     values = [value for name, value in step.items() if name not in {"name", "fill"}]
-    return not values or any(values)
+    nothing = 1 if step["name"] in {"zoom", "brightness", "contrast", "colour"} else 0
+    return not values or any(value != nothing for value in values)
 
 
 def apply(pixels: Pixels, chain: Iterable[dict[str, Any]]) -> Pixels:

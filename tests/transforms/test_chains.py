@@ -82,6 +82,15 @@ def test_more_variants_change_no_earlier_one_and_all_differ(seed, count, task):
     assert PIXELS.tobytes() not in images
 
 
+def test_steps_that_drew_nothing_make_no_second_copy():
+    pixels = PIXELS[:16, :16]
+    for parent in "abcdefgh":
+        chains = draw(8, parent=parent, names=LABEL_TRUE["rating"], size=(16, 16))
+        assert len({apply(pixels, chain).tobytes() for chain in chains}) == 8
+    for chain in draw(12, names=[{"zoom": 1.01}]):
+        assert chain[0]["factor"] != 1
+
+
 def test_lengths_and_operations_are_as_asked_and_all_occur():
     chains = draw(300)
     assert {len(chain) for chain in chains} == {1, 2, 3}
