@@ -22,6 +22,7 @@ from stages.lib.files import write_text
 from stages.lib.pixels import DecodeError, Pixels, decode
 from stages.models.saved import SavedModel
 from stages.models.targets import bin_scores
+from stages.transforms.prepare import check_size
 
 MODEL = Path("data/model")
 EXTENSIONS = {
@@ -61,9 +62,12 @@ def predict(model: SavedModel, paths: Sequence[Path]) -> list[Prediction]:
     def readable() -> Iterator[Pixels]:
         for path in paths:
             try:
-                yield decode(path.read_bytes())
-            except (DecodeError, OSError) as error:
+                pixels = decode(path.read_bytes())
+                check_size(pixels, model.prepare)
+            except (DecodeError, OSError, UserError) as error:
                 errors[path] = str(error)
+            else:
+                yield pixels
 
     shares = iter(model.predict(readable()))
     return [

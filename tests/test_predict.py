@@ -8,6 +8,7 @@ from stages import predict
 from stages.lib.params import Scale
 from stages.models import saved
 from stages.models.saved import SavedModel
+from stages.transforms.prepare import read_steps
 
 
 class Bright(SavedModel):
@@ -56,6 +57,16 @@ def test_folder_is_searched_and_a_broken_file_stops_nothing(
     assert [row["mean"] for row in rows] == ["1.000000", "", "3.000000"]
     assert rows[1]["error"]
     assert list(rows[0]) == ["name", "mean", "std", "share_1", "share_2", "share_3", "error"]
+
+
+def test_an_image_too_small_for_train_prepare_stops_nothing(folder, monkeypatch, capsys):
+    steps = read_steps([{"filter": "median", "size_px": 5}], "train.prepare")
+    Image.new("RGB", (70, 4)).save(folder / "c.png")
+    model = Bright("rating", (), Scale(low=1, high=3, bins=3), 64, "crop", b"", tuple(steps))
+    assert run(model, monkeypatch, folder / "a.png", folder / "c.png") == 1
+    said = capsys.readouterr()
+    assert "a.png: mean 1.000" in said.out
+    assert "c.png: not predicted, train.prepare: median looks at squares of 5 px" in said.err
 
 
 def test_classes_are_named(classes, folder, monkeypatch, capsys):

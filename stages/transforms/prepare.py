@@ -103,20 +103,23 @@ def _read_step(step: Mapping[str, Any], where: str) -> Step:
     return read
 
 
-def prepare(pixels: Pixels, steps: Sequence[Step]) -> Pixels:
-    """Return (height, width, 3) RGB after every step, in order.
-
-    Raises UserError for an image that is smaller than the square of a filter.
-    """
+def check_size(pixels: Pixels, steps: Sequence[Step]) -> None:
+    """Raise UserError for an image that is smaller than the square of a filter."""
     for step in steps:
-        values = {name: value for name, value in step.items() if name not in {"filter", "on"}}
-        side = values.get("size_px", 1)
+        side = step.get("size_px", 1)
         if min(pixels.shape[:2]) < side:
             raise UserError(
                 f"train.prepare: {step['filter']} looks at squares of {side} px, and an image has"
                 f" only {pixels.shape[1]}x{pixels.shape[0]}; lower its size_px, or raise"
                 " clean.min_side_px in params.yaml"
             )
+
+
+def prepare(pixels: Pixels, steps: Sequence[Step]) -> Pixels:
+    """Return (height, width, 3) RGB after every step, in order. Raises as `check_size` does."""
+    check_size(pixels, steps)
+    for step in steps:
+        values = {name: value for name, value in step.items() if name not in {"filter", "on"}}
         pixels = _on_planes(pixels, step["on"], FILTERS[step["filter"]].apply, values)
     return pixels
 
