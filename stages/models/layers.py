@@ -66,6 +66,6 @@ def _build(where: str, step: Mapping[str, Any], task: str, seed: int, number: in
     try:
         layer = getattr(keras.layers, name)(**values)
         layer(np.zeros((1, 32, 32, 3), np.float32), training=True)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:  # the last for `fill_mode`
         raise UserError(f"{where}: keras.layers.{name} does not take this: {error}") from error
     return layer

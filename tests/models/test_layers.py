@@ -56,6 +56,11 @@ def test_no_layer_is_no_augmenter():
             {"layer": "RandomFlip", "mode": "sideways"},
             "mode: expected horizontal, vertical",
         ),
+        (
+            "classification",
+            {"layer": "RandomRotation", "factor": 0.1, "fill_mode": "mirror"},
+            "does not take this.*mirror",
+        ),
         ("rating", {"layer": "RandomRotation", "factor": 0.1}, "no longer true"),
         ("rating", {"layer": "RandomFlip"}, "Label-true is {layer: RandomFlip, mode: horizontal}"),
     ],
