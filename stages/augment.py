@@ -124,8 +124,18 @@ def strata_of(rows: pd.DataFrame, params: Params) -> dict[str, Hashable]:
 
 
 def score_bins(rows: pd.DataFrame, scale: Scale) -> list[int]:
-    """Return the bin of each mean score: the given mean, or that of the votes."""
+    """Return the bin of each mean score: the given mean, or that of the votes.
+
+    Raises UserError for votes that are none, or not of the scale.
+    """
     scores = np.linspace(scale.low, scale.high, scale.bins)
+    for votes in rows.loc[rows["mean"].isna(), "ratings"]:
+        if len(votes) != scale.bins or not sum(votes) > 0:
+            raise UserError(
+                f"augment.balance: score_bin: expected votes for {scale.bins} bins, one at least,"
+                f" got {list(votes)}; set train.scale in params.yaml to the scale of your ratings,"
+                " or correct the label table"
+            )
     means = [
         float(np.average(scores, weights=votes)) if pd.isna(mean) else float(mean)
         for mean, votes in zip(rows["mean"], rows["ratings"], strict=True)

@@ -10,7 +10,7 @@ from PIL import Image
 from stages import augment
 from stages.lib import pixels, shards, tables
 from stages.lib.failures import UserError
-from stages.lib.params import check_params
+from stages.lib.params import Scale, check_params
 from stages.transforms.chains import apply
 
 
@@ -208,6 +208,13 @@ def test_rare_score_bins_are_filled_first(tmp_path, values):
     index, _ = run(tmp_path, values, task="rating", target=14, balance="score_bin")
     groups = tables.read_table(tmp_path / "data/dedupe/groups.parquet").set_index("key")
     assert groups.loc[index["parent"], "mean"].round().value_counts().to_dict() == {9.0: 5, 5.0: 1}
+
+
+@pytest.mark.parametrize("votes", [[1, 2, 3], [0] * 10])
+def test_votes_that_fit_no_scale_are_explained(votes):
+    rows = pd.DataFrame({"mean": [None], "ratings": [votes]})
+    with pytest.raises(UserError, match=r"expected votes for 10 bins.*train\.scale"):
+        augment.score_bins(rows, Scale(low=1, high=10, bins=10))
 
 
 @pytest.mark.parametrize("fill", ["constant", "wrap"])
