@@ -26,6 +26,7 @@ from stages.lib.randomness import generator
 from stages.models.examples import StoredImages
 from stages.models.fitting import Examples, fit_model
 from stages.train import make_targets
+from stages.transforms.prepare import read_steps
 
 
 def main() -> None:
@@ -65,10 +66,11 @@ def accuracy(
 ) -> float:
     """Fit on `train`, and return the share of the test split that is right."""
     classes = tuple(sorted(rows["label"].unique()))
+    steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
     parts = [rows[rows["split"] == name] for name in ("validation", "test")]
     more = Augmented(StoredImages(root, train), train, params, target)
     validation, test = (
-        Examples(StoredImages(root, part), make_targets(part, classes, params.train))
+        Examples(StoredImages(root, part, steps), make_targets(part, classes, params.train))
         for part in parts
     )
     wanted = make_targets(train, classes, params.train)[more.parents]

@@ -41,7 +41,7 @@ from stages.statistics.figures import interval_name
 from stages.statistics.predictions import class_predictions, rating_predictions
 from stages.train import make_targets
 from stages.transforms.chains import Recipe, allowed_operations, apply, draw_variants
-from stages.transforms.prepare import read_steps
+from stages.transforms.prepare import prepare, read_steps
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
 
@@ -49,14 +49,18 @@ Indices = NDArray[np.int64]
 
 
 class Augmented(Sequence[Pixels]):
-    """The originals, and after them their variants, made when asked for as `augment` makes them."""
+    """The originals, and after them their variants, made when asked for as `augment` makes them.
+
+    All are prepared as `train` does it: after augmentation.
+    """
 
     def __init__(self, originals: StoredImages, rows: pd.DataFrame, params: Params, target: int):
-        """Plan the variants that bring the originals, `rows`, to `target` images."""
+        """Plan the variants that bring the originals, `rows` unprepared, to `target` images."""
         wishes, task, keys = params.augment, params.train.task, rows["key"].tolist()
         self._originals, self._keys, self._seed = originals, keys, params.seed
         limits = allowed_operations(task, wishes.operations)
         self._recipe = Recipe(limits, wishes.operations_per_image, wishes.fill)
+        self._steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
         strata = strata_of(rows, params)
         wanted = variants_each(strata, target, task) if target > len(keys) else {}
         self.parents = list(range(len(keys)))  # of each image, its original's position
@@ -75,11 +79,11 @@ class Augmented(Sequence[Pixels]):
         parent, variant = self.parents[position], self._variants[position]
         pixels = self._originals[parent]
         if variant < 0:
-            return pixels
+            return prepare(pixels, self._steps)
         chains = draw_variants(
             self._seed, self._keys[parent], variant + 1, self._recipe, pixels.shape[:2]
         )
-        return apply(pixels, chains[variant])
+        return prepare(apply(pixels, chains[variant]), self._steps)
 
 
 def read_rows(root: Path, task: str) -> pd.DataFrame:
@@ -133,13 +137,13 @@ def predict_fold(
     """Fit on the first part, stop by the second, and return what is predicted for the third."""
     train, validation, test = parts
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
-    images = [StoredImages(root, rows.iloc[part], steps) for part in parts]
-    more = Augmented(images[0], rows.iloc[train], params, target)
+    more = Augmented(StoredImages(root, rows.iloc[train]), rows.iloc[train], params, target)
+    stops, tests = (StoredImages(root, rows.iloc[part], steps) for part in (validation, test))
     fitted = fit_model(
-        Examples(more, wanted[train[more.parents]]), Examples(images[1], wanted[validation]),
+        Examples(more, wanted[train[more.parents]]), Examples(stops, wanted[validation]),
         params.train, params.seed,
     )  # fmt: skip
-    return fitted.predict(images[2][i] for i in range(len(test)))
+    return fitted.predict(tests[i] for i in range(len(test)))
 
 
 def show(tree: MetricTree, confidence: float) -> None:

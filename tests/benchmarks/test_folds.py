@@ -1,10 +1,14 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.folds import divide
+from benchmarks.folds import Augmented, divide
 from stages.lib.failures import UserError
+from stages.lib.params import check_params
+from stages.transforms.chains import Recipe, allowed_operations, apply, draw_variants
+from stages.transforms.prepare import prepare, read_steps
 
 
 @settings(deadline=None)
@@ -25,3 +29,16 @@ def test_every_image_is_tested_once_and_no_group_is_on_two_sides(count, groups, 
 def test_too_few_groups_to_divide_are_an_error():
     with pytest.raises(UserError, match="at least 5 groups of images, got 3"):
         divide(np.array(["a", "b", "c"] * 9, object), np.zeros(27, int), 5, 1)
+
+
+def test_variants_are_prepared_after_augmentation_as_train_does_it(values):
+    step = {"filter": "laplacian"}  # its edges of a shifted picture are not its edges, shifted
+    values["train"] |= {"task": "classification", "prepare": [step]}
+    params = check_params(values)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    made = Augmented([pixels], pd.DataFrame({"key": ["a"]}), params, 4)
+    limits = allowed_operations("classification", "auto")
+    recipe = Recipe(limits, params.augment.operations_per_image, params.augment.fill)
+    chains = [[], *draw_variants(params.seed, "a", 3, recipe, (40, 50))]
+    for image, chain in zip(made, chains, strict=True):
+        assert np.array_equal(image, prepare(apply(pixels, chain), read_steps([step], "x")))
