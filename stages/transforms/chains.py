@@ -46,8 +46,8 @@ def allowed_operations(task: Task, wanted: Wanted) -> tuple[tuple[str, float], .
         return tuple((name, _limit(name, None)) for name in LABEL_TRUE[task])
     if not wanted:
         raise UserError(
-            f"{WHERE} is an empty list. Write auto for all that suit the task, or set"
-            " augment.target: 0 for no augmentation."
+            f"{WHERE} is an empty list. Write auto for all that suit the task, and set"
+            " augment.target: 0 as well for no augmentation."
         )
     given = dict(_named(step) for step in wanted)
     unknown = sorted(set(given) - set(OPERATIONS))
