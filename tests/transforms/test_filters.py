@@ -1,3 +1,5 @@
+import doctest
+
 import cv2
 import numpy as np
 import pytest
@@ -150,3 +152,7 @@ def test_smoothing_is_that_of_scipy(plane):
     assert np.array_equal(
         filters.median(plane, 3), scipy.ndimage.median_filter(plane, 3, mode="nearest")
     )
+
+
+def test_the_examples_hold():
+    assert doctest.testmod(filters).failed == 0
