@@ -61,6 +61,11 @@ def _build(where: str, step: Mapping[str, Any], task: str, seed: int, number: in
         )
     if values.get("mode", "horizontal") not in FLIPS:  # Keras passes any, and then flips nothing
         raise UserError(f"{where}.mode: expected {', '.join(FLIPS)}; got {values['mode']!r}")
+    if values.get("value_range", [0, 255]) != [0, 255] or "data_format" in values:
+        raise UserError(
+            f"{where}: images are (b, size, size, 3) in [0, 255]; leave out value_range and"
+            " data_format"
+        )
     if "seed" not in values and name != "AutoContrast":
         values["seed"] = digest_number(seed, "train.augment", number) % 2**31
     try:

@@ -61,6 +61,11 @@ def test_no_layer_is_no_augmenter():
             {"layer": "RandomRotation", "factor": 0.1, "fill_mode": "mirror"},
             "does not take this.*mirror",
         ),
+        (
+            "classification",
+            {"layer": "RandomBrightness", "factor": 0.1, "value_range": [0, 1]},
+            r"in \[0, 255\]; leave out value_range",
+        ),
         ("rating", {"layer": "RandomRotation", "factor": 0.1}, "no longer true"),
         ("rating", {"layer": "RandomFlip"}, "Label-true is {layer: RandomFlip, mode: horizontal}"),
     ],
