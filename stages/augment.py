@@ -222,6 +222,11 @@ def plan(root: Path, params: Params) -> tuple[list[Order], int]:
     """Return what to make, and how many originals the train split has."""
     task, wishes = params.train.task, params.augment
     limits = allowed_operations(task, wishes.operations)
+    if task == "rating" and wishes.fill == "constant":
+        raise UserError(
+            "params.yaml: augment.fill is constant, which leaves black bars that nobody rated; with"
+            " train.task: rating set it to reflect, nearest or wrap."
+        )
     recipe = Recipe(limits, wishes.operations_per_image, wishes.fill)
     split = tables.read_table(root / SPLIT, tables.SPLIT)
     train = set(split.loc[split["split"] == "train", "key"])

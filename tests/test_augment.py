@@ -179,6 +179,7 @@ def test_nothing_to_make_gives_a_valid_empty_index(tmp_path, values, task, targe
         ({"task": "rating", "operations": ["gaussian_noise"]}, "no longer true"),
         ({"operations": ["horizontal_flip"], "target": 20}, "different variants"),
         ({"operations": [{"rotation": 999}]}, "expected a number from 0.1 to 180"),
+        ({"task": "rating", "fill": "constant"}, "leaves black bars that nobody rated"),
         ({"balance": "score_bin"}, "balance is score_bin, which is for train.task: rating"),
         ({"task": "rating", "balance": "class"}, "which is for train.task: classification"),
         ({"operations_per_image": [3, 1]}, "expected \\[least, most\\]"),

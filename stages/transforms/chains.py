@@ -24,6 +24,7 @@ LABEL_TRUE: dict[Task, tuple[str, ...]] = {
     "classification": tuple(OPERATIONS),
     "none": (),
 }
+MOST_FOR_RATINGS = 0.15  # of the side, for shift and crop: beyond it another picture was rated
 MOST_DRAWS = 100  # for one variant that differs from the earlier ones
 WHERE = "params.yaml: augment.operations"
 
@@ -63,7 +64,13 @@ def allowed_operations(task: Task, wanted: Wanted) -> tuple[tuple[str, float], .
             "no longer true (a blurred photograph does not keep its rating). Label-true are "
             f"{', '.join(LABEL_TRUE[task])}; write auto for all of them."
         )
-    return tuple((name, _limit(name, given[name])) for name in OPERATIONS if name in given)
+    limits = tuple((name, _limit(name, given[name])) for name in OPERATIONS if name in given)
+    if task == "rating" and (far := [name for name, limit in limits if limit > MOST_FOR_RATINGS]):
+        raise UserError(
+            f"{WHERE}: {', '.join(far)}: expected at most {MOST_FOR_RATINGS} with train.task: "
+            "rating, since a part of the picture that is much smaller was not what people rated."
+        )
+    return limits
 
 
 def _named(step: str | Mapping[str, Any]) -> tuple[str, Any]:

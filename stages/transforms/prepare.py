@@ -66,7 +66,7 @@ FILTERS: Mapping[str, Filter] = {
         {
             "coupling": Setting(0.0, 5.0, 1.0),
             "flipped": Setting(0.001, 0.499, 0.1),
-            "sweeps": Setting(2, 1000, 20),
+            "sweeps": Setting(2, 200, 20),
             "seed": Setting(0, 2**31 - 1, 0),
         },
     ),

@@ -11,9 +11,9 @@ def share_out(parents: Mapping[str, Hashable], target: int) -> dict[str, int]:
 
     `parents` maps each key to its stratum (its class, its score bin; one for all: no balance).
     Rare strata are filled first: to the level at which the images are used up, so that none that
-    was filled has more images than one that was not. Within a stratum parents differ by one at
-    most; those of lower key have one more. There is at least one
-    parent, and `target` is no lower than their number.
+    was filled ends more than one image above one that was not. Within a stratum parents differ by
+    one at most; those of lower key have one more. There is at least one parent, and `target` is no
+    lower than their number.
 
     >>> share_out({"a": "cat", "b": "cat", "c": "cat", "d": "dog"}, 6)
     {'a': 0, 'b': 0, 'c': 0, 'd': 2}

@@ -63,6 +63,7 @@ def test_limits_are_the_defaults_or_as_given():
         ("classification", [{"vertical_flip": 1}], "vertical_flip has no limit, got 1"),
         ("classification", [{"rotation": 5, "blur": 1}], "one name with its limit"),
         ("classification", [{"zoom": 1}], "zoom: expected a number from 1.01 to 4, got 1"),
+        ("rating", [{"crop": 0.4}], "crop: expected at most 0.15 with train.task: rating"),
         ("classification", [], "empty list.*auto"),
     ],
 )
