@@ -13,6 +13,7 @@ import yaml
 from PIL import Image, ImageFilter
 
 from stages.lib import shards, tables
+from stages.lib.pixels import DecodeError, decode
 
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE_S = 300
@@ -128,3 +129,12 @@ def store_records(root, records):
     ]
     tables.write_table(pd.DataFrame(rows), raw / "index.parquet", tables.INDEX, ["source", "name"])
     return {row["name"]: row["key"] for row in rows}
+
+
+def fault_of(content: bytes, **options) -> str | None:
+    """Return the reason for which an image cannot be decoded, None for one that can."""
+    try:
+        decode(content, **options)
+    except DecodeError as error:
+        return error.reason
+    return None

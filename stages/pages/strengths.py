@@ -16,7 +16,7 @@ from stages.pages.sheets import Album, data_uri, thumbnail
 from stages.transforms.chains import LABEL_TRUE, allowed_operations, apply
 from stages.transforms.filters import compress
 from stages.transforms.operations import OPERATIONS
-from stages.transforms.prepare import FILTERS, prepare, read_steps
+from stages.transforms.prepare import FILTERS, kernel_px, prepare, read_steps
 
 SIDE_PX, QUALITY = 112, 75  # about 4 KB each
 SHARES = (1 / 3, 2 / 3, 1.0)
@@ -124,13 +124,12 @@ def filters_of(pixels: Pixels) -> list[Strip]:
         setting, values = STRENGTHS[name]
         samples = []
         for value in values:
-            if setting == "size_px" and value > least:
+            chain = read_steps([{"filter": name, setting: value}], "strengths")
+            if kernel_px(chain[0]) > least:
                 continue
-            step: dict[str, Any] = {"filter": name, setting: value}
             caption = f"{setting.replace('_', ' ')} {value:g}"
             if name == "principal_components":
                 caption += f", {_explained(pixels, int(value)):.1%}"
-            chain = read_steps([step], "strengths")
             samples.append(Sample(_picture(prepare(pixels, chain)), caption))
         strips.append(Strip(name, "", tuple(samples)))
     return strips

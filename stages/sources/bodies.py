@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from stages.lib.shards import key_of
+from stages.sources.breaks import Transient
 from stages.sources.checksums import Checksum
 from stages.sources.records import Unreadable
 from stages.sources.spool import Outcome, Part, Spool
@@ -25,15 +26,6 @@ MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server dr
 _OLD_ENOUGH = timedelta(seconds=60)  # a file may change twice in the second that a date names
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-
-
-class Transient(Exception):
-    """A failure that may pass: tried again, after `retry_after` seconds if the server said so."""
-
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        """Keep the reason that the record gets when no try is left."""
-        super().__init__(reason)
-        self.reason, self.retry_after = reason, retry_after
 
 
 class Job(NamedTuple):

@@ -11,7 +11,6 @@ The network has a thread of its own, so that a shard that is being written keeps
 """
 
 import asyncio
-import errno
 import random
 import resource
 import threading
@@ -27,7 +26,8 @@ from yarl import URL
 from stages.lib.params import DownloadParams
 from stages.sources import manners
 from stages.sources.addresses import Resolver, check_url
-from stages.sources.bodies import Job, Limits, Transient, receive, request_headers
+from stages.sources.bodies import Job, Limits, receive, request_headers
+from stages.sources.breaks import Transient, translated
 from stages.sources.records import Unreadable
 from stages.sources.schedule import UNANSWERED, Schedule
 from stages.sources.spool import Outcome, Part, Spool
@@ -195,27 +195,10 @@ class _Run:
         self.done.put((position, outcome))
 
     async def _attempt(self, job: Job) -> Outcome:
-        """Fetch once, translating what aiohttp raises. Raises Transient or Unreadable."""
-        try:
+        """Fetch once. Raises Transient or Unreadable."""
+        with translated():
             async with asyncio.timeout(PATIENCE * self.params.timeout_s):
                 return await self._follow(job)
-        except TimeoutError as error:
-            raise Transient("timeout") from error
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise Unreadable("bad_certificate") from error
-        except aiohttp.ClientConnectorDNSError as error:
-            raise Transient("unknown_host") from error
-        except aiohttp.ClientPayloadError as error:
-            raise Transient("incomplete") from error
-        except (aiohttp.ClientConnectionError, ConnectionError) as error:
-            if getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}:
-                raise  # our fault, and no row's
-            raise Transient("connection_failed") from error
-        except (aiohttp.InvalidURL, ValueError) as error:
-            raise Unreadable("bad_url") from error
-        except aiohttp.ClientError as error:
-            # no HTTP; perhaps what another response left on this connection: so once more
-            raise Transient("bad_response") from error
 
     async def _follow(self, job: Job) -> Outcome:
         url, part = URL(job.url), self.spool.part(job.digest)

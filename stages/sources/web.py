@@ -20,6 +20,7 @@ from yarl import URL
 from stages.lib.params import DownloadParams
 from stages.sources import manners
 from stages.sources.addresses import Resolver, check_url
+from stages.sources.breaks import Transient, translated
 from stages.sources.records import Unreadable, Version
 
 MAX_REDIRECTS = 5
@@ -27,14 +28,6 @@ _CHUNK = 2**20
 _T = TypeVar("_T")
 _AGAIN = {408, 429}  # and 5xx
 _NO_HEAD = {403, 405, 501}  # servers and signed URLs that allow GET alone
-
-
-class _Broke(Exception):
-    """The connection, not the request, failed; trying again may help."""
-
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.retry_after = reason, retry_after
 
 
 def probe(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
@@ -121,7 +114,7 @@ async def _go_on(
             target.unlink()  # a server without ranges, or another version by now
             have = 0
         if response.status == 416:
-            raise _Broke("incomplete")
+            raise Transient("incomplete")
         if response.status not in {200, 206}:
             raise _refusal(response)
         with target.open("ab") as handle:
@@ -151,8 +144,9 @@ async def _again(
     attempt, size = 0, -1
     while True:
         try:
-            return await _translated(call)
-        except _Broke as failure:
+            with translated():
+                return await call()
+        except Transient as failure:
             now = growing.stat().st_size if growing and growing.exists() else -1
             attempt, size = (1 if now > size else attempt + 1), max(size, now)
             wait = manners.delay(attempt, failure.retry_after, random.random())
@@ -161,31 +155,12 @@ async def _again(
             await asyncio.sleep(wait)
 
 
-async def _translated(call: Callable[[], Awaitable[_T]]) -> _T:
-    try:
-        return await call()
-    except TimeoutError as error:
-        raise _Broke("timeout") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise Unreadable("bad_certificate") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise _Broke("unknown_host") from error
-    except aiohttp.ClientPayloadError as error:
-        raise _Broke("incomplete") from error
-    except (aiohttp.ClientConnectionError, ConnectionError) as error:
-        raise _Broke("connection_failed") from error
-    except (aiohttp.InvalidURL, ValueError) as error:
-        raise Unreadable("bad_url") from error
-    except aiohttp.ClientError as error:
-        raise Unreadable("bad_response") from error
-
-
 def _refusal(response: aiohttp.ClientResponse) -> Exception:
     reason = f"http_{response.status}"
     if response.status not in _AGAIN and response.status < 500:
         return Unreadable(reason)
     asked = manners.parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-    return _Broke(reason, asked)
+    return Transient(reason, asked)
 
 
 def _session(params: DownloadParams) -> aiohttp.ClientSession:

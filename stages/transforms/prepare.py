@@ -103,15 +103,26 @@ def _read_step(step: Mapping[str, Any], where: str) -> Step:
     return read
 
 
+def kernel_px(step: Step) -> int:
+    """Return the side of the square that a step looks at; 1 for those without a kernel.
+
+    >>> kernel_px({"filter": "gaussian", "sigma_px": 1.5}), kernel_px({"filter": "crimmins"})
+    (13, 1)
+    """
+    if "sigma_px" in step:
+        return 2 * round(4 * float(step["sigma_px"])) + 1  # a Gaussian is cut at four sigma
+    return int(step.get("size_px", 1))
+
+
 def check_size(pixels: Pixels, steps: Sequence[Step]) -> None:
-    """Raise UserError for an image that is smaller than the square of a filter."""
+    """Raise UserError for an image that is smaller than the kernel of a filter."""
     for step in steps:
-        side = step.get("size_px", 1)
+        side = kernel_px(step)
         if min(pixels.shape[:2]) < side:
             raise UserError(
                 f"train.prepare: {step['filter']} looks at squares of {side} px, and an image has"
-                f" only {pixels.shape[1]}x{pixels.shape[0]}; lower its size_px, or raise"
-                " clean.min_side_px in params.yaml"
+                f" only {pixels.shape[1]}x{pixels.shape[0]}; lower its size_px or sigma_px, or"
+                " raise clean.min_side_px in params.yaml"
             )
 
 

@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from stages.lib import pixels
 from stages.lib.pixels import DecodeError, decode, decode_at_least
+from tests.harness import fault_of
 
 ODD = Path(__file__).parents[2] / ".." / "shared" / "data" / "odd"
 
@@ -58,14 +59,6 @@ ENCODED = {
     "bmp": lambda: encode(photograph(), "BMP"),
     "ppm": lambda: encode(photograph(), "PPM"),
 }
-
-
-def fault_of(content: bytes, **options) -> str | None:
-    try:
-        decode(content, **options)
-    except DecodeError as error:
-        return error.reason
-    return None
 
 
 @pytest.mark.parametrize("name", ENCODED)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from stages.lib.decoding import jpeg, png, streams, tiff
-from stages.lib.decoding.faults import DecodeError
 from stages.lib.decoding.formats import sniff, sniff_extension
 from stages.lib.pixels import decode, open_image
+from tests.harness import fault_of
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -77,14 +77,6 @@ WHOLE = {
     "jpeg 2000 tiles": (lambda: still("JPEG2000", tile_size=(16, 16)), 0),
     "jpeg 2000 stream": (lambda: still("JPEG2000", no_jp2=True), 0),
 }  # fmt: skip
-
-
-def fault_of(content: bytes, **options) -> str | None:
-    try:
-        decode(content, **options)
-    except DecodeError as error:
-        return error.reason
-    return None
 
 
 @pytest.mark.parametrize("name", WHOLE)

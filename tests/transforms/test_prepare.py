@@ -1,10 +1,13 @@
+import doctest
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.failures import UserError
-from stages.transforms.prepare import FILTERS, PLANES, prepare, read_steps
+from stages.transforms import prepare as module
+from stages.transforms.prepare import FILTERS, PLANES, kernel_px, prepare, read_steps
 
 
 def noise(height=40, width=50, seed=0):
@@ -27,8 +30,8 @@ def test_each_keeps_type_and_size_and_its_input_and_repeats_itself(name, on):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(sorted(FILTERS)), st.sampled_from(PLANES), st.integers(3, 30), st.data())
-def test_every_allowed_setting_works_on_every_size(name, on, height, data):
+@given(st.sampled_from(sorted(FILTERS)), st.sampled_from(PLANES), st.integers(0, 30), st.data())
+def test_every_allowed_setting_works_on_every_size_from_its_kernel_on(name, on, more, data):
     step = {"filter": name, "on": on}
     for setting, allowed in FILTERS[name].settings.items():
         most = min(allowed.high, 40)  # sweeps and components without end are slow
@@ -40,8 +43,10 @@ def test_every_allowed_setting_works_on_every_size(name, on, height, data):
     step["size_px"] = 3
     if "size_px" not in FILTERS[name].settings:
         del step["size_px"]
-    pixels = noise(height, data.draw(st.integers(3, 30)))
-    assert prepare(pixels, read(**step)).shape == pixels.shape
+    steps = read(**step)
+    least = kernel_px(steps[0])
+    pixels = noise(least + more, least + data.draw(st.integers(0, 30)))
+    assert prepare(pixels, steps).shape == pixels.shape
 
 
 def test_no_step_changes_nothing_and_steps_follow_each_other():
@@ -93,6 +98,20 @@ def test_a_wrong_step_is_explained(step, message):
         read(**step)
 
 
-def test_an_image_smaller_than_the_square_is_explained():
-    with pytest.raises(UserError, match="squares of 9 px, and an image has only 50x5"):
-        prepare(noise(5, 50), read(filter="median", size_px=9))
+@pytest.mark.parametrize(
+    ("step", "side"),
+    [
+        ({"filter": "median", "size_px": 9}, 9), ({"filter": "gaussian", "sigma_px": 2.0}, 17),
+        ({"filter": "unsharp", "sigma_px": 1}, 9),
+        ({"filter": "laplacian_of_gaussian", "sigma_px": 1.5}, 13),
+    ],
+)  # fmt: skip
+def test_an_image_smaller_than_the_kernel_is_explained(step, side):
+    message = f"squares of {side} px, and an image has only 50x{side - 1}"
+    with pytest.raises(UserError, match=message):
+        prepare(noise(side - 1, 50), read(**step))
+    assert prepare(noise(side, 50), read(**step)).shape == (side, 50, 3)
+
+
+def test_the_examples_hold():
+    assert doctest.testmod(module).failed == 0
