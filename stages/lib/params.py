@@ -304,20 +304,34 @@ class Rates(Section):
 class TrainParams(Section):
     """The model and how it learns."""
 
-    task: Literal["rating", "classification", "none"]
+    task: Literal["rating", "classification", "one_class", "none"]
     scale: Scale
+    normal_class: str | None
+    outlier_method: Literal["mahalanobis", "svm", "isolation_forest", "autoencoder", "deep"]
+    reference_classes: list[str]
     prepare: list[dict[str, Any]]
     augment: list[dict[str, Any]]
     backbone: str
     alpha: Annotated[float, Field(gt=0)] | None
     weights: str | None
     image_size: Annotated[int, Field(ge=16)]
+    unfreeze: Positive | None
     epochs: Epochs
+    most_per_bin: Positive | None
+    class_weights: Literal["none", "balanced"]
     batch_size: Positive
     learning_rate: Rates
     dropout: Annotated[float, Field(ge=0, lt=1)]
     patience: Positive
     threads: Positive
+    precision: Literal["auto", "float32", "mixed"]
+
+
+class Costs(Section):
+    """What each kind of error costs; only their ratio matters."""
+
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
 
 
 class EvaluateParams(Section):
@@ -327,6 +341,10 @@ class EvaluateParams(Section):
     positive_class: str | None
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None
+    specificity: Annotated[float, Field(gt=0, lt=1)]
+    costs: Costs | None
+    partial_auc_below: Annotated[float, Field(gt=0, le=1)]
+    score_ranges: Annotated[int, Field(ge=2)]
     bootstrap: Annotated[int, Field(ge=100)]
 
 

@@ -13,7 +13,7 @@ from stages.lib.pixels import Pixels
 from stages.lib.randomness import generator
 from stages.transforms.operations import OPERATIONS
 
-Task = Literal["rating", "classification", "none"]
+Task = Literal["rating", "classification", "one_class", "none"]
 Chain = list[dict[str, Any]]  # one dict per operation: its name, and the values drawn for it
 Wanted = Literal["auto"] | Sequence[str | Mapping[str, Any]]
 
@@ -22,6 +22,7 @@ Wanted = Literal["auto"] | Sequence[str | Mapping[str, Any]]
 LABEL_TRUE: dict[Task, tuple[str, ...]] = {
     "rating": tuple(name for name, operation in OPERATIONS.items() if operation.rating),
     "classification": tuple(OPERATIONS),
+    "one_class": tuple(OPERATIONS),
     "none": (),
 }
 MOST_FOR_RATINGS = 0.15  # of the side, for shift and crop: beyond it another picture was rated
