@@ -1,0 +1,121 @@
+"""Run one phase of a training: epochs, validation, the best weights, the way back after a kill.
+
+A phase runs Adam with decoupled weight decay under a cosine that falls to zero, keeps the weights
+of the epoch with the lowest validation loss, and stops after `patience` epochs without a lower one.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.failures import UserError
+from stages.lib.params import TrainParams
+from stages.lib.randomness import generator
+from stages.models.checkpoints import Arrays, Checkpoint, HistoryRow, Progress, assign, values_of
+from stages.models.losses import loss_of
+from stages.models.steps import train_step
+
+if TYPE_CHECKING:
+    import keras
+
+WEIGHT_DECAY = 1e-3
+EPOCHS_AVERAGED = 4  # about; the running average validates steadier than one epoch's weights
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one phase trains, on what, and how it is judged."""
+
+    name: str
+    model: "keras.Model"
+    epochs: int
+    rate: float
+    steps: int  # per epoch
+    batches: Callable[[int], Iterator[Batch]]  # epoch → batches of (inputs, targets)
+    validate: Callable[[], float]
+    augmenter: "keras.Sequential | None" = None  # changes each batch of inputs
+
+
+def run_phase(
+    phase: Phase, params: TrainParams, checkpoint: Checkpoint, history: list[HistoryRow]
+) -> Progress:
+    """Run the epochs of a phase, from the checkpoint's on, and leave the best weights."""
+    import keras
+
+    optimizer = keras.optimizers.AdamW(phase.rate, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
+    optimizer.build(phase.model.trainable_variables)
+    drawn = phase.augmenter.variables if phase.augmenter else []  # where its randomness is at
+    variables = [*phase.model.variables, *optimizer.variables, *drawn]
+    progress = checkpoint.load()
+    if progress is None or progress.phase != phase.name:
+        progress = Progress(phase.name, history=list(history))
+    else:
+        logger.info("train: resuming %s after epoch %d", phase.name, progress.epoch)
+        assign(variables, progress.variables)
+    step = train_step(phase.model, optimizer, loss_of(params.task), phase.augmenter)
+    while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
+        _run_epoch(phase, progress, step, optimizer)
+        progress.variables = values_of(variables)
+        checkpoint.save(progress)
+    assign(phase.model.weights, progress.best_weights)
+    return progress
+
+
+def _run_epoch(phase: Phase, progress: Progress, step: Any, optimizer: Any) -> None:
+    """Train one epoch, validate, and note both in `progress`."""
+    losses, images, total = [], 0, phase.epochs * phase.steps
+    for number, (batch, targets) in enumerate(phase.batches(progress.epoch)):
+        done = progress.epoch * phase.steps + number
+        optimizer.learning_rate.assign(phase.rate * 0.5 * (1 + math.cos(math.pi * done / total)))
+        losses.append(float(step(batch, targets)) * len(batch))
+        images += len(batch)
+    weights = values_of(phase.model.weights)
+    progress.average = _blend(progress.average, weights)
+    assign(phase.model.weights, progress.average)
+    loss, val_loss = sum(losses) / images, phase.validate()
+    assign(phase.model.weights, weights)
+    progress.epoch += 1
+    if not (math.isfinite(loss) and math.isfinite(val_loss)):
+        raise UserError(
+            f"train: the loss of {phase.name} became {loss} in epoch {progress.epoch}; lower"
+            f" train.learning_rate.{phase.name} in params.yaml (it is {phase.rate})"
+        )
+    if val_loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch = val_loss, progress.epoch
+        progress.best_weights = progress.average
+    progress.history.append(
+        {
+            "epoch": len(progress.history) + 1,
+            "phase": phase.name,
+            "loss": loss,
+            "val_loss": val_loss,
+        }
+    )
+    logger.info(
+        "train: %s epoch %d of %d, loss %.4f, validation %.4f",
+        phase.name, progress.epoch, phase.epochs, loss, val_loss,
+    )  # fmt: skip
+
+
+def _blend(average: Arrays, weights: Arrays) -> Arrays:
+    """Return the running average over epochs; the first epoch begins it."""
+    if not average:
+        return weights
+    share = np.float32(1 / EPOCHS_AVERAGED)
+    return [old + share * (new - old) for old, new in zip(average, weights, strict=True)]
+
+
+def shuffled_batches(
+    count: int, size: int, seed: int, phase: str, epoch: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each batch: every image once, in an order of this epoch's own."""
+    shuffled = generator(seed, "order", phase, epoch).permutation(count)
+    yield from (shuffled[start : start + size] for start in range(0, count, size))
