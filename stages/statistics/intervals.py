@@ -21,6 +21,7 @@ Groups = NDArray[Any]  # (n,) any hashable names, one per image
 # Intervals of 95 % covered 94 % in draws of 20 groups, 93 to 95 % of 8, but 78 % of 3; groups that
 # differ more than normally distributed ones do need more of them: benchmarks/coverage.py.
 LEAST_GROUPS = 20
+BOOTSTRAP = "cluster bootstrap, bca"
 _CELLS = 500_000  # weights held at a time: 4 MB
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
 _DEFINED = 0.9  # share of resamples that must have a value
@@ -92,17 +93,26 @@ def share_interval(success: Flags, groups: Groups, confidence: float) -> Interva
     return Interval(low, high, method, note)
 
 
-def delong_variance(positive: Flags, score: Reals) -> float:
-    """Return the variance of the AUC of independent images; two of each class are needed.
+def placements(positive: Flags, score: Reals) -> tuple[Reals, Reals]:
+    """Return the share of negatives below each positive (m,), and of positives above each negative.
 
-    Source: DeLong et al. 1988, Biometrics 44:837, in the fast form by ranks of Sun and Xu 2014,
-    IEEE Signal Processing Letters 21:1389, eqs. 11 to 13.
+    Ties count half; the mean of either is the AUC. Source: DeLong et al. 1988, Biometrics 44:837,
+    in the fast form by ranks of Sun and Xu 2014, IEEE Signal Processing Letters 21:1389.
     """
     up, down = score[positive], score[~positive]
     ranks = stats.rankdata(np.concatenate([up, down]))
-    above = (ranks[: up.size] - stats.rankdata(up)) / down.size  # share of negatives below each
-    below = 1 - (ranks[up.size :] - stats.rankdata(down)) / up.size  # of positives above each
-    return float(above.var(ddof=1) / up.size + below.var(ddof=1) / down.size)
+    above = (ranks[: up.size] - stats.rankdata(up)) / down.size
+    below = 1 - (ranks[up.size :] - stats.rankdata(down)) / up.size
+    return above, below
+
+
+def delong_variance(positive: Flags, score: Reals) -> float:
+    """Return the variance of the AUC of independent images; two of each class are needed.
+
+    Source: as `placements`; Sun and Xu's equations 11 to 13.
+    """
+    above, below = placements(positive, score)
+    return float(above.var(ddof=1) / above.size + below.var(ddof=1) / below.size)
 
 
 def delong(positive: Flags, score: Reals, confidence: float) -> Interval:
@@ -142,7 +152,7 @@ def auc_interval(
         with_positive, with_negative = (len(set(codes[side])) for side in (positive, ~positive))
         return _separated(value, with_positive, with_negative, confidence)
     if not has_both(positive):
-        return no_interval("cluster bootstrap, bca", "one class only")
+        return no_interval(BOOTSTRAP, "one class only")
     return cluster_bootstrap(weighted_auc(positive, score), groups, confidence, resamples, rng)
 
 
@@ -151,6 +161,15 @@ def _separated(value: float, positives: int, negatives: int, confidence: float) 
     scarcer = min(positives, negatives)
     low, high, _, _ = wilson(value * scarcer, scarcer, confidence)
     return Interval(low, high, "wilson on the scarcer class")
+
+
+class Draws(NamedTuple):
+    """A statistic over resamples of groups, and what BCa corrects for."""
+
+    values: Reals  # (b,) all finite
+    bias: float  # z0 of Efron 1987; not finite, like the skew, where it cannot be measured
+    skew: float  # the acceleration, a
+    groups: int
 
 
 def cluster_bootstrap(
@@ -167,19 +186,36 @@ def cluster_bootstrap(
     with the jackknife over groups and the ends of `expanded_ends`; Field and Welsh 2007, JRSS B
     69:369 for drawing clusters.
     """
-    method = "cluster bootstrap, bca"
+    draws = draw_groups(statistic, groups, resamples, rng)
+    return no_interval(BOOTSTRAP, draws) if isinstance(draws, str) else bca(draws, confidence)
+
+
+def draw_groups(
+    statistic: Statistic, groups: Groups, resamples: int, rng: np.random.Generator
+) -> Draws | str:
+    """Return the statistic over resamples of whole groups, or the reason why there is none."""
     codes, count = codes_of(groups)
     if count < 2:
-        return no_interval(method, "one group alone: the spread between groups is unknown")
+        return "one group alone: the spread between groups is unknown"
     values = _resampled(statistic, codes, count, resamples, rng)
     defined = values[np.isfinite(values)]
     if defined.size < _DEFINED * resamples:
-        return no_interval(method, f"undefined in {resamples - defined.size} of {resamples} draws")
+        return f"undefined in {resamples - defined.size} of {resamples} draws"
     if np.ptp(defined) <= 1e-12 * np.abs(defined).max():
-        return no_interval(method, "no spread: every draw gives the same value")
-    levels = _bca_levels(statistic, codes, count, defined, confidence)
-    low, high = np.quantile(defined, levels)
-    return Interval(float(low), float(high), method)
+        return "no spread: every draw gives the same value"
+    estimate = statistic(np.ones((1, codes.size)))[0]
+    bias = stats.norm.ppf(np.mean(defined < estimate) + np.mean(defined == estimate) / 2)
+    return Draws(defined, float(bias), _skew(statistic, codes, count), count)
+
+
+def bca(draws: Draws, confidence: float) -> Interval:
+    """Return the BCa interval; the plain quantiles where bias or skew cannot be measured."""
+    bias, skew = draws.bias, draws.skew
+    ends = expanded_ends(draws.groups, confidence)
+    if np.isfinite(bias) and np.isfinite(skew):
+        ends = np.sort(bias + (bias + ends) / (1 - skew * (bias + ends)))
+    low, high = np.quantile(draws.values, stats.norm.cdf(ends))
+    return Interval(float(low), float(high), BOOTSTRAP)
 
 
 def _resampled(
@@ -198,24 +234,11 @@ def _resampled(
     return np.concatenate(values)
 
 
-def _bca_levels(
-    statistic: Statistic,
-    codes: NDArray[np.intp],
-    count: int,
-    values: Reals,
-    confidence: float,
-) -> Reals:
-    """Return the two quantiles to read; the plain ones where bias or skew cannot be measured."""
-    ends = expanded_ends(count, confidence)
-    estimate = statistic(np.ones((1, codes.size)))[0]
-    bias = stats.norm.ppf(np.mean(values < estimate) + np.mean(values == estimate) / 2)
+def _skew(statistic: Statistic, codes: NDArray[np.intp], count: int) -> float:
     without = _left_out(statistic, codes, count)
     deviations = without.mean() - without
     square = np.sum(deviations**2)
-    skew = np.sum(deviations**3) / (6 * square**1.5) if square > 0 else np.nan
-    if not np.isfinite(bias) or not np.isfinite(skew):
-        return np.asarray(stats.norm.cdf(ends))
-    return np.sort(stats.norm.cdf(bias + (bias + ends) / (1 - skew * (bias + ends))))
+    return float(np.sum(deviations**3) / (6 * square**1.5)) if square > 0 else np.nan
 
 
 def expanded_ends(count: int, confidence: float) -> Reals:
