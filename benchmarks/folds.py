@@ -18,7 +18,7 @@ import argparse
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,14 @@ def divide(
         raise UserError(f"expected at least {least} groups of images, got {len(set(groups))}")
     divided = []
     for others, test in _split(groups, strata, folds, seed):
-        parts = min(HELD_OUT, len(set(groups[others])))
-        train, validation = _split(groups[others], strata[others], parts, seed)[0]
+        train, validation = hold_out(groups[others], strata[others], seed)
         divided.append((others[train], others[validation], test))
     return divided
+
+
+def hold_out(groups: NDArray[Any], strata: NDArray[Any], seed: int) -> tuple[Indices, Indices]:
+    """Return the positions to train on, and a sixth of the groups to stop by."""
+    return _split(groups, strata, min(HELD_OUT, len(set(groups))), seed)[0]
 
 
 def _split(
@@ -146,6 +150,36 @@ def predict_fold(
     return fitted.predict(tests[i] for i in range(len(test)))
 
 
+def predict_folds(
+    root: Path, rows: pd.DataFrame, params: Params, folds: int, target: int
+) -> Iterator[tuple[tuple[Indices, ...], pd.DataFrame]]:
+    """Yield each fold's parts, and the prediction table of the third."""
+    model = bare_model(rows, params)
+    wanted = make_targets(rows, model.classes, params.train)
+    groups, scores = rows["split_group"].to_numpy(object), wanted @ np.arange(wanted.shape[1])
+    for parts in divide(groups, strata(rows, params.train.task, scores), folds, params.seed):
+        outputs = predict_fold(root, rows, wanted, parts, params, target)
+        yield parts, prediction_table(rows.iloc[parts[2]], outputs, model)
+
+
+def bare_model(rows: pd.DataFrame, params: Params) -> SavedModel:
+    """Return what `judge` asks of a model: its task, and its classes or scale; no network."""
+    rating = params.train.task == "rating"
+    classes = () if rating else tuple(sorted(rows["label"].unique()))
+    scale = params.train.scale if rating else None
+    return SavedModel(params.train.task, classes, scale, 0, "crop", b"")
+
+
+def prediction_table(
+    rows: pd.DataFrame, outputs: NDArray[np.float32], model: SavedModel
+) -> pd.DataFrame:
+    """Return the predictions of rows as those of a test split, as `stages.evaluate` has them."""
+    tested = rows.assign(split="test").reset_index(drop=True)
+    if model.scale is not None:
+        return rating_predictions(tested, outputs, model.scale)
+    return class_predictions(tested, outputs, model.classes)
+
+
 def show(tree: MetricTree, confidence: float) -> None:
     """Print the figures with their intervals."""
     if "note" in tree:
@@ -169,30 +203,19 @@ def main(arguments: argparse.Namespace) -> None:
         weights = str(resolve_path(root, str(params.train.weights)))
         train = params.train.model_copy(update={"weights": weights})
         params = params.model_copy(update={"train": train})
-    task, rating = params.train.task, params.train.task == "rating"
-    if task == "none":
+    if params.train.task == "none":
         raise UserError("params.yaml: train.task is none, so that there is nothing to judge")
     target = params.augment.target if arguments.augment is None else arguments.augment
-    rows = read_rows(root, task)
-    classes = () if rating else tuple(sorted(rows["label"].unique()))
-    model = SavedModel(task, classes, params.train.scale if rating else None, 0, "crop", b"")
-    wanted = make_targets(rows, classes, params.train)
-
-    def table(positions: Indices, outputs: NDArray[np.float32]) -> pd.DataFrame:
-        chosen = rows.iloc[positions].assign(split="test").reset_index(drop=True)
-        if model.scale is not None:
-            return rating_predictions(chosen, outputs, model.scale)
-        return class_predictions(chosen, outputs, classes)
-
-    groups, scores = rows["split_group"].to_numpy(object), wanted @ np.arange(wanted.shape[1])
-    parts = divide(groups, strata(rows, task, scores), arguments.folds, params.seed)
-    print(f"{len(rows)} images in {len(set(groups))} groups, {len(parts)} folds", flush=True)
+    rows = read_rows(root, params.train.task)
+    model = bare_model(rows, params)
+    count = rows["split_group"].nunique()
+    print(f"{len(rows)} images in {count} groups, {arguments.folds} folds", flush=True)
     tested, trees, confidence = [], [], params.evaluate.confidence
-    for number, part in enumerate(parts):
-        tested.append(table(part[2], predict_fold(root, rows, wanted, part, params, target)))
-        trees.append(judge(tested[-1], model, params.evaluate, params.seed))
-        sizes = ", ".join(str(len(positions)) for positions in part)
-        print(f"fold {number + 1}: {sizes} images to train, stop, test", flush=True)
+    for parts, table in predict_folds(root, rows, params, arguments.folds, target):
+        tested.append(table)
+        trees.append(judge(table, model, params.evaluate, params.seed))
+        sizes = ", ".join(str(len(positions)) for positions in parts)
+        print(f"fold {len(trees)}: {sizes} images to train, stop, test", flush=True)
         show(trees[-1], confidence)
     print("mean over folds, each on the scale of its own model:")
     for name in ("srcc", "auc"):
