@@ -2,9 +2,10 @@
 
 In: `data/model/`, `data/raw/` (bytes), `data/dedupe/groups.parquet` (labels), `data/split.parquet`.
 Out: `data/predictions.parquet` (one row per labelled image of validation and test),
-`metrics/evaluate.json`, and `metrics/plots/evaluate/{roc,predictions,confusion,calibration}.csv`.
+`metrics/evaluate.json`, and `metrics/plots/evaluate/*.csv`: `roc`, `prevalence`, `predictions`,
+`ranges`, `confusion`, `calibration`.
 
-Rules: every figure is of the test split. Validation chooses the operating point alone. Resampling
+Rules: every figure is of the test split. Validation chooses the operating points alone. Resampling
 draws split groups, never single images of one group. What is undefined is null with a note. With
 the task `none` all outs are written, and empty. Alone: `python -m stages.evaluate`.
 """
@@ -18,14 +19,15 @@ import pandas as pd
 from stages.lib.cells import to_csv
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics, write_text
-from stages.lib.params import EvaluateParams, Params
+from stages.lib.params import EvaluateParams, Params, Scale
 from stages.lib.pixels import Pixels, decode
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.shards import Place, read_member, stored
 from stages.lib.tables import GROUPS, INDEX, SPLIT, read_table, write_table
 from stages.models.saved import SavedModel
-from stages.statistics import curves
+from stages.statistics import classes, curves, ratings, sides
+from stages.statistics.calibration import reliability_of_means, reliability_of_shares
 from stages.statistics.classes import judge_classes
 from stages.statistics.figures import Settings
 from stages.statistics.predictions import (
@@ -61,47 +63,84 @@ def choose_positive(classes: tuple[str, ...], wanted: str | None) -> str | None:
     return wanted or (max(classes) if len(classes) == 2 else None)
 
 
+def settings_of(params: EvaluateParams, seed: int) -> Settings:
+    """Return how figures and intervals are made."""
+    costs = (params.costs.false_positive, params.costs.false_negative) if params.costs else None
+    return Settings(
+        params.confidence, params.bootstrap, params.prevalence, seed,
+        params.specificity, costs, params.partial_auc_below,
+    )  # fmt: skip
+
+
 def judge(predictions: pd.DataFrame, model: SavedModel, params: EvaluateParams, seed: int
           ) -> MetricTree:  # fmt: skip
     """Return every figure of the predictions."""
-    settings = Settings(params.confidence, params.bootstrap, params.prevalence, seed)
+    settings = settings_of(params, seed)
     test, validation = (predictions[predictions["split"] == s] for s in ("test", "validation"))
     if model.scale is not None:
-        return judge_ratings(test, validation, params.cutoff, model.scale.bins, settings)
+        ranges = params.score_ranges
+        return judge_ratings(test, validation, params.cutoff, model.scale, ranges, settings)
     positive = choose_positive(model.classes, params.positive_class)
     return judge_classes(test, validation, model.classes, positive, settings)
 
 
-def draw(predictions: pd.DataFrame, model: SavedModel, params: EvaluateParams
-         ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """Return the rows of each plot of the test split, by name."""
+def draw(
+    predictions: pd.DataFrame,
+    model: SavedModel,
+    params: EvaluateParams,
+    seed: int,
+    figures: MetricTree,
+) -> dict[str, pd.DataFrame]:
+    """Return the rows of each plot of the test split, by name; `figures` are what `judge` found."""
+    settings = settings_of(params, seed)
     test = predictions[predictions["split"] == "test"]
-    pairs = pd.DataFrame(columns=curves.PREDICTIONS)
+    plots = {name: pd.DataFrame(columns=columns) for name, columns in curves.PLOTS.items()}
     if model.scale is not None:
-        target, predicted = (test[name].to_numpy(np.float64) for name in curves.PREDICTIONS)
-        sides = {GOOD[0]: (target > params.cutoff, predicted)}
-        calibration = [curves.calibration_rows("mean score", predicted, target)]
-        pairs = curves.sample_rows(test, curves.PREDICTIONS)
-        test = test.assign(
-            target_label=np.where(target > params.cutoff, *GOOD),
-            predicted_label=np.where(predicted > params.cutoff, *GOOD),
-        )
+        plots |= _draw_ratings(test, model.scale, params, settings, figures)
     else:
-        positive = choose_positive(model.classes, params.positive_class)
-        sides = {
-            name: (np.asarray(test["target_label"] == name), test[f"probability_{name}"].to_numpy())
-            for name in ([positive] if positive else model.classes)
-        }
-        calibration = [
-            curves.calibration_rows(name, score, is_class.astype(np.float64))
-            for name, (is_class, score) in sides.items()
-        ]
-    roc = [curves.roc_rows(name, *side) for name, side in sides.items()]
+        plots |= _draw_classes(test, model.classes, params, settings)
+    points = figures.get("operating_points", {})
+    return plots | {"prevalence": sides.prevalence_rows(points, settings)}
+
+
+def _draw_ratings(
+    test: pd.DataFrame,
+    scale: Scale,
+    params: EvaluateParams,
+    settings: Settings,
+    figures: MetricTree,
+) -> dict[str, pd.DataFrame]:
+    side = ratings.side_of(test, params.cutoff)
+    target, predicted = (test[name].to_numpy(np.float64) for name in curves.PREDICTIONS)
+    called = test.assign(
+        target_label=np.where(target > params.cutoff, *GOOD),
+        predicted_label=np.where(predicted > params.cutoff, *GOOD),
+    )
     return {
-        "roc": curves.join_rows(roc, curves.ROC),
-        "predictions": pairs,
+        "roc": sides.roc_rows(GOOD[0], side, settings),
+        "predictions": curves.sample_rows(test, curves.PREDICTIONS),
+        "ranges": ratings.range_rows(figures, scale, params.score_ranges, params.confidence),
+        "confusion": curves.sample_rows(called, curves.CONFUSION),
+        "calibration": reliability_of_means(
+            "mean score", predicted, target, side.groups, params.confidence
+        ),
+    }
+
+
+def _draw_classes(
+    test: pd.DataFrame, names: tuple[str, ...], params: EvaluateParams, settings: Settings
+) -> dict[str, pd.DataFrame]:
+    positive = choose_positive(names, params.positive_class)
+    shown = {name: classes.side_of(test, name) for name in ([positive] if positive else names)}
+    roc = [sides.roc_rows(name, side, settings) for name, side in shown.items()]
+    calibration = [
+        reliability_of_shares(name, side.score, side.positive, side.groups, params.confidence)
+        for name, side in shown.items()
+    ]
+    return {
+        "roc": curves.join_rows(roc, "roc"),
         "confusion": curves.sample_rows(test, curves.CONFUSION),
-        "calibration": curves.join_rows(calibration, curves.CALIBRATION),
+        "calibration": curves.join_rows(calibration, "calibration"),
     }
 
 
@@ -134,7 +173,7 @@ def run(root: Path, params: Params) -> None:
     else:
         predictions = predict(root, model)
         metrics = judge(predictions, model, params.evaluate, params.seed)
-        plots = draw(predictions, model, params.evaluate)
+        plots = draw(predictions, model, params.evaluate, params.seed, metrics)
     write_table(predictions, root / TARGET, schema_of(predictions))
     write_metrics(root / METRICS, metrics)
     for name, rows in plots.items():

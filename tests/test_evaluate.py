@@ -21,6 +21,16 @@ SCALE = Scale(low=1, high=10, bins=10)
 RATER = SavedModel("rating", (), SCALE, 16, "resize", b"")
 
 
+def settings(**changed):
+    """Return the parameters of evaluate, few resamples and these changes."""
+    given = {
+        "cutoff": 5, "positive_class": None, "confidence": 0.95, "prevalence": None,
+        "specificity": 0.9, "costs": None, "partial_auc_below": 0.1, "score_ranges": 3,
+        "bootstrap": 100,
+    }  # fmt: skip
+    return evaluate.EvaluateParams.model_validate(given | changed)
+
+
 def flat_png(grey):
     from io import BytesIO
 
@@ -134,7 +144,7 @@ def test_the_threshold_is_chosen_on_validation_alone(tmp_path, params, use):
     write_root(tmp_path, rated(240))
     evaluate.run(tmp_path, params)
     table, figures, _ = read(tmp_path)
-    point = figures["operating_point"]
+    point = figures["operating_points"]["youden"]
     held = table[table["split"] == "validation"]
     rates = sk.roc_curve(held["target_mean"] > 5, held["predicted_mean"], drop_intermediate=False)
     assert point["threshold"] == rates[2][np.argmax(rates[1] - rates[0])]
@@ -177,7 +187,7 @@ def test_two_classes(tmp_path, values, use):
     assert figures["auc"]["method"] == "delong, logit"
     assert figures["brier"]["value"] == pytest.approx(sk.brier_score_loss(truth, score))
     assert figures["accuracy"]["method"] == "wilson"
-    point = figures["operating_point"]
+    point = figures["operating_points"]["youden"]
     hits, false_calls = point["sensitivity"]["value"], 1 - point["specificity"]["value"]
     ppv = point["at_prevalence"]["ppv"]
     assert ppv["value"] == pytest.approx(0.01 * hits / (0.01 * hits + 0.99 * false_calls))
@@ -243,16 +253,14 @@ def test_what_cannot_be_measured_is_null_with_a_note(means, groups, constant):
         "split": "test",
         "split_group": list(groups),
     }
-    rows = pd.DataFrame(keys).assign(ratings=None, mean=means)
+    rows = pd.DataFrame(keys).assign(ratings=None, std=None, mean=means)
     bright = np.full(len(means), 0.5) if constant else np.linspace(0.2, 0.8, len(means))
     outputs = np.zeros((len(means), 10), np.float32)
     outputs[:, 0], outputs[:, 9] = 1 - bright, bright
     table = rating_predictions(rows, outputs, SCALE)
-    params = evaluate.EvaluateParams(
-        cutoff=5, positive_class=None, confidence=0.95, prevalence=0.1, bootstrap=100
-    )
+    params = settings(prevalence=0.1, costs={"false_positive": 1, "false_negative": 5})
     figures = evaluate.judge(table, RATER, params, 17)
-    evaluate.draw(table, RATER, params)
+    evaluate.draw(table, RATER, params, 17, figures)
     json.dumps(figures, allow_nan=False)
     assert not figures["interval_reliable"]
     assert figures["note"] == f"interval unreliable: {len(set(groups))} groups"
@@ -269,11 +277,9 @@ def test_classes_that_cannot_be_measured(labels):
         model = SavedModel("classification", classes, None, 16, "resize", b"")
         outputs = np.full((count, len(classes)), 1 / len(classes), np.float32)
         table = class_predictions(rows, outputs, classes)
-        params = evaluate.EvaluateParams(
-            cutoff=5, positive_class=None, confidence=0.9, prevalence=0.1, bootstrap=100
-        )
+        params = settings(confidence=0.9, prevalence=0.1)
         figures = evaluate.judge(table, model, params, 17)
-        evaluate.draw(table, model, params)
+        evaluate.draw(table, model, params, 17, figures)
         json.dumps(figures, allow_nan=False)
         assert figures["auc"]["value"] is None
         assert figures["auc"]["note"]
@@ -329,13 +335,14 @@ def test_a_cutoff_off_the_scale_stops_at_once(values):
 def test_a_large_test_split_is_drawn_by_a_sample():
     count = MOST_ROWS + 500
     rows = pd.DataFrame({"key": [f"{i:05d}" for i in range(count)], "split": "test"})
-    rows = rows.assign(split_group="g", ratings=None, mean=np.linspace(1, 10, count))
+    rows = rows.assign(
+        split_group=rows["key"], ratings=None, std=None, mean=np.linspace(1, 10, count)
+    )
     rng = np.random.default_rng(1)
     outputs = rng.dirichlet(np.ones(10), count).astype(np.float32)
-    params = evaluate.EvaluateParams(
-        cutoff=5, positive_class=None, confidence=0.95, prevalence=None, bootstrap=100
-    )
-    plots = evaluate.draw(rating_predictions(rows, outputs, SCALE), RATER, params)
+    table, params = rating_predictions(rows, outputs, SCALE), settings(bootstrap=100)
+    figures = evaluate.judge(table, RATER, params, 17)
+    plots = evaluate.draw(table, RATER, params, 17, figures)
     assert len(plots["predictions"]) == MOST_ROWS
     assert len(plots["roc"]) <= 500
     assert plots["calibration"]["n"].sum() == count

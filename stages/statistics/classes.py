@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from stages.lib.files import MetricTree
 from stages.statistics.agreement import Statistic, weighted_mean
+from stages.statistics.calibration import calibration_figure
 from stages.statistics.figures import (
     Settings,
+    Side,
     auc_figure,
     bootstrap_figure,
     group_counts,
     metric_key,
     share_figure,
 )
-from stages.statistics.operating import choose_threshold, operating_point
-from stages.statistics.roc import auc, weighted_auc
+from stages.statistics.roc import Flags, auc, weighted_auc
+from stages.statistics.sides import judge_side
 
 Reals = NDArray[np.float64]
 
@@ -47,12 +49,30 @@ def judge_classes(
         "unknown_labels": int((~test["target_label"].isin(classes)).sum()),
         **group_counts(groups),
         "accuracy": share_figure(right, groups, settings),
+        "balanced_accuracy": _balanced_accuracy(test, classes, settings),
         "majority_share": float(shares.iloc[0]) if len(shares) else None,
         "brier": _brier(test, classes, settings),
+        "classes": _each_class(test, classes, settings),
     }
-    if positive is not None:
-        return tree | _one_class(test, validation, positive, settings)
-    return tree | _each_class(test, classes, settings)
+    if positive is None:
+        top = test[[f"probability_{name}" for name in classes]].to_numpy(np.float64)
+        top = top.max(axis=1, initial=0.0)  # of no rows, too
+        calibration = calibration_figure("the likeliest class", top, right, groups, settings)
+        return tree | {"calibration_error": calibration, "auc": _macro(test, classes, settings)}
+    found = side_of(test, positive)
+    return tree | {
+        "positive_class": positive,
+        "calibration_error": calibration_figure(
+            positive, found.score, found.positive, groups, settings
+        ),
+        **judge_side(found, side_of(validation, positive), 0.5, settings),
+    }
+
+
+def side_of(rows: pd.DataFrame, name: str) -> Side:
+    """Return one class against the rest, scored by its probability."""
+    probability = np.asarray(rows[f"probability_{name}"], np.float64)
+    return Side(_is(rows, name), probability, rows["split_group"].to_numpy())
 
 
 def brier(target: NDArray[np.bool_], probability: Reals) -> Reals:
@@ -76,52 +96,104 @@ def _brier(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> Me
     return bootstrap_figure("brier", value, weighted_mean(each), groups, settings)
 
 
-def _one_class(
-    test: pd.DataFrame, validation: pd.DataFrame, positive: str, settings: Settings
+def balanced_accuracy(target: Sequence[Flags], predicted: Sequence[Flags]) -> Statistic:
+    """Return the mean sensitivity of the classes that have images, as a function of weights.
+
+    Both are one (n,) per class. Source: Brodersen et al. 2010, ICPR, doi 10.1109/ICPR.2010.764.
+
+    >>> flags = [np.array([True, True, False]), np.array([False, False, True])]
+    >>> balanced_accuracy(flags, flags[::-1])(np.ones((1, 3))), balanced_accuracy(flags, flags)(
+    ...     np.ones((1, 3)))
+    (array([0.]), array([1.]))
+    """
+    is_class, called = np.column_stack(target), np.column_stack(predicted)  # (n, classes)
+
+    def statistic(weights: Reals) -> Reals:
+        counts, hits = weights @ is_class, weights @ (is_class & called)  # (b, classes)
+        with np.errstate(invalid="ignore"):
+            present = (counts > 0).sum(axis=1)
+            recall = np.divide(hits, counts, out=np.zeros_like(hits), where=counts > 0)
+            return np.asarray(recall.sum(axis=1) / present)
+
+    return statistic
+
+
+def f1(target: Flags, predicted: Flags) -> Statistic:
+    """Return twice the hits over the sum of targets and calls, in [0, 1], as a function of weights.
+
+    NaN where there are neither. Source: van Rijsbergen 1979, Information Retrieval, chapter 7.
+
+    >>> f1(np.array([True, True, False]), np.array([True, False, False]))(np.ones((1, 3))).round(3)
+    array([0.667])
+    """
+    hits, both = (target & predicted).astype(np.float64), target.astype(np.float64) + predicted
+
+    def statistic(weights: Reals) -> Reals:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(2 * (weights @ hits) / (weights @ both))
+
+    return statistic
+
+
+def _balanced_accuracy(
+    test: pd.DataFrame, classes: Sequence[str], settings: Settings
 ) -> MetricTree:
-    is_positive, score = _is(test, positive), _probability(test, positive)
-    groups = test["split_group"].to_numpy()
-    chosen, how = choose_threshold(
-        _is(validation, positive), _probability(validation, positive), 0.5
+    names = sorted({*classes, *test["target_label"]})  # a label that the model lacks is missed
+    statistic = balanced_accuracy(
+        [_is(test, name) for name in names], [_is_called(test, name) for name in names]
     )
-    point = operating_point(chosen, is_positive, score, groups, settings)
-    return {
-        "positive_class": positive,
-        "positives": int(is_positive.sum()),
-        "auc": auc_figure("auc", is_positive, score, groups, settings),
-        "operating_point": {"chosen_by": how, **point},
-    }
+    return _statistic_figure("balanced_accuracy", statistic, test, settings)
+
+
+def _statistic_figure(
+    name: str, statistic: Statistic, test: pd.DataFrame, settings: Settings
+) -> MetricTree:
+    value = float(statistic(np.ones((1, len(test))))[0])
+    groups = test["split_group"].to_numpy()
+    known = value if np.isfinite(value) else None
+    return bootstrap_figure(name, known, statistic, groups, settings)
 
 
 def _each_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
-    """Return each class's figures against the rest, and the plain mean of their AUCs."""
-    groups, predicted = test["split_group"].to_numpy(), test["predicted_label"]
+    """Return each class's figures against the rest."""
     each: MetricTree = {}
     for name in classes:
-        is_class, called = _is(test, name), (predicted == name).to_numpy(bool)
-        score = _probability(test, name)
+        side, called = side_of(test, name), _is_called(test, name)
+        hit, called_groups = side.positive, side.groups[called]
         each[metric_key(name)] = {
-            "n": int(is_class.sum()),
-            "auc": auc_figure(f"auc {name}", is_class, score, groups, settings),
-            "sensitivity": share_figure(called[is_class], groups[is_class], settings),
-            "ppv": share_figure(is_class[called], groups[called], settings),
+            "n": int(hit.sum()),
+            "auc": auc_figure(f"auc {name}", side, settings),
+            "sensitivity": share_figure(called[hit], side.groups[hit], settings),
+            "ppv": share_figure(hit[called], called_groups, settings),
+            "f1": _statistic_figure(f"f1 {name}", f1(hit, called), test, settings),
         }
-    values = [auc(_is(test, name), _probability(test, name)) for name in classes]
+    return each
+
+
+def _macro(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
+    """Return the plain mean of the classes' AUCs."""
+    sides = [side_of(test, name) for name in classes]
+    values = [auc(side.positive, side.score) for side in sides]
     known = [value for value in values if value is not None]
     macro = float(np.mean(known)) if known and len(known) == len(values) else None
-    figure = bootstrap_figure("auc", macro, _macro_auc(test, classes), groups, settings)
+    groups = test["split_group"].to_numpy()
+    figure = bootstrap_figure("auc", macro, _macro_auc(sides), groups, settings)
     if macro is None:
         figure["note"] = "a class has no test image, or all of them"
-    return {"auc": figure | {"average": "macro, one class against the rest"}, "classes": each}
+    return figure | {"average": "macro, one class against the rest"}
 
 
-def _macro_auc(test: pd.DataFrame, classes: Sequence[str]) -> Statistic:
-    parts = [weighted_auc(_is(test, name), _probability(test, name)) for name in classes]
+def _macro_auc(sides: Sequence[Side]) -> Statistic:
+    parts = [weighted_auc(side.positive, side.score) for side in sides]
     return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
 
 
-def _is(rows: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+def _is(rows: pd.DataFrame, name: str) -> Flags:
     return np.asarray(rows["target_label"] == name, np.bool_)
+
+
+def _is_called(rows: pd.DataFrame, name: str) -> Flags:
+    return np.asarray(rows["predicted_label"] == name, np.bool_)
 
 
 def _probability(rows: pd.DataFrame, name: str) -> Reals:

@@ -18,18 +18,29 @@ from stages.statistics.intervals import (
     no_interval,
     share_interval,
 )
-from stages.statistics.roc import Flags, auc
+from stages.statistics.roc import Flags, auc, partial_auc, weighted_partial_auc
 
 Reals = NDArray[np.float64]
 
 
+class Side(NamedTuple):
+    """Images among which positives are to be found, by a score that is higher for them."""
+
+    positive: Flags  # (n,)
+    score: Reals  # (n,)
+    groups: Groups  # (n,) names of split groups
+
+
 class Settings(NamedTuple):
-    """How intervals are made; `prevalence` is the share of positives in use, where known."""
+    """How figures and their intervals are made: `evaluate` in params.yaml, and the seed."""
 
     confidence: float
     resamples: int
-    prevalence: float | None
+    prevalence: float | None  # share of positives in use, where known
     seed: int
+    specificity: float  # that one operating point is to reach
+    costs: tuple[float, float] | None  # of a false positive, of a false negative
+    partial_auc_below: float  # false positive rate up to which the partial AUC looks
 
     def rng(self, name: str) -> np.random.Generator:
         """Return the generator of the figure with this name."""
@@ -83,14 +94,18 @@ def share_figure(success: Flags, groups: Groups, settings: Settings) -> MetricTr
     return figure(float(success.mean()) if success.size else None, interval, settings.confidence)
 
 
-def auc_figure(
-    name: str, positive: Flags, score: Reals, groups: Groups, settings: Settings
-) -> MetricTree:
+def auc_figure(name: str, side: Side, settings: Settings) -> MetricTree:
     """Return the AUC as a figure."""
-    interval = auc_interval(
-        positive, score, groups, settings.confidence, settings.resamples, settings.rng(name)
-    )
-    return figure(auc(positive, score), interval, settings.confidence)
+    interval = auc_interval(*side, settings.confidence, settings.resamples, settings.rng(name))
+    return figure(auc(side.positive, side.score), interval, settings.confidence)
+
+
+def partial_auc_figure(name: str, side: Side, settings: Settings) -> MetricTree:
+    """Return the standardised partial AUC as a figure, and `below`, how far it looks."""
+    below = settings.partial_auc_below
+    value = partial_auc(side.positive, side.score, below)
+    statistic = weighted_partial_auc(side.positive, side.score, below)
+    return bootstrap_figure(name, value, statistic, side.groups, settings) | {"below": below}
 
 
 def group_counts(groups: Groups) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def draw_groups(
     codes, count = codes_of(groups)
     if count < 2:
         return "one group alone: the spread between groups is unknown"
-    values = _resampled(statistic, codes, count, resamples, rng)
+    values = resampled(statistic, codes, count, resamples, rng)
     defined = values[np.isfinite(values)]
     if defined.size < _DEFINED * resamples:
         return f"undefined in {resamples - defined.size} of {resamples} draws"
@@ -218,7 +218,7 @@ def bca(draws: Draws, confidence: float) -> Interval:
     return Interval(float(low), float(high), BOOTSTRAP)
 
 
-def _resampled(
+def resampled(
     statistic: Statistic,
     codes: NDArray[np.intp],
     count: int,

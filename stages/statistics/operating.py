@@ -1,32 +1,95 @@
-"""Operating points: what a threshold gives, and what that means at another prevalence."""
+"""Operating points: chosen on validation, judged on test, and what they mean at a prevalence."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.files import MetricTree
-from stages.statistics.figures import Settings, figure, interval_name, share_figure
-from stages.statistics.intervals import Groups, Interval, no_interval, ratio_interval
-from stages.statistics.roc import Flags, youden_threshold
+from stages.statistics import thresholds
+from stages.statistics.figures import (
+    Settings,
+    Side,
+    figure,
+    interval_name,
+    metric_key,
+    share_figure,
+)
+from stages.statistics.intervals import Interval, no_interval, ratio_interval
 
 Reals = NDArray[np.float64]
 
-
-def choose_threshold(positive: Flags, score: Reals, otherwise: float) -> tuple[float, str]:
-    """Return Youden's threshold of the validation split and how it was chosen.
-
-    Where that split lacks a class, or no threshold beats chance, it is `otherwise`.
-    """
-    best = youden_threshold(positive, score)
-    if best is None:
-        return otherwise, "default: validation has one class alone, or no threshold beats chance"
-    return best, "youden's index on validation"
+FEW = 20  # images of one kind: fewer move a rate by more than 5 points each
 
 
-def operating_point(
-    threshold: float, positive: Flags, score: Reals, groups: Groups, settings: Settings
+class Rule(NamedTuple):
+    """How a threshold is chosen on validation; `choose` returns None where it cannot."""
+
+    words: str
+    choose: Callable[[Side], float | None]
+
+
+def rules(validation: Side, settings: Settings) -> dict[str, Rule]:
+    """Return the rules in force, by the name of their operating point."""
+    least = settings.specificity
+    found = {
+        "closest_to_corner": Rule(
+            "least distance to the corner (0, 1) on validation",
+            lambda side: thresholds.closest_to_corner(side.positive, side.score),
+        ),
+        "youden": Rule(
+            "youden's index on validation",
+            lambda side: thresholds.youden(side.positive, side.score),
+        ),
+        metric_key(f"specificity_{100 * least:g}"): Rule(
+            f"specificity of at least {least:g} on validation",
+            lambda side: thresholds.at_specificity(side.positive, side.score, least),
+        ),
+    }
+    if settings.costs is not None:
+        found["least_cost"] = _cheapest(validation, settings, *settings.costs)
+    return found
+
+
+def _cheapest(
+    validation: Side, settings: Settings, false_positive: float, false_negative: float
+) -> Rule:
+    share = float(validation.positive.mean()) if validation.positive.size else 0.0
+    prevalence = share if settings.prevalence is None else settings.prevalence
+    whose = "that of validation" if settings.prevalence is None else "evaluate.prevalence"
+    return Rule(
+        f"least cost on validation: {false_positive:g} per false positive, {false_negative:g} per"
+        f" false negative, at a prevalence of {prevalence:.3g}, {whose}",
+        lambda side: thresholds.least_cost(
+            side.positive, side.score, false_positive, false_negative, prevalence
+        ),
+    )
+
+
+def operating_points(
+    test: Side, validation: Side, otherwise: float, settings: Settings
 ) -> MetricTree:
+    """Return each rule's operating point; `otherwise` is the threshold where none can be chosen."""
+    positives = int(validation.positive.sum())
+    counts = positives, validation.positive.size - positives
+    tree: MetricTree = {}
+    for name, rule in rules(validation, settings).items():
+        best = rule.choose(validation)
+        chosen_by, threshold = (rule.words, best) if best is not None else (
+            "default: validation lacks a class, or no threshold beats chance", otherwise
+        )  # fmt: skip
+        tree[name] = {"chosen_by": chosen_by, **operating_point(threshold, test, settings)}
+        if min(counts) < FEW:
+            tree[name]["note"] = (
+                f"few validation images to choose by: {counts[0]} positive, {counts[1]} negative"
+            )
+    return tree
+
+
+def operating_point(threshold: float, test: Side, settings: Settings) -> MetricTree:
     """Return sensitivity, specificity, ppv and npv (and accuracy) of `score` ≥ `threshold`."""
-    called = score >= threshold
+    positive, called = test.positive, test.score >= threshold
     shares = {
         "sensitivity": (called, positive),
         "specificity": (~called, ~positive),
@@ -36,7 +99,7 @@ def operating_point(
     }
     tree: MetricTree = {"threshold": threshold}
     for name, (success, among) in shares.items():
-        tree[name] = share_figure(success[among], groups[among], settings)
+        tree[name] = share_figure(success[among], test.groups[among], settings)
     if settings.prevalence is not None:
         tree["at_prevalence"] = at_prevalence(tree, settings.prevalence, settings.confidence)
     return tree

@@ -10,6 +10,8 @@ from stages.models.targets import bin_scores, from_ratings
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
+Reals = NDArray[np.float64]
+
 KEYS = ["key", "split", "split_group"]
 TEXTS = {*KEYS, "target_label", "predicted_label"}
 
@@ -26,24 +28,30 @@ def choose_rows(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd.Dat
 def rating_predictions(rows: pd.DataFrame, outputs: Outputs, scale: Scale) -> pd.DataFrame:
     """Return one prediction row per image; `outputs` (n, bins) are shares of votes.
 
-    Target bins, and the mean that they have, come from counted votes; where a mean alone is known
-    the target bins are null.
+    Target bins, and the mean and spread that they have, come from counted votes; where a mean alone
+    is known the target bins are null, and the spread too unless it was given.
     """
     scores, predicted = bin_scores(scale), outputs.astype(np.float64)  # (bins,), (n, bins)
     target = np.full(predicted.shape, np.nan)
     counted = rows["ratings"].notna().to_numpy(bool)
     target[counted] = from_ratings(list(rows["ratings"][counted]), scale)
-    means = rows["mean"].to_numpy(np.float64, na_value=np.nan)
+    means, stds = (rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
     mean = predicted @ scores
-    variance = (predicted * (scores - mean[:, None]) ** 2).sum(axis=1)
+    centre = target @ scores
     table = {
-        "target_mean": np.where(counted, target @ scores, means),
+        "target_mean": np.where(counted, centre, means),
         "predicted_mean": mean,
-        "predicted_std": np.sqrt(variance),
+        "target_std": np.where(counted, _spread(target, centre, scores), stds),
+        "predicted_std": _spread(predicted, mean, scores),
     }
     for name, bins in (("bin", predicted), ("target_bin", target)):
         table |= {f"{name}_{k}": bins[:, k - 1] for k in range(1, scale.bins + 1)}
     return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
+
+
+def _spread(shares: Reals, means: Reals, scores: Reals) -> Reals:
+    """Return the standard deviation (n,) of shares (n, bins) around their means (n,)."""
+    return np.asarray(np.sqrt((shares * (scores - means[:, None]) ** 2).sum(axis=1)))
 
 
 def class_predictions(

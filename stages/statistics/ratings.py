@@ -1,72 +1,168 @@
 """What a model of ratings is worth: from its predictions to a tree of figures.
 
-A prediction row holds `split_group`, `target_mean`, `predicted_mean`, and per score bin k from 1
+A prediction row holds `split_group`, mean and standard deviation as `target_mean`,
+`predicted_mean`, `target_std` (null where unknown), `predicted_std`, and per score bin k from 1
 `bin_k` (predicted) and `target_bin_k` (null where only the mean is known). An image is positive
 (good) when its target mean is above the cutoff; the score is the predicted mean.
 """
+
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from stages.lib.files import MetricTree
+from stages.lib.params import Scale
 from stages.statistics import agreement
 from stages.statistics.emd import emd_r1, emd_r2
 from stages.statistics.figures import (
     Settings,
-    auc_figure,
+    Side,
     bootstrap_figure,
     group_counts,
+    interval_name,
+    metric_key,
     share_figure,
 )
-from stages.statistics.operating import choose_threshold, operating_point
+from stages.statistics.intervals import Groups
+from stages.statistics.sides import judge_side
 
 Reals = NDArray[np.float64]
 
 
+RANGES = ["low", "high", "n", "rmse", "rmse_low", "rmse_high", "bias", "bias_low", "bias_high"]
+
+
 def judge_ratings(
-    test: pd.DataFrame, validation: pd.DataFrame, cutoff: float, bins: int, settings: Settings
+    test: pd.DataFrame,
+    validation: pd.DataFrame,
+    cutoff: float,
+    scale: Scale,
+    ranges: int,
+    settings: Settings,
 ) -> MetricTree:
-    """Return every figure of the test rows; the operating point is chosen on validation."""
+    """Return every figure of the test rows; operating points are chosen on validation."""
     target, predicted = _column(test, "target_mean"), _column(test, "predicted_mean")
-    groups, good = test["split_group"].to_numpy(), target > cutoff
-    chosen, how = choose_threshold(
-        _column(validation, "target_mean") > cutoff,
-        _column(validation, "predicted_mean"),
-        float(np.nextafter(cutoff, np.inf)),
-    )
+    side = side_of(test, cutoff)
+    good, groups = side.positive, side.groups
     return {
         "task": "rating",
         "n": len(test),
         "n_validation": len(validation),
-        "positives": int(good.sum()),
         "cutoff": cutoff,
         **group_counts(groups),
-        **_agreement(target, predicted, groups, settings),
-        **_distances(test, bins, settings),
-        "auc": auc_figure("auc", good, predicted, groups, settings),
+        **_agreement(test, "mean", "", settings),
+        "rmse": _rmse(target, predicted, groups, settings),
+        **_spread(test, settings),
+        **_distances(test, scale.bins, settings),
         "accuracy": share_figure((predicted > cutoff) == good, groups, settings),
         "majority_share": float(max(good.mean(), 1 - good.mean())) if len(test) else None,
-        "operating_point": {
-            "chosen_by": how,
-            **operating_point(chosen, good, predicted, groups, settings),
-        },
+        "ranges": _ranges(test, scale, ranges, settings),
+        **judge_side(
+            side, side_of(validation, cutoff), float(np.nextafter(cutoff, np.inf)), settings
+        ),
     }
 
 
-def _agreement(
-    target: Reals, predicted: Reals, groups: NDArray[np.object_], settings: Settings
-) -> MetricTree:
-    pair = (target, predicted)
+def side_of(rows: pd.DataFrame, cutoff: float) -> Side:
+    """Return the good images, scored by the predicted mean."""
+    good = _column(rows, "target_mean") > cutoff
+    return Side(good, _column(rows, "predicted_mean"), rows["split_group"].to_numpy())
+
+
+def range_edges(scale: Scale, count: int) -> list[tuple[float, float]]:
+    """Return the ends of `count` equally wide ranges of the scale; a range has its lower end.
+
+    The last one has both.
+
+    >>> range_edges(Scale(low=1, high=10, bins=10), 3)
+    [(1.0, 4.0), (4.0, 7.0), (7.0, 10.0)]
+    """
+    edges = [float(edge) for edge in np.linspace(scale.low, scale.high, count + 1)]
+    return list(pairwise(edges))
+
+
+def range_rows(tree: MetricTree, scale: Scale, count: int, confidence: float) -> pd.DataFrame:
+    """Return the table of the figures by range, as `judge_ratings` found them."""
+    ends, rows = interval_name(confidence), []
+    for low, high in range_edges(scale, count):
+        found = tree["ranges"][_range_key(low, high)]
+        figures = [
+            value
+            for name in ("rmse", "bias")
+            for value in (found[name]["value"], found[name][ends]["low"], found[name][ends]["high"])
+        ]
+        rows.append((low, high, found["n"], *figures))
+    return pd.DataFrame(rows, columns=RANGES)
+
+
+def _range_key(low: float, high: float) -> str:
+    return metric_key(f"{low:g}_to_{high:g}")
+
+
+def _ranges(test: pd.DataFrame, scale: Scale, count: int, settings: Settings) -> MetricTree:
+    """Return the error by range of the true mean."""
+    target, edges = _column(test, "target_mean"), range_edges(scale, count)
+    inner = [low for low, _ in edges[1:]]
+    number = np.searchsorted(inner, target, side="right")
+    return {
+        _range_key(*ends): _one_range(test[number == i], _range_key(*ends), settings)
+        for i, ends in enumerate(edges)
+    }
+
+
+def _one_range(rows: pd.DataFrame, name: str, settings: Settings) -> MetricTree:
+    target, predicted = _column(rows, "target_mean"), _column(rows, "predicted_mean")
+    groups, error = rows["split_group"].to_numpy(), predicted - target
+    return {
+        "n": len(rows),
+        "rmse": _rmse(target, predicted, groups, settings, name),
+        "bias": _mean(f"bias {name}", error, groups, settings),
+        "mae": _mean(f"mae {name}", np.abs(error), groups, settings),
+        "srcc": bootstrap_figure(
+            f"srcc {name}", agreement.srcc(target, predicted),
+            agreement.weighted_srcc(target, predicted), groups, settings,
+        ),
+    }  # fmt: skip
+
+
+def _agreement(rows: pd.DataFrame, of: str, prefix: str, settings: Settings) -> MetricTree:
+    """Return both correlations of the predicted and the true `of`, "mean" or "std"."""
+    pair = _column(rows, f"target_{of}"), _column(rows, f"predicted_{of}")
     figures = {
-        "srcc": (agreement.srcc(*pair), agreement.weighted_srcc(*pair)),
-        "plcc": (agreement.plcc(*pair), agreement.weighted_plcc(*pair)),
-        "rmse": (agreement.rmse(*pair), agreement.weighted_rmse(*pair)),
+        f"{prefix}srcc": (agreement.srcc(*pair), agreement.weighted_srcc(*pair)),
+        f"{prefix}plcc": (agreement.plcc(*pair), agreement.weighted_plcc(*pair)),
     }
+    groups = rows["split_group"].to_numpy()
     return {
         name: bootstrap_figure(name, value, statistic, groups, settings)
         for name, (value, statistic) in figures.items()
     }
+
+
+def _spread(test: pd.DataFrame, settings: Settings) -> MetricTree:
+    """Return the correlations of the standard deviations, over the rows that have a true one."""
+    known = test[test["target_std"].notna().to_numpy(bool)]
+    tree = _agreement(known, "std", "std_", settings)
+    for figure in tree.values():
+        figure["n"] = len(known)
+        if not len(known):
+            figure["note"] = "no test image has a known standard deviation"
+    return tree
+
+
+def _rmse(
+    target: Reals, predicted: Reals, groups: Groups, settings: Settings, where: str = ""
+) -> MetricTree:
+    value = agreement.rmse(target, predicted)
+    statistic = agreement.weighted_rmse(target, predicted)
+    return bootstrap_figure(f"rmse {where}".rstrip(), value, statistic, groups, settings)
+
+
+def _mean(name: str, each: Reals, groups: Groups, settings: Settings) -> MetricTree:
+    value = float(each.mean()) if each.size else None
+    return bootstrap_figure(name, value, agreement.weighted_mean(each), groups, settings)
 
 
 def _distances(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
@@ -77,12 +173,8 @@ def _distances(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
     groups = known["split_group"].to_numpy()
     tree: MetricTree = {}
     for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2)):
-        each = distance(target, predicted)  # (n,)
-        value = float(each.mean()) if each.size else None
-        tree[name] = bootstrap_figure(
-            name, value, agreement.weighted_mean(each), groups, settings
-        ) | {"n": len(known)}
-        if value is None:
+        tree[name] = _mean(name, distance(target, predicted), groups, settings) | {"n": len(known)}
+        if not len(known):
             tree[name]["note"] = "no test image has a histogram of ratings"
     return tree
 

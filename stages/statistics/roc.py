@@ -3,6 +3,7 @@
 An image counts as positive when its score is at or above the threshold.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -72,18 +73,61 @@ def weighted_auc(positive: Flags, score: Reals) -> Statistic:
     return statistic
 
 
-def youden_threshold(positive: Flags, score: Reals) -> float | None:
-    """Return the score that maximises sensitivity + specificity − 1; None for one class.
+def partial_auc(positive: Flags, score: Reals, below: float) -> float | None:
+    """Return the area up to a false positive rate of `below`, standardised; None as `auc`.
 
-    Of equal maxima the highest threshold wins, which calls fewest positive. None also when no
-    threshold does better than chance. Source: Youden 1950, Cancer 3:32.
+    0.5 is chance and 1 perfect, whatever `below` in (0, 1]; at 1 it is `auc`. The curve is
+    interpolated at `below`. Source: McClish 1989, Medical Decision Making 9:190.
 
-    >>> youden_threshold(np.array([False, False, True]), np.array([0.1, 0.4, 0.7]))
-    0.7
+    >>> flags, scores = np.array([False, True, False, True]), np.array([0.1, 0.4, 0.5, 0.9])
+    >>> round(partial_auc(flags, scores, 0.5), 3)
+    0.667
     """
-    curve = roc_curve(positive, score)
-    if curve is None:
+    if not has_both(positive):
         return None
-    gain = curve.true_positive_rate - curve.false_positive_rate
-    best = int(np.argmax(gain))
-    return float(curve.threshold[best]) if gain[best] > 0 else None
+    return float(weighted_partial_auc(positive, score, below)(np.ones((1, score.size)))[0])
+
+
+def weighted_partial_auc(positive: Flags, score: Reals, below: float) -> Statistic:
+    """Return `partial_auc` as a function of weights (resamples, n); NaN as `weighted_auc`."""
+    rates = weighted_rates(positive, score)
+
+    def statistic(weights: Reals) -> Reals:
+        across, up = rates(weights)  # (b, distinct scores + 1)
+        left, right = np.minimum(across[:, :-1], below), np.minimum(across[:, 1:], below)
+        run, rise = np.diff(across, axis=1), np.diff(up, axis=1)
+        slope = np.divide(rise, run, out=np.zeros_like(run), where=run > 0)
+        # the curve is straight between corners: a trapezium, cut off at `below`
+        end = np.where(across[:, 1:] > below, up[:, :-1] + slope * (right - left), up[:, 1:])
+        area = ((right - left) * (up[:, :-1] + end)).sum(axis=1) / 2
+        chance = below**2 / 2
+        return np.asarray((1 + (area - chance) / (below - chance)) / 2)
+
+    return statistic
+
+
+def weighted_rates(positive: Flags, score: Reals) -> Callable[[Reals], tuple[Reals, Reals]]:
+    """Return a function from weights (b, n) to the curve's corners: false, true positive rates.
+
+    Both are (b, distinct scores + 1) and rise from 0 to 1, one corner per distinct score from the
+    highest; NaN where a class has no weight.
+
+    >>> rates = weighted_rates(np.array([False, True, True]), np.array([0.2, 0.5, 0.1]))
+    >>> [rate.tolist() for rate in rates(np.array([[1.0, 1.0, 3.0]]))]
+    [[[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.25, 0.25, 1.0]]]
+    """
+    order, starts, _ = ties(-score)
+    flags = positive[order]
+
+    def rates(weights: Reals) -> tuple[Reals, Reals]:
+        drawn = weights[:, order]
+        return _rate(drawn * ~flags, starts), _rate(drawn * flags, starts)
+
+    return rates
+
+
+def _rate(weights: Reals, starts: NDArray[np.intp]) -> Reals:
+    """Return the cumulated share of weight up to the end of each tie, from 0: (b, ties + 1)."""
+    total = np.cumsum(np.add.reduceat(weights, starts, axis=1), axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.pad(total / total[:, -1:], ((0, 0), (1, 0)))

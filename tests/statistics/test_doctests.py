@@ -4,8 +4,8 @@ import importlib
 import pytest
 
 NAMES = [
-    "agreement", "classes", "curves", "emd", "figures", "intervals", "operating", "predictions",
-    "ratings", "roc",
+    "agreement", "bands", "calibration", "classes", "curves", "emd", "figures", "intervals",
+    "operating", "predictions", "ratings", "roc", "sides", "thresholds",
 ]  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from stages.statistics.roc import auc, has_both, roc_curve, weighted_auc, youden_threshold
+from stages.statistics.roc import auc, has_both, roc_curve, weighted_auc
+from stages.statistics.thresholds import youden
 
 flags = arrays(np.bool_, 12)
 scores = arrays(np.float64, 12, elements=st.integers(0, 5).map(float))
@@ -43,7 +44,7 @@ def test_the_other_way_round_it_is_the_rest(positive, score):
     ],
 )
 def test_the_threshold_that_youden_chooses(positive, score, threshold):
-    assert youden_threshold(np.array(positive, bool), np.array(score, float)) == threshold
+    assert youden(np.array(positive, bool), np.array(score, float)) == threshold
 
 
 def test_the_curve_goes_from_corner_to_corner():

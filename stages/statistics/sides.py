@@ -1,0 +1,74 @@
+"""What a model is worth that tells positives from the rest, whatever its task calls them.
+
+Ratings have a cutoff, two classes a positive one, one class its outliers: each gives a `Side` of
+test and one of validation.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from stages.lib.files import MetricTree
+from stages.statistics.bands import sensitivity_band
+from stages.statistics.figures import (
+    Settings,
+    Side,
+    auc_figure,
+    interval_name,
+    partial_auc_figure,
+)
+from stages.statistics.operating import at_prevalence, operating_points
+from stages.statistics.roc import roc_curve
+
+MOST_CORNERS = 500  # of one curve
+PREVALENCES: NDArray[np.float64] = expit(np.linspace(logit(0.001), logit(0.999), 61))
+
+ROC = ["class", "false_positive_rate", "true_positive_rate", "threshold", "low", "high"]
+PREVALENCE = [
+    "point", "prevalence", "ppv", "ppv_low", "ppv_high", "npv", "npv_low", "npv_high",
+]  # fmt: skip
+
+
+def judge_side(test: Side, validation: Side, otherwise: float, settings: Settings) -> MetricTree:
+    """Return the figures of a positive side; `otherwise` is the threshold if none can be chosen."""
+    return {
+        "positives": int(test.positive.sum()),
+        "auc": auc_figure("auc", test, settings),
+        "partial_auc": partial_auc_figure("partial_auc", test, settings),
+        "operating_points": operating_points(test, validation, otherwise, settings),
+    }
+
+
+def roc_rows(name: str, side: Side, settings: Settings) -> pd.DataFrame:
+    """Return the corners of one curve with its band; no rows where a class is missing.
+
+    Corners are thinned evenly. The first threshold, infinite, is null: a plot has no place for it.
+    """
+    curve = roc_curve(side.positive, side.score)
+    if curve is None:
+        return pd.DataFrame(columns=ROC)
+    corners = len(curve.threshold)
+    kept = np.unique(np.linspace(0, corners - 1, min(corners, MOST_CORNERS)).round().astype(int))
+    threshold = np.where(np.isfinite(curve.threshold), curve.threshold, np.nan)[kept]
+    across, up = curve.false_positive_rate[kept], curve.true_positive_rate[kept]
+    ends = sensitivity_band(side, across, settings)
+    return pd.DataFrame(dict(zip(ROC, [name, across, up, threshold, *ends], strict=True)))
+
+
+def prevalence_rows(points: MetricTree, settings: Settings) -> pd.DataFrame:
+    """Return each operating point's predictive values over prevalence, evenly spaced in log odds.
+
+    `points` is what `operating_points` returned.
+    """
+    ends = interval_name(settings.confidence)
+    rows = []
+    for point, tree in points.items():
+        for prevalence in PREVALENCES:
+            found = at_prevalence(tree, float(prevalence), settings.confidence)
+            values = [
+                (found[name]["value"], found[name][ends]["low"], found[name][ends]["high"])
+                for name in ("ppv", "npv")
+            ]
+            rows.append((point, prevalence, *values[0], *values[1]))
+    return pd.DataFrame(rows, columns=PREVALENCE)
