@@ -162,7 +162,7 @@ def _each_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) 
         hit, called_groups = side.positive, side.groups[called]
         each[metric_key(name)] = {
             "n": int(hit.sum()),
-            "auc": auc_figure(f"auc {name}", side, settings),
+            "auc": auc_figure(side, settings),
             "sensitivity": share_figure(called[hit], side.groups[hit], settings),
             "ppv": share_figure(hit[called], called_groups, settings),
             "f1": _statistic_figure(f"f1 {name}", f1(hit, called), test, settings),

@@ -94,9 +94,9 @@ def share_figure(success: Flags, groups: Groups, settings: Settings) -> MetricTr
     return figure(float(success.mean()) if success.size else None, interval, settings.confidence)
 
 
-def auc_figure(name: str, side: Side, settings: Settings) -> MetricTree:
+def auc_figure(side: Side, settings: Settings) -> MetricTree:
     """Return the AUC as a figure."""
-    interval = auc_interval(*side, settings.confidence, settings.resamples, settings.rng(name))
+    interval = auc_interval(*side, settings.confidence)
     return figure(auc(side.positive, side.score), interval, settings.confidence)
 
 

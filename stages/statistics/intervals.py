@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from stages.statistics.agreement import Statistic
-from stages.statistics.roc import Flags, auc, has_both, weighted_auc
+from stages.statistics.roc import Flags, auc
 
 Reals = NDArray[np.float64]
 Groups = NDArray[Any]  # (n,) any hashable names, one per image
@@ -22,6 +22,7 @@ Groups = NDArray[Any]  # (n,) any hashable names, one per image
 # differ more than normally distributed ones do need more of them: benchmarks/coverage.py.
 LEAST_GROUPS = 20
 BOOTSTRAP = "cluster bootstrap, bca"
+DELONG, CLUSTERED_DELONG = "delong, logit", "delong for clusters (obuchowski), logit"
 _CELLS = 500_000  # weights held at a time: 4 MB
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
 _DEFINED = 0.9  # share of resamples that must have a value
@@ -106,59 +107,56 @@ def placements(positive: Flags, score: Reals) -> tuple[Reals, Reals]:
     return above, below
 
 
-def delong_variance(positive: Flags, score: Reals) -> float:
-    """Return the variance of the AUC of independent images; two of each class are needed.
+def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[float, float]:
+    """Return the variance of the AUC of images in groups, and its degrees of freedom.
 
-    Source: as `placements`; Sun and Xu's equations 11 to 13.
+    At least two groups with positives and two with negatives are needed. Where each image is a
+    group of its own it is DeLong's variance (Sun and Xu's equations 11 to 13). Source: Obuchowski
+    1997, Biometrics 53:567, section 2. The degrees of freedom are Welch's for the parts of the
+    positives and of the negatives, and fewer than there are groups.
     """
-    above, below = placements(positive, score)
-    return float(above.var(ddof=1) / above.size + below.var(ddof=1) / below.size)
+    codes, count = codes_of(groups)
+    parts, variances, freedoms = [], [], []
+    for side, placed in zip((positive, ~positive), placements(positive, score), strict=True):
+        among = np.unique(codes[side]).size
+        part = np.bincount(codes[side], placed - placed.mean(), count) / placed.size  # (groups,)
+        parts.append(part)
+        variances.append(among / (among - 1) * float(part @ part))
+        freedoms.append(among - 1)
+    shared = 2 * count / (count - 1) * float(parts[0] @ parts[1])
+    total, squares = sum(variances), sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    freedom = min(total**2 / squares, count - 1) if squares > 0 else count - 1
+    return max(0.0, total + shared), float(freedom)
 
 
-def delong(positive: Flags, score: Reals, confidence: float) -> Interval:
+def auc_interval(positive: Flags, score: Reals, groups: Groups, confidence: float) -> Interval:
     """Return DeLong's interval of the AUC on the logit scale; it contains the AUC, within (0, 1).
 
-    An AUC of exactly 0 or 1 has no variance to measure; `_separated` bounds it instead.
+    Its ends are those of the t distribution. An AUC of exactly 0 or 1 has no variance to measure;
+    `_separated` bounds it instead. Source: as `delong_variance`; the logit scale is recommended by
+    Qin and Hotilovac 2008, Statistical Methods in Medical Research 17:207.
     """
+    codes, count = codes_of(groups)
+    method = DELONG if count == positive.size else CLUSTERED_DELONG
     value = auc(positive, score)
     if value is None:
-        return no_interval("delong", "one class only")
+        return no_interval(method, "one class only")
+    witnesses = [int(np.unique(codes[side]).size) for side in (positive, ~positive)]
     if value in {0.0, 1.0}:
-        return _separated(value, int(positive.sum()), int((~positive).sum()), confidence)
-    if min(positive.sum(), (~positive).sum()) < 2:
-        return no_interval("delong", "fewer than two images of one class")
-    spread = np.sqrt(delong_variance(positive, score)) / (value * (1 - value))
-    if spread == 0:
-        return no_interval("delong", "constant predictions")
-    reach = stats.norm.ppf((1 + confidence) / 2) * spread
+        return _separated(value, min(witnesses), confidence)
+    if min(witnesses) < 2:
+        whole = "images" if count == positive.size else "groups with images"
+        return no_interval(method, f"fewer than two {whole} of one class")
+    variance, freedom = delong_variance(positive, score, groups)
+    if variance <= 0:
+        return no_interval(method, "no spread: constant predictions, or groups that are all alike")
+    reach = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance) / (value * (1 - value))
     low, high = expit(logit(value) - reach), expit(logit(value) + reach)
-    return Interval(float(min(low, value)), float(max(high, value)), "delong, logit")
+    return Interval(float(min(low, value)), float(max(high, value)), method)
 
 
-def auc_interval(
-    positive: Flags,
-    score: Reals,
-    groups: Groups,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> Interval:
-    """Return DeLong's interval of the AUC where groups are single images, else the bootstrap's."""
-    codes, count = codes_of(groups)
-    if count == positive.size:
-        return delong(positive, score, confidence)
-    value = auc(positive, score)
-    if value in {0.0, 1.0}:
-        with_positive, with_negative = (len(set(codes[side])) for side in (positive, ~positive))
-        return _separated(value, with_positive, with_negative, confidence)
-    if not has_both(positive):
-        return no_interval(BOOTSTRAP, "one class only")
-    return cluster_bootstrap(weighted_auc(positive, score), groups, confidence, resamples, rng)
-
-
-def _separated(value: float, positives: int, negatives: int, confidence: float) -> Interval:
+def _separated(value: float, scarcer: int, confidence: float) -> Interval:
     """Bound a perfect AUC as the share of the scarcer class on the right side: chosen by us."""
-    scarcer = min(positives, negatives)
     low, high, _, _ = wilson(value * scarcer, scarcer, confidence)
     return Interval(low, high, "wilson on the scarcer class")
 
@@ -214,7 +212,8 @@ def bca(draws: Draws, confidence: float) -> Interval:
     ends = expanded_ends(draws.groups, confidence)
     if np.isfinite(bias) and np.isfinite(skew):
         ends = np.sort(bias + (bias + ends) / (1 - skew * (bias + ends)))
-    low, high = np.quantile(draws.values, stats.norm.cdf(ends))
+    # of B draws the k-th lies at k / (B + 1) of a new one's chances: Davison and Hinkley 1997, 5.2
+    low, high = np.quantile(draws.values, stats.norm.cdf(ends), method="weibull")
     return Interval(float(low), float(high), BOOTSTRAP)
 
 
@@ -227,10 +226,12 @@ def resampled(
 ) -> Reals:
     """Return the statistic of each resample (resamples,), a few at a time to bound memory."""
     at_once = max(1, _CELLS // codes.size)
-    chances, values = np.full(count, 1 / count), []
+    values = []
     for start in range(0, resamples, at_once):
-        drawn = rng.multinomial(count, chances, size=min(at_once, resamples - start))  # (b, groups)
-        values.append(statistic(drawn[:, codes].astype(np.float64)))
+        b = min(at_once, resamples - start)
+        drawn = rng.integers(count, size=(b, count)) + count * np.arange(b)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=b * count).reshape(b, count)
+        values.append(statistic(times.astype(np.float64)[:, codes]))
     return np.concatenate(values)
 
 

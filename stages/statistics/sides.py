@@ -34,7 +34,7 @@ def judge_side(test: Side, validation: Side, otherwise: float, settings: Setting
     """Return the figures of a positive side; `otherwise` is the threshold if none can be chosen."""
     return {
         "positives": int(test.positive.sum()),
-        "auc": auc_figure("auc", test, settings),
+        "auc": auc_figure(test, settings),
         "partial_auc": partial_auc_figure("partial_auc", test, settings),
         "operating_points": operating_points(test, validation, otherwise, settings),
     }

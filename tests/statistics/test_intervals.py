@@ -10,14 +10,13 @@ from stages.statistics.intervals import (
     Interval,
     auc_interval,
     cluster_bootstrap,
-    delong,
     delong_variance,
     expanded_ends,
     ratio_interval,
     share_interval,
     wilson,
 )
-from stages.statistics.roc import auc
+from stages.statistics.roc import auc, weighted_auc
 
 RNG = np.random.default_rng(3)
 levels = st.floats(0.6, 0.999)
@@ -27,12 +26,23 @@ def rng():
     return np.random.default_rng(7)
 
 
-def slow_delong_variance(positive, score):
-    """DeLong's equations 4 to 7, pair by pair."""
-    up, down = score[positive][:, None], score[~positive][None]
-    kernel = (up > down) + (up == down) / 2  # (positives, negatives)
-    above, below = kernel.mean(axis=1), kernel.mean(axis=0)
-    return above.var(ddof=1) / above.size + below.var(ddof=1) / below.size
+def slow_delong_variance(positive, score, groups):
+    """Obuchowski's equations, pair by pair; DeLong's 4 to 7 where each image is a group."""
+    kernel = np.sign(score[:, None] - score[None]) / 2 + 0.5  # (n, n)
+    m, n, names = positive.sum(), (~positive).sum(), np.unique(groups)
+    area = kernel[positive][:, ~positive].mean()
+    above = np.array([
+        sum(kernel[j, ~positive].mean() - area for j in np.flatnonzero(positive & (groups == g)))
+        for g in names
+    ])  # fmt: skip
+    below = np.array([
+        sum(kernel[positive, k].mean() - area for k in np.flatnonzero(~positive & (groups == g)))
+        for g in names
+    ])  # fmt: skip
+    i10, i01, i = len(set(groups[positive])), len(set(groups[~positive])), len(names)
+    s10, s01 = i10 / ((i10 - 1) * m) * (above @ above), i01 / ((i01 - 1) * n) * (below @ below)
+    s11 = i / (i - 1) * (above @ below)
+    return s10 / m + s01 / n + 2 * s11 / (m * n)
 
 
 @settings(deadline=None)
@@ -75,13 +85,15 @@ def test_copies_do_not_add_certainty():
 @given(
     positive=arrays(np.bool_, 15),
     score=arrays(np.float64, 15, elements=st.integers(0, 9).map(float)),
+    groups=st.one_of(st.just(np.arange(15)), arrays(np.int64, 15, elements=st.integers(0, 6))),
 )
-def test_delong_is_the_slow_sum_and_contains_the_auc(positive, score):
-    enough = 2 <= positive.sum() <= 13
-    if enough:
-        slow = slow_delong_variance(positive, score)
-        assert delong_variance(positive, score) == pytest.approx(slow, abs=1e-12)
-    interval = delong(positive, score, 0.95)
+def test_delong_is_the_slow_sum_and_contains_the_auc(positive, score, groups):
+    if min(len(set(groups[positive])), len(set(groups[~positive]))) >= 2:
+        slow = slow_delong_variance(positive, score, groups)
+        variance, freedom = delong_variance(positive, score, groups)
+        assert variance == pytest.approx(slow, abs=1e-12)
+        assert 1 <= freedom + 1e-9 <= len(set(groups))
+    interval = auc_interval(positive, score, groups, 0.95)
     value = auc(positive, score)
     if interval.low is None:
         assert interval.note
@@ -90,16 +102,21 @@ def test_delong_is_the_slow_sum_and_contains_the_auc(positive, score):
 
 
 @pytest.mark.parametrize(
-    ("positive", "score", "note"),
+    ("positive", "score", "groups", "note"),
     [
-        pytest.param([1, 1, 1], [1, 2, 3], "one class", id="one class"),
-        pytest.param([1, 0, 0], [2, 1, 3], "fewer than two", id="one positive"),
-        pytest.param([1, 0, 1, 0], [5, 5, 5, 5], "constant", id="constant predictions"),
-        pytest.param([], [], "one class", id="nothing"),
+        pytest.param([1, 1, 1], [1, 2, 3], [1, 2, 3], "one class", id="one class"),
+        pytest.param([1, 0, 0], [2, 1, 3], [1, 2, 3], "fewer than two images", id="one positive"),
+        pytest.param(
+            [1, 1, 0, 0], [2, 1, 3, 0], [1, 1, 2, 3], "fewer than two groups", id="one group of it"
+        ),
+        pytest.param([1, 0, 1, 0], [5] * 4, [1, 2, 3, 4], "constant", id="constant predictions"),
+        pytest.param([], [], [], "one class", id="nothing"),
     ],
 )
-def test_an_auc_without_interval_says_why(positive, score, note):
-    interval = delong(np.array(positive, bool), np.array(score, float), 0.95)
+def test_an_auc_without_interval_says_why(positive, score, groups, note):
+    interval = auc_interval(
+        np.array(positive, bool), np.array(score, float), np.array(groups), 0.95
+    )
     assert (interval.low, interval.high) == (None, None)
     assert note in interval.note
 
@@ -108,21 +125,28 @@ def test_an_auc_without_interval_says_why(positive, score, note):
 def test_a_perfect_auc_is_not_certain(right):
     positive = np.arange(30) >= 20
     score = np.arange(30.0) * (1 if right else -1)
-    interval = delong(positive, score, 0.95)
+    interval = auc_interval(positive, score, np.arange(30), 0.95)
     assert interval[:2] == pytest.approx((0.722, 1) if right else (0, 0.278), abs=1e-3)
-    grouped = auc_interval(positive, score, np.arange(30) // 2, 0.95, 200, rng())
+    grouped = auc_interval(positive, score, np.arange(30) // 2, 0.95)
     assert grouped.high - grouped.low > interval.high - interval.low
 
 
-def test_delong_and_bootstrap_agree_on_single_images():
+def test_copies_of_images_do_not_add_certainty_to_an_auc():
     positive = RNG.random(400) < 0.4
-    score = positive + RNG.normal(size=400)
-    pairs = np.tile(np.arange(400), 2)
-    analytic = auc_interval(positive, score, np.arange(400), 0.95, 2000, rng())
-    doubled = auc_interval(np.tile(positive, 2), np.tile(score, 2), pairs, 0.95, 2000, rng())
-    assert analytic.method == "delong, logit"
-    assert doubled.method == "cluster bootstrap, bca"
-    assert doubled[:2] == pytest.approx(analytic[:2], abs=0.006)
+    score, images = positive + RNG.normal(size=400), np.arange(400)
+    once = auc_interval(positive, score, images, 0.95)
+    twice = auc_interval(*(np.tile(each, 2) for each in (positive, score, images)), 0.95)
+    assert once.method == "delong, logit"
+    assert twice.method == "delong for clusters (obuchowski), logit"
+    assert twice[:2] == pytest.approx(once[:2], abs=1e-12)
+
+
+def test_delong_and_the_bootstrap_agree():
+    groups = np.repeat(np.arange(60), 5)
+    positive = RNG.random(300) < 0.4
+    score = positive + RNG.normal(size=60)[groups] + RNG.normal(size=300)
+    drawn = cluster_bootstrap(weighted_auc(positive, score), groups, 0.95, 4000, rng())
+    assert auc_interval(positive, score, groups, 0.95)[:2] == pytest.approx(drawn[:2], abs=0.012)
 
 
 def test_bca_is_scipys_on_single_images():
