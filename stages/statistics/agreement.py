@@ -81,13 +81,36 @@ def weighted_rmse(target: Reals, predicted: Reals) -> Statistic:
 
 def weighted_plcc(target: Reals, predicted: Reals) -> Statistic:
     """Return `plcc` as a function of weights."""
-    return lambda weights: _correlation(weights, target[None], predicted[None])
+    x, y = (values - values.mean() if values.size else values for values in (target, predicted))
+    moments = np.column_stack([np.ones_like(x), x, y, x**2, y**2, x * y])  # (n, 6)
+    raw = np.column_stack([target**2, predicted**2])  # (n, 2)
+
+    def statistic(weights: Reals) -> Reals:
+        sums = (weights @ moments).T  # (6, b)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            x, y, xx, yy, xy = sums[1:] / sums[0]
+            squares = (weights @ raw).T / sums[0]
+            return _correlation(xx - x**2, yy - y**2, xy - x * y, squares)
+
+    return statistic
 
 
 def weighted_srcc(target: Reals, predicted: Reals) -> Statistic:
     """Return `srcc` as a function of weights: ranks are those within each resample."""
     rank_target, rank_predicted = weighted_ranks(target), weighted_ranks(predicted)
-    return lambda weights: _correlation(weights, rank_target(weights), rank_predicted(weights))
+
+    def statistic(weights: Reals) -> Reals:
+        total = weights.sum(axis=1)
+        middle = total[:, None] / 2  # the mean of ranks that start from 0.5
+        x, y = rank_target(weights) - middle, rank_predicted(weights) - middle
+        with np.errstate(invalid="ignore", divide="ignore"):
+            xx, yy, xy = (
+                np.einsum("bn,bn->b", weights * one, other) / total
+                for one, other in ((x, x), (y, y), (x, y))
+            )
+            return _correlation(xx, yy, xy, np.tile(total**2, (2, 1)))
+
+    return statistic
 
 
 def weighted_ranks(values: Reals) -> Callable[[Reals], Reals]:
@@ -99,9 +122,12 @@ def weighted_ranks(values: Reals) -> Callable[[Reals], Reals]:
     array([[1. , 2.5]])
     """
     order, starts, inverse = ties(values)
+    distinct = starts.size == order.size  # then there is nothing to sum, which takes most time
 
     def ranks(weights: Reals) -> Reals:
-        tied = np.add.reduceat(weights[:, order], starts, axis=1)  # (b, distinct values)
+        tied = weights[:, order]
+        if not distinct:
+            tied = np.add.reduceat(tied, starts, axis=1)  # (b, distinct values)
         return (np.cumsum(tied, axis=1) - tied / 2)[:, inverse]
 
     return ranks
@@ -117,18 +143,14 @@ def ties(values: Reals) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.
     return np.argsort(values, kind="stable"), np.cumsum(counts) - counts, inverse
 
 
-def _correlation(weights: Reals, x: Reals, y: Reals) -> Reals:
-    """Return Pearson's correlation per resample: weights (b, n); x and y (b or 1, n)."""
+def _correlation(xx: Reals, yy: Reals, xy: Reals, squares: Reals) -> Reals:
+    """Return xy / √(xx·yy) per resample; NaN where a variance is rounding beside `squares` (2, b).
+
+    `xx` and `yy` are variances, `xy` is the covariance, (b,) each.
+    """
+    flat = (xx <= _FLAT * squares[0]) | (yy <= _FLAT * squares[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = weights / weights.sum(axis=1, keepdims=True)
-        x_centred = x - (share * x).sum(axis=1, keepdims=True)
-        y_centred = y - (share * y).sum(axis=1, keepdims=True)
-        x_square = (share * x_centred**2).sum(axis=1)
-        y_square = (share * y_centred**2).sum(axis=1)
-        flat = (x_square <= _FLAT * (share * x**2).sum(axis=1)) | (
-            y_square <= _FLAT * (share * y**2).sum(axis=1)
-        )
-        value = (share * x_centred * y_centred).sum(axis=1) / np.sqrt(x_square * y_square)
+        value = xy / np.sqrt(xx * yy)
     return np.asarray(np.where(flat, np.nan, np.clip(value, -1, 1)))
 
 
