@@ -2,7 +2,8 @@
 
 Enters: `data/split.parquet` and `data/dedupe/groups.parquet` (who, with which label), the bytes in
 `data/raw/` and `data/augmented/`, and section `train` of params.yaml. Leaves: `data/model/`
-(`model.keras`, `model.tflite`, `model.json`), `metrics/train.json` and the training curves.
+(`model.keras`, `model.tflite`, `model.json`), `metrics/train.json` and, renewed with every epoch,
+the training curves and `metrics/live/metrics.json`.
 
 - Only labelled images are trained on; an augmented image has its parent's label.
 - `rating`: a softmax over `train.scale.bins` scores against the votes of each image, or against a
@@ -33,12 +34,14 @@ from stages.models import inputs, targets
 from stages.models.checkpoints import HistoryRow
 from stages.models.examples import StoredImages, find_classes, read_rows
 from stages.models.fitting import Examples, Fitted, fit_model
+from stages.models.live import watched
 from stages.models.saved import write_model, write_none
 from stages.transforms.prepare import Step, read_steps
 
 MODEL = Path("data/model")
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/plots/train/history.csv")
+LIVE = Path("metrics/live/metrics.json")
 SCRATCH = Path(".darkroom/train")
 PROBES = 32  # images on which the two exported networks are compared
 
@@ -80,6 +83,7 @@ def describe(
 def summarise(fitted: Fitted, rows: pd.DataFrame, originals: int, difference: float) -> MetricTree:
     """Return the metrics: how much data, how long, and how well it fits."""
     last = fitted.history[-1] if fitted.history else {"loss": None}
+    best = fitted.best or {"epoch": 0, "val_loss": None}
     phases = [row["phase"] for row in fitted.history]
     trained = int((rows["split"] == "train").sum())
     return {
@@ -89,8 +93,8 @@ def summarise(fitted: Fitted, rows: pd.DataFrame, originals: int, difference: fl
             "validation": int((rows["split"] == "validation").sum()),
         },
         "epochs": {"head": phases.count("head"), "fine_tune": phases.count("fine_tune")},
-        "best_epoch": fitted.best_epoch,
-        "loss": {"train": last["loss"], "validation": fitted.best_loss},
+        "best_epoch": best["epoch"],
+        "loss": {"train": last["loss"], "validation": best["val_loss"]},
         "parameters": int(fitted.model.count_params()),
         "export": {"largest_difference": difference},
     }
@@ -119,9 +123,16 @@ def run(root: Path, params: Params) -> None:
     )
     progress = Progress("train", len(rows))
     data = digest(rows, wanted)
-    fitted = fit_model(
-        train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data
-    )
+    with watched(root / LIVE.parent) as show:
+
+        def watch(history: list[HistoryRow]) -> None:
+            write_history(root / HISTORY, history)
+            show(history)
+
+        fitted = fit_model(
+            train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data,
+            watch,
+        )  # fmt: skip
     card = describe(params, classes, steps, fitted, data)
     difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train))
     write_history(root / HISTORY, fitted.history)
@@ -133,6 +144,7 @@ def run(root: Path, params: Params) -> None:
 def _write_none(root: Path) -> None:
     write_none(root / MODEL)
     write_history(root / HISTORY, [])
+    write_metrics(root / LIVE, {})
     write_metrics(root / METRICS, {"task": "none"})
     logger.info("train: train.task is none: nothing is trained")
 

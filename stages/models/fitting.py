@@ -24,6 +24,7 @@ from stages.models.checkpoints import Checkpoint, HistoryRow, Progress
 from stages.models.features import extract, viewer
 from stages.models.heads import build_head, join
 from stages.models.layers import build_augmenter
+from stages.models.live import Watch, unwatched
 from stages.models.losses import loss_of
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.steps import ahead, predictor, start_tensorflow
@@ -32,7 +33,7 @@ from stages.models.targets import Distributions
 if TYPE_CHECKING:
     import keras
 
-CODE_VERSION = "2"  # raised when a change makes old checkpoints unusable
+CODE_VERSION = "3"  # raised when a change makes old checkpoints unusable
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,11 @@ class Fitted:
     rule: inputs.Rule
     size_px: int
     history: list[HistoryRow]  # one per epoch: epoch, phase, loss, val_loss
-    best_epoch: int  # whose weights the model has, 0 for the untrained
-    best_loss: float | None  # its validation loss, None for the untrained
+
+    @property
+    def best(self) -> HistoryRow | None:
+        """Return the epoch whose weights the model has, None for the untrained."""
+        return min(self.history, key=lambda row: row["val_loss"], default=None)
 
     def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
         """Return one distribution per image, as SavedModel does."""
@@ -63,11 +67,12 @@ class Fitted:
 
 def fit_model(
     train: Examples, validation: Examples, params: TrainParams, seed: int,
-    scratch: Path | None = None, data_digest: str = "",
+    scratch: Path | None = None, data_digest: str = "", watch: Watch = unwatched,
 ) -> Fitted:  # fmt: skip
     """Fit the model that `params` describes; resume from `scratch` when it holds this training.
 
-    `data_digest` stands for the examples there: a checkpoint of other ones is not resumed.
+    `data_digest` stands for the examples there: a checkpoint of other ones is not resumed. `watch`
+    is given the history after each epoch.
     Raises UserError for examples or settings that nothing can be learnt from.
     """
     check_examples(train, validation)
@@ -79,17 +84,14 @@ def fit_model(
     head = build_head(backbone, train.targets.shape[1], params)
     model = join(backbone, head)
     checkpoint = Checkpoint(scratch, _fingerprint(params, seed, data_digest))
-    progress = Progress("none")
-    if params.epochs.head:
+    progress, reached = Progress("none"), checkpoint.load()
+    if params.epochs.head and not (reached and reached.phase == "fine_tune"):
         phase = _head_phase(train, validation, backbone, head, params, seed)
-        progress = run_phase(phase, params, checkpoint, progress.history)
+        progress = run_phase(phase, params, checkpoint, progress, watch)
     if params.epochs.fine_tune:
         phase = _fine_tune_phase(train, validation, backbone, model, params, seed, augmenter)
-        progress = run_phase(phase, params, checkpoint, progress.history)
-    return Fitted(
-        model, backbone.rule, params.image_size, progress.history, progress.best_epoch,
-        progress.best_loss if progress.best_epoch else None,
-    )  # fmt: skip
+        progress = run_phase(phase, params, checkpoint, progress, watch)
+    return Fitted(model, backbone.rule, params.image_size, progress.history)
 
 
 def _fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:

@@ -2,6 +2,7 @@
 
 A phase runs Adam with decoupled weight decay under a cosine that falls to zero, keeps the weights
 of the epoch with the lowest validation loss, and stops after `patience` epochs without a lower one.
+What counts as lower includes the phase before: fine-tuning that does harm is not kept.
 """
 
 import logging
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from stages.lib.failures import UserError
 from stages.lib.params import TrainParams
 from stages.lib.randomness import generator
-from stages.models.checkpoints import Arrays, Checkpoint, HistoryRow, Progress, assign, values_of
+from stages.models.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
+from stages.models.live import Watch, unwatched
 from stages.models.losses import loss_of
 from stages.models.steps import train_step
 
@@ -45,9 +47,13 @@ class Phase:
 
 
 def run_phase(
-    phase: Phase, params: TrainParams, checkpoint: Checkpoint, history: list[HistoryRow]
-) -> Progress:
-    """Run the epochs of a phase, from the checkpoint's on, and leave the best weights."""
+    phase: Phase, params: TrainParams, checkpoint: Checkpoint, earlier: Progress,
+    watch: Watch = unwatched,
+) -> Progress:  # fmt: skip
+    """Run the epochs of a phase, from the checkpoint's on, and leave the best weights.
+
+    When no epoch is better than the best of the phase before it, the weights stay as they were.
+    """
     import keras
 
     optimizer = keras.optimizers.AdamW(phase.rate, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
@@ -56,15 +62,20 @@ def run_phase(
     variables = [*phase.model.variables, *optimizer.variables, *drawn]
     progress = checkpoint.load()
     if progress is None or progress.phase != phase.name:
-        progress = Progress(phase.name, history=list(history))
+        progress = Progress(
+            phase.name, best_loss=earlier.best_loss, history=list(earlier.history),
+            best_weights=values_of(phase.model.weights),
+        )  # fmt: skip
     else:
         logger.info("train: resuming %s after epoch %d", phase.name, progress.epoch)
         assign(variables, progress.variables)
+    watch(progress.history)
     step = train_step(phase.model, optimizer, loss_of(params.task), phase.augmenter)
     while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
         _run_epoch(phase, progress, step, optimizer)
         progress.variables = values_of(variables)
         checkpoint.save(progress)
+        watch(progress.history)
     assign(phase.model.weights, progress.best_weights)
     return progress
 

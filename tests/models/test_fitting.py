@@ -112,13 +112,32 @@ def test_frozen_phase_changes_the_head_alone(tiny):
     assert [row["phase"] for row in fitted.history] == ["head", "head"]
 
 
+def test_fine_tuning_that_does_harm_is_not_kept(tiny):
+    train, validation, params = tiny
+    swapped = fitting.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
+    rates = params.learning_rate.model_copy(update={"head": 0.1, "fine_tune": 0.1})
+    head, both = (
+        fitting.fit_model(
+            train, swapped, params.model_copy(update={"epochs": epochs, "learning_rate": rates}), 17
+        )
+        for epochs in (
+            params.epochs.model_copy(update={"head": 2, "fine_tune": fine_tune})
+            for fine_tune in (0, 2)
+        )
+    )
+    assert [row["phase"] for row in both.history] == ["head"] * 2 + ["fine_tune"] * 2
+    assert both.best == head.best
+    for one, other in zip(both.model.get_weights(), head.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_without_epochs_the_model_is_a_plain_guess(tiny):
     train, validation, params = tiny
     none = params.epochs.model_copy(update={"head": 0, "fine_tune": 0})
     fitted = fitting.fit_model(train, validation, params.model_copy(update={"epochs": none}), 17)
     np.testing.assert_allclose(fitted.predict(validation.images), 0.5)
     assert fitted.history == []
-    assert fitted.best_loss is None
+    assert fitted.best is None
 
 
 @pytest.mark.parametrize(
