@@ -5,7 +5,7 @@ import pytest
 
 NAMES = [
     "agreement", "bands", "calibration", "classes", "curves", "emd", "figures", "intervals",
-    "operating", "predictions", "ratings", "roc", "sides", "thresholds",
+    "operating", "paired", "predictions", "ratings", "roc", "sides", "thresholds",
 ]  # fmt: skip
 
 

@@ -1,0 +1,158 @@
+"""What one revision has to be compared with: read through DVC, from its cache or its remote.
+
+Git holds `metrics/evaluate.json` and `params.yaml`; DVC holds `data/predictions.parquet` and
+`data/split.parquet`. Nothing is checked out, and nothing in the workspace changes.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from stages.lib.complaints import complaints
+from stages.lib.failures import UserError
+from stages.lib.params import FILE, Scale
+from stages.lib.tables import SPLIT
+
+PREDICTIONS = "data/predictions.parquet"
+SPLITS = "data/split.parquet"
+METRICS = "metrics/evaluate.json"
+WORKSPACE = "the workspace"
+
+
+class _Train(BaseModel):
+    scale: Scale
+    normal_class: str | None = None  # older revisions have none
+
+
+class _Evaluate(BaseModel):
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Settings(BaseModel):
+    """The settings that a comparison needs; a revision's others may be older than today's."""
+
+    seed: int
+    train: _Train
+    evaluate: _Evaluate
+
+
+class Revision(NamedTuple):
+    """One side of a comparison. `test` holds its predictions for the test split, by key."""
+
+    name: str
+    task: str
+    test: pd.DataFrame
+    splits: pd.DataFrame
+    settings: Settings
+    cutoff: float | None  # rating
+    positive_class: str | None  # classification; None judges each class against the rest
+
+
+def read_revision(root: Path, rev: str | None) -> Revision:
+    """Return what a git revision holds, or the workspace for None.
+
+    Raises UserError naming what is missing and how to get it.
+    """
+    files = _Files(root, rev)
+    metrics = files.read_json(METRICS)
+    task = metrics.get("task")
+    if task not in {"rating", "classification", "one_class"}:
+        raise UserError(
+            f"{files.name}: {METRICS} says task {task!r}; expected rating, classification or"
+            " one_class: without a model there is nothing to compare"
+        )
+    predictions = files.read_table(PREDICTIONS, ["key", "split", "split_group"])
+    test = predictions[predictions["split"] == "test"].sort_values("key", ignore_index=True)
+    if test.empty:
+        raise UserError(f"{files.name}: {PREDICTIONS} has no test images: nothing to compare")
+    return Revision(
+        name=files.name,
+        task=task,
+        test=test,
+        splits=files.read_table(SPLITS, SPLIT.names),
+        settings=_check_settings(files.read_yaml(FILE), f"{FILE} of {files.name}"),
+        cutoff=metrics.get("cutoff"),
+        positive_class=metrics.get("positive_class"),
+    )
+
+
+class _Files:
+    """The files of one revision, as they were then."""
+
+    def __init__(self, root: Path, rev: str | None) -> None:
+        from dvc.api import DVCFileSystem  # a second to import, and only here
+        from dvc.exceptions import DvcException
+
+        self.name = WORKSPACE if rev is None else rev
+        try:
+            self._tree = DVCFileSystem(str(root), rev=rev)
+        except DvcException as error:
+            raise UserError(
+                f"{self.name}: {error}; expected a branch, tag or commit of the git and DVC"
+                " repository that you are in (`git log --oneline`, `git fetch`)"
+            ) from error
+
+    def read(self, path: str) -> bytes:
+        try:
+            if not self._tree.exists(path):
+                raise UserError(
+                    f"{self.name} has no {path}: expected a revision in which the stage evaluate"
+                    " has run and whose dvc.lock was committed"
+                )
+            with self._tree.open(path, "rb") as handle:
+                return bytes(handle.read())
+        except UserError:
+            raise
+        except Exception as error:  # what a remote's driver raises is documented nowhere
+            raise UserError(
+                f"{self.name}: DVC knows {path} but cannot read it: {error}. Its bytes are neither"
+                " in the cache nor at a remote: get them with `dvc fetch --all-commits`, or run"
+                " `dvc repro` and `dvc push` where that revision was made"
+            ) from error
+
+    def read_table(self, path: str, columns: list[str]) -> pd.DataFrame:
+        try:
+            table = pq.read_table(pa.BufferReader(self.read(path)))
+        except pa.ArrowException as error:
+            raise UserError(f"{self.name}: {path} is no whole Parquet file: {error}") from error
+        require_columns(table.column_names, columns, self.name, path)
+        return table.to_pandas()
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        try:
+            tree = json.loads(self.read(path))
+        except ValueError as error:
+            raise UserError(f"{self.name}: {path} is no JSON: {error}") from error
+        if not isinstance(tree, dict):
+            raise UserError(f"{self.name}: {path}: expected keys and values")
+        return tree
+
+    def read_yaml(self, path: str) -> Any:
+        try:
+            return yaml.safe_load(self.read(path))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.name}: {path} is no YAML: {error}") from error
+
+
+def require_columns(found: list[str], wanted: list[str], name: str, path: str) -> None:
+    """Raise UserError where a table of a revision lacks a column, as an older version's may."""
+    if missing := [column for column in wanted if column not in found]:
+        raise UserError(
+            f"{name}: {path} lacks the columns {', '.join(missing)}: it was written by another"
+            " version of the pipeline. Run `dvc repro` in that revision, or compare with a newer"
+        )
+
+
+def _check_settings(values: Any, where: str) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(complaints(error, Settings))
+        raise UserError(f"{where} has wrong settings: {problems}") from error

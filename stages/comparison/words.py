@@ -1,0 +1,167 @@
+"""A comparison as text for a terminal, as Markdown for a pull request, and as numbers.
+
+Names of classes and revisions come from users. In Markdown every character of theirs that is no
+letter, digit, space or hyphen is written as its number, within <code>: so nothing of it can end a
+table cell, start a link or an element, or mention anyone.
+"""
+
+from collections.abc import Sequence
+
+from stages.comparison.differences import LOWER_IS_BETTER, Comparison, Difference
+from stages.lib.failures import LONGEST, visible
+from stages.lib.files import MetricTree
+from stages.statistics.figures import interval_name, metric_key
+from stages.statistics.intervals import Interval
+
+TITLES = {
+    "srcc": "SRCC", "plcc": "PLCC", "rmse": "RMSE", "emd_r1": "EMD r=1", "emd_r2": "EMD r=2",
+    "auc": "AUC", "accuracy": "accuracy", "brier": "Brier score",
+}  # fmt: skip
+_LONGEST_MESSAGE = 1000
+_HEADINGS = ("metric", "base", "head", "difference", "interval", "p (Holm)", "verdict")
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return a table of fixed width between what was compared and what it shows."""
+    rows = [_headings(comparison), *(_cells(d) for d in comparison.differences)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    names = visible(comparison.base)[:LONGEST], visible(comparison.head)[:LONGEST]
+    sides = visible(comparison.sides)[:LONGEST]
+    return "\n".join(
+        [f"{names[1]} against {names[0]}", *(visible(n) for n in _facts(comparison)), "",
+         *table, "", f"AUC: {sides}.", *_remarks(comparison), summarise(comparison), ""]
+    )  # fmt: skip
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the same for GitHub."""
+    rows = [_headings(comparison), ["---"] * len(_HEADINGS)]
+    rows += [_cells(d) for d in comparison.differences]
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    title = (
+        f"### Is {code(comparison.head[:LONGEST])} better than {code(comparison.base[:LONGEST])}?"
+    )
+    remarks = [f"AUC: {code(comparison.sides[:LONGEST])}.", *_remarks(comparison)]
+    facts = [fact if fact not in comparison.pair.notes else code(fact)
+             for fact in _facts(comparison)]  # fmt: skip
+    return "\n".join(
+        [title, "", f"**{summarise(comparison)}**", "", " ".join(facts), "", *table, "",
+         " ".join(remarks), ""]
+    )  # fmt: skip
+
+
+def code(text: str) -> str:
+    """Return text of whatever content as one inert <code> element of Markdown.
+
+    >>> code("a|b @all")
+    '<code>a&#124;b &#64;all</code>'
+    """
+    shown = visible(text)[:_LONGEST_MESSAGE]
+    safe = (c if c.isalnum() or c in " -" else f"&#{ord(c)};" for c in shown)
+    return f"<code>{''.join(safe)}</code>"
+
+
+def as_tree(comparison: Comparison) -> MetricTree:
+    """Return nested numbers."""
+    pair, name = comparison.pair, interval_name(comparison.confidence)
+    return {
+        "base": comparison.base,
+        "head": comparison.head,
+        "n": len(pair.head),
+        "groups": comparison.groups,
+        "interval_reliable": comparison.reliable,
+        "left_out_base": pair.left_out_base,
+        "left_out_head": pair.left_out_head,
+        "relabelled": pair.relabelled,
+        "main": comparison.main,
+        "metrics": {
+            metric_key(d.metric): {
+                "base": d.base, "head": d.head, "difference": d.value,
+                name: {"low": d.interval.low, "high": d.interval.high},
+                "method": d.interval.method, "note": d.interval.note, "p": d.p,
+                "p_holm": d.p_holm, "verdict": d.verdict,
+            }
+            for d in comparison.differences
+        },
+    }  # fmt: skip
+
+
+def summarise(comparison: Comparison) -> str:
+    """Return the outcome in a sentence."""
+    parts = [
+        f"significantly {verdict}: {_names(found)}"
+        for verdict in ("worse", "better")
+        if (found := comparison.having(verdict))
+    ]
+    text = "; ".join(parts) or "no difference shown in any metric"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _headings(comparison: Comparison) -> list[str]:
+    level = f"{100 * comparison.confidence:.6g} % interval"
+    return [level if heading == "interval" else heading for heading in _HEADINGS]
+
+
+def _cells(d: Difference) -> list[str]:
+    better = " ↓" if d.metric in LOWER_IS_BETTER else ""
+    return [
+        TITLES[d.metric] + better,
+        _number(d.base),
+        _number(d.head),
+        _number(d.value, sign=True),
+        _interval(d.interval),
+        "–" if d.p_holm is None else f"{d.p_holm:.3f}" if d.p_holm >= 0.001 else "< 0.001",
+        d.verdict,
+    ]
+
+
+def _number(value: float | None, sign: bool = False) -> str:
+    if value is None:
+        return "–"
+    rounded = round(value, 3) + 0.0  # no −0
+    return f"{rounded:{'+' if sign and rounded else ''}.3f}"
+
+
+def _interval(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return "–"
+    return f"{_number(interval.low, sign=True)} to {_number(interval.high, sign=True)}"
+
+
+def _facts(comparison: Comparison) -> list[str]:
+    """Return what was compared on, and what was left out."""
+    pair = comparison.pair
+    facts = [
+        f"{len(pair.head)} test images in both, in {comparison.groups} groups; left out:"
+        f" {pair.left_out_base} of base alone, {pair.left_out_head} of head alone."
+    ]
+    if pair.relabelled:
+        facts.append(f"{pair.relabelled} labels differ: both sides are judged by head's.")
+    if not comparison.reliable:
+        facts.append(f"Intervals are unreliable: {comparison.groups} groups.")
+    return facts + pair.notes
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    """Return how it was computed."""
+    methods: dict[str, list[str]] = {}
+    for d in comparison.differences:
+        methods.setdefault(d.interval.method, []).append(d.metric)
+    used = "; ".join(f"{method} ({_names(metrics)})" for method, metrics in methods.items())
+    undefined = [
+        f"No interval for {TITLES[d.metric]}: {d.interval.note}."
+        for d in comparison.differences
+        if d.interval.note
+    ]
+    notes = [f"Methods: {used}.", *undefined]
+    if any(d.metric in LOWER_IS_BETTER for d in comparison.differences):
+        notes.append("↓ lower is better.")
+    return notes
+
+
+def _names(metrics: Sequence[str]) -> str:
+    return ", ".join(TITLES[name] for name in metrics)
