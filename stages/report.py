@@ -30,7 +30,9 @@ from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, r
 from stages.pages import (
     contradictions,
     findings,
+    grids,
     labels,
+    mistakes,
     profile,
     results,
     scores,
@@ -153,7 +155,9 @@ def render(page: dict[str, Any]) -> str:
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["share"] = lambda part, of: f"{100 * part / of if of else 0:.1f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
-    environment.filters["real"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["real"] = grids.real
+    environment.filters["interval"] = lambda measure: grids.between(measure.low, measure.high)
+    environment.filters["percent"] = grids.percent
     environment.filters["two"] = lambda value: f"{value:,.2f}"
     environment.filters["fixed"] = lambda value: f"{value:.1f}"
     environment.filters["brief"] = brief
@@ -204,6 +208,9 @@ def run(root: Path, params: Params) -> None:
         "checks": scores.describe(raw, rows, sheets.first_names(tables.index), params.clean),
         "strengths": strengths.describe(raw, rows, sheets.first_names(tables.index), params),
         "training": findings.describe_training(root / PLOTS, metrics),
+        "mistakes": mistakes.describe(
+            raw, tables.index, tables.predictions, params.train.normal_class
+        ),
         "settings": describe_settings(params),
         **describe_sheets(root, raw, tables, params),
         **findings.describe_test(root / PLOTS, tables.predictions, metrics, params),

@@ -482,7 +482,7 @@ def test_several_classes_have_a_curve_and_figures_each(tmp_path, parameters):
     html = page(data.write(tmp_path), parameters("classification"))
     lines = 2 + 1 + 5 + 1 + 3  # training, chance, classes; square images, tones
     assert html.count("<polyline") == lines
-    assert "class · no.1 · AUC" in text_of(html)
+    assert "no.1 3 0.700" in text_of(html)
 
 
 def section(html, name):

@@ -111,6 +111,20 @@ class Canvas:
             path = " ".join(f"{_f(x)},{_f(y)}" for x, y in (self.place(*p) for p in closed))
             self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
 
+    def band(self, lower: Points, upper: Points, style: str) -> None:
+        """Fill between two curves."""
+        path = " ".join(
+            f"{_f(x)},{_f(y)}" for x, y in (self.place(*p) for p in [*lower, *reversed(upper)])
+        )
+        self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
+
+    def whisker(self, x: float, low: float, high: float, style: str) -> None:
+        """Draw an interval of y: a line with a short bar at either end."""
+        (across, bottom), (_, top) = self.place(x, low), self.place(x, high)
+        self._line((across, bottom), (across, top), style)
+        for end in (bottom, top):
+            self._line((across - 4, end), (across + 4, end), style)
+
     def dots(self, points: Points, style: str, radius: float = 3) -> None:
         """Draw a dot at each point."""
         for point in points:
@@ -140,6 +154,11 @@ class Canvas:
         """Write a text at a data point."""
         self._text(*self.place(x, y), text, anchor, "note")
 
+    def tag(self, x: float, y: float, text: str) -> None:
+        """Write the number of a dot beside it."""
+        across, along = self.place(x, y)
+        self._text(across + 9, along + 13, text, "start", "tag")
+
     def svg(self) -> Markup:
         """Return the finished drawing, which scales to the width it is given."""
         head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
@@ -154,33 +173,6 @@ class Canvas:
     def _text(self, x: float, y: float, text: str, anchor: str, style: str = "tick") -> None:
         mark = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>')
         self._marks.append(mark.format(style, _f(x), _f(y), anchor, text))
-
-
-def roc_chart(curves: Mapping[str, Points], operating: tuple[float, float] | None = None) -> Markup:
-    """Draw sensitivity over 1 - specificity, both in [0, 1], one curve per class, and chance."""
-    canvas = Canvas(
-        Axis("1 − specificity", 0, 1, FIFTHS), Axis("sensitivity", 0, 1, FIFTHS),
-        "ROC curve", 400, 380,
-    )  # fmt: skip
-    canvas.curve([(0, 0), (1, 1)], "chance")
-    if len(curves) == 1:
-        canvas.area(next(iter(curves.values())), "fill")
-    for style, points in zip(styles(len(curves)), curves.values(), strict=True):
-        canvas.curve(points, style)
-    if operating:
-        canvas.dots([operating], "operating", 5)
-    return canvas.svg()
-
-
-def calibration_chart(points: Points, low: float, high: float) -> Markup:
-    """Draw what was observed over what was predicted, in bins, and the line of equality."""
-    ticks = scale_ticks(low, high)
-    canvas = Canvas(Axis("predicted", low, high, ticks), Axis("observed", low, high, ticks),
-                    "Observed against predicted", 400, 380)  # fmt: skip
-    canvas.curve([(low, low), (high, high)], "equal")
-    canvas.curve(points, "first")
-    canvas.dots(points, "operating", 4)
-    return canvas.svg()
 
 
 def styles(count: int) -> list[str]:
@@ -202,19 +194,6 @@ def curves_chart(
         canvas.curve(points, style)
         if len(points) == 1:
             canvas.dots(points, f"{style} solid")
-    return canvas.svg()
-
-
-def scatter_chart(points: Points, low: float, high: float, cutoff: float) -> Markup:
-    """Draw predicted over target on equal axes, the line of equality, and the cutoff on both."""
-    ticks = scale_ticks(low, high)
-    canvas = Canvas(Axis("target", low, high, ticks), Axis("predicted", low, high, ticks),
-                    "Predicted against target", 400, 380)  # fmt: skip
-    canvas.upright(cutoff, "chance")
-    canvas.level(cutoff, "chance")
-    canvas.curve([(low, low), (high, high)], "equal")
-    inside = [(x, min(max(y, low), high)) for x, y in points]
-    canvas.dots(inside, "dot", 3 if len(points) < 400 else 2)
     return canvas.svg()
 
 

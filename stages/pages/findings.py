@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from stages.lib.params import Params
-from stages.pages import charts, results
+from stages.pages import charts, evaluation, grids, results
 
 MOST_CLASSES = 12  # more are not read but searched: the tables are in data/ and metrics/
+
+# what has a table or drawing of its own, beside the table of measures of the whole test split
+OWN_TABLES = ("operating_points", "classes", "ranges")
 
 
 def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,47 +35,139 @@ def describe_test(
     plots: Path, predictions: pd.DataFrame, metrics: Mapping[str, Any], params: Params
 ) -> dict[str, Any]:
     """Return the measures on the test split, their charts, and what to be careful about."""
-    tree = dict(metrics.get("evaluate", {}))
-    classes = {"class": tree.pop("classes", {})}
-    measures = results.measures(tree)
+    tree = metrics.get("evaluate", {})
+    whole = {name: value for name, value in tree.items() if name not in OWN_TABLES}
+    measures = results.measures(whole)
     return {
         "measures": measures,
-        "class_measures": results.measures(classes),
         "auc": next((m for m in measures if m.name == "AUC"), None),
         "notes": results.notes(tree),
         "illustrative": tree.get("interval_reliable") is False,
-        "facts": results.facts(tree),
-        "confidence": f"{params.evaluate.confidence * 100:g} %",
-        **_drawings(plots, tree, params),
+        "facts": results.facts(whole),
+        "confidence": grids.percent(params.evaluate.confidence),
+        "operating": grids.operating_points(tree),
+        "by_class": grids.classes(tree),
+        "by_range": grids.ranges(tree),
+        **_positives(plots, tree, params),
+        **_agreement(plots, tree, params),
+        "scores": _scores(predictions, tree, params),
         **_matrix(predictions),
     }
 
 
-def _drawings(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
+def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
+    """Return the curves on how positives are told from the rest."""
     roc = results.read_plot(plots / "evaluate/roc.csv")
-    calibration = results.read_plot(plots / "evaluate/calibration.csv")
-    pairs = results.read_plot(plots / "evaluate/predictions.csv")
     curves = results.curves(roc, "false_positive_rate", "true_positive_rate")
     curves = dict(list(curves.items())[:MOST_CLASSES])
-    bins = results.curves(calibration, "predicted", "observed")
+    band = results.intervals(roc, "false_positive_rate")
+    return {
+        "roc": evaluation.roc_chart(curves, band, _marks(tree)) if curves else None,
+        "roc_band": bool(band) and len(curves) == 1,
+        "roc_classes": list(curves) if len(curves) > 1 else [],
+        "predictive": _predictive(plots, tree, params),
+        "share": _share(tree),
+        "prevalence": params.evaluate.prevalence,
+    }
+
+
+def _marks(tree: Mapping[str, Any]) -> list[evaluation.Mark]:
+    """Return where the operating points lie on the curve, with their numbers in the table."""
+    marks = []
+    for number, point in enumerate(grids.ordered_points(tree).values(), 1):
+        values = [point.get(name, {}).get("value") for name in ("specificity", "sensitivity")]
+        if None not in values:
+            marks.append(evaluation.Mark(number, 1 - values[0], values[1]))
+    return marks
+
+
+def _predictive(
+    plots: Path, tree: Mapping[str, Any], params: Params
+) -> list[tuple[str, Markup]]:
+    """Return a drawing of the predictive values per operating point; equal ones share one."""
+    table = results.read_plot(plots / "evaluate/prevalence.csv")
+    if "point" not in table:
+        return []
+    parts = {str(name): part for name, part in table.groupby("point", sort=False)}
+    alike: dict[tuple[float, ...], list[str]] = {}
+    drawn = {}
+    for number, key in enumerate(grids.ordered_points(tree), 1):
+        if key in parts:
+            columns = parts[key][["prevalence", "ppv", "npv"]].astype(float).fillna(-1)
+            alike.setdefault(tuple(columns.to_numpy().ravel()), []).append(key)
+            drawn[key] = f"{number}. {grids.point_name(key)}"
+    found = []
+    for keys in alike.values():
+        name, part = ", ".join(drawn[key] for key in keys), parts[keys[0]]
+        ppv, npv = (
+            evaluation.Values(
+                results.points(part, "prevalence", value),
+                results.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
+            )
+            for value in ("ppv", "npv")
+        )
+        wanted = params.evaluate.prevalence
+        found.append((name, evaluation.prevalence_chart(ppv, npv, _share(tree), wanted, name)))
+    return found
+
+
+def _share(tree: Mapping[str, Any]) -> float | None:
+    """Return the share of positives in the test split."""
+    positives, images = tree.get("positives"), tree.get("n")
+    return positives / images if images and positives is not None else None
+
+
+def _agreement(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
+    """Return the drawings of what was predicted against what was observed."""
+    table = results.read_plot(plots / "evaluate/calibration.csv")
+    pairs = results.read_plot(plots / "evaluate/predictions.csv")
+    bins = dict(list(results.curves(table, "predicted", "observed").items())[:MOST_CLASSES])
     dots = results.points(pairs, "target_mean", "predicted_mean")
     rating, scale = params.train.task == "rating", params.train.scale
     ends = (scale.low, scale.high) if rating else (0.0, 1.0)
+    bounds = results.intervals(table, "predicted")
+    named = {measure.name: measure for measure in results.measures(tree)}
     return {
-        "roc": charts.roc_chart(curves, _operating(tree)) if curves else None,
-        "roc_classes": list(curves) if len(curves) > 1 else [],
-        "calibration": charts.calibration_chart(next(iter(bins.values())), *ends)
-        if len(bins) == 1 else None,
-        "scatter": charts.scatter_chart(dots, *ends, params.evaluate.cutoff)
+        "calibration": evaluation.calibration_chart(bins, bounds, *ends) if bins else None,
+        "calibration_classes": list(bins) if len(bins) > 1 else [],
+        "calibration_bounds": bool(bounds) and len(bins) == 1,
+        "calibration_measures": [
+            named[name] for name in ("Brier score", "calibration error") if name in named
+        ],
+        "scatter": evaluation.scatter_chart(dots, *ends, params.evaluate.cutoff)
         if dots and rating else None,
+        "bias": _bias(tree, *ends),
     }  # fmt: skip
 
 
-def _operating(tree: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return where the operating point lies on the curve, if there is one."""
-    point = tree.get("operating_point", {})
-    values = [point.get(name, {}).get("value") for name in ("specificity", "sensitivity")]
-    return None if None in values else (1 - values[0], values[1])
+def _bias(tree: Mapping[str, Any], low: float, high: float) -> Markup | None:
+    points, bounds = [], []
+    for start, end, figures in grids.ordered_ranges(tree):
+        for measure in results.measures({"bias": figures.get("bias", {})}):
+            if measure.value is not None:
+                points.append(((start + end) / 2, measure.value))
+            if measure.low is not None and measure.high is not None:
+                bounds.append(((start + end) / 2, measure.low, measure.high))
+    return evaluation.bias_chart(points, bounds, low, high) if points else None
+
+
+def _scores(
+    predictions: pd.DataFrame, tree: Mapping[str, Any], params: Params
+) -> Markup | None:
+    """Return how the outlier scores of the test split lie, with the thresholds."""
+    if not {"split", "outlier_score", "target_label"} <= set(predictions.columns):
+        return None
+    test = predictions[predictions["split"] == "test"].dropna(subset="outlier_score")
+    normal = test["target_label"] == params.train.normal_class
+    thresholds = [
+        (number, float(point["threshold"]))
+        for number, point in enumerate(grids.ordered_points(tree).values(), 1)
+        if point.get("threshold") is not None
+    ]
+    if test.empty:
+        return None
+    score = test["outlier_score"].astype(float)
+    return evaluation.scores_chart(score[normal], score[~normal], thresholds)
 
 
 def _matrix(predictions: pd.DataFrame) -> dict[str, Any]:

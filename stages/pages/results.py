@@ -11,17 +11,25 @@ import pandas as pd
 # what a measure is, in words; one that is not listed shows its own name
 MEANINGS = {
     "auc": ("AUC", "chance that a positive image scores above a negative one"),
+    "partial_auc": ("partial AUC", "of the strict end of the curve; 0.5 is chance, 1 perfect"),
     "emd_r1": ("EMD, r = 1", "mean |ΔCDF| of the score histograms; lower is better"),
     "emd_r2": ("EMD, r = 2", "root of the mean ΔCDF²; lower is better"),
     "srcc": ("rank correlation", "Spearman, predicted against target mean"),
     "plcc": ("linear correlation", "Pearson, predicted against target mean"),
     "rmse": ("RMSE", "of the mean score, in its units; lower is better"),
+    "std_srcc": ("rank correlation of the spread", "Spearman, how far an image's ratings differ"),
+    "std_plcc": ("linear correlation of the spread", "Pearson, how far an image's ratings differ"),
     "accuracy": ("accuracy", "share decided rightly"),
+    "balanced_accuracy": ("balanced accuracy", "mean of the classes' sensitivities"),
     "sensitivity": ("sensitivity", "share of positives found"),
     "specificity": ("specificity", "share of negatives left alone"),
     "ppv": ("positive predictive value", "share of the called that are positive"),
     "npv": ("negative predictive value", "share of the not called that are negative"),
+    "f1": ("F1", "harmonic mean of sensitivity and positive predictive value"),
     "brier": ("Brier score", "mean squared error of the probability; lower is better"),
+    "calibration_error": ("calibration error", "mean gap between predicted and observed share"),
+    "bias": ("bias", "mean of predicted minus target"),
+    "mae": ("mean absolute error", "of the mean score, in its units; lower is better"),
 }
 
 
@@ -72,8 +80,16 @@ def _measure(path: tuple[str, ...], tree: Mapping[str, Any]) -> Measure:
     name = " · ".join([*map(_words, path[:-1]), name])
     return Measure(
         name, meaning, _real(tree["value"]), _real(ends.get("low")), _real(ends.get("high")),
-        str(tree.get("method") or ""), str(tree.get("note") or tree.get("average") or ""),
+        str(tree.get("method") or ""), _note(tree),
     )  # fmt: skip
+
+
+def _note(tree: Mapping[str, Any]) -> str:
+    """Return what is to be said of a measure besides its value: how far, averaged how, or why."""
+    said = [tree.get("note"), tree.get("average")]
+    if "below" in tree:
+        said.append(f"up to a false positive rate of {tree['below']:g}")
+    return "; ".join(str(text) for text in said if text)
 
 
 def facts(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
@@ -121,6 +137,16 @@ def points(frame: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
         return []
     rows = frame[[x, y]].astype(float).itertuples(index=False)
     return [(a, b) for a, b in rows if math.isfinite(a) and math.isfinite(b)]
+
+
+def intervals(
+    frame: pd.DataFrame, x: str, low: str = "low", high: str = "high"
+) -> list[tuple[float, float, float]]:
+    """Return where an interval stands and its ends, without the rows that lack one."""
+    if not {x, low, high} <= set(frame.columns):
+        return []
+    rows = frame[[x, low, high]].astype(float).itertuples(index=False)
+    return [(a, b, c) for a, b, c in rows if all(map(math.isfinite, (a, b, c)))]
 
 
 def curves(frame: pd.DataFrame, x: str, y: str) -> dict[str, list[tuple[float, float]]]:
