@@ -191,11 +191,11 @@ def scores_chart(
             steps += [(left, 100 * height), (right, 100 * height)]
         canvas.area(steps, f"spread {style}")
         canvas.curve(steps, style)
-    marks = [Mark(number, value, 0) for number, value in thresholds]
-    for place in joined(marks, (across.high - across.low) / 40):
-        if across.low <= place.x <= across.high:
-            canvas.upright(place.x, "chance")
-            canvas.note(place.x, up.high, f" {place.text}")
+    marks = [Mark(n, value, 0) for n, value in thresholds if across.low <= value <= across.high]
+    for mark in marks:
+        canvas.upright(mark.x, "chance")
+    for place in joined(marks, (across.high - across.low) / 25):
+        canvas.note(place.x, up.high, place.text, "middle")
     return canvas.svg()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -88,7 +89,7 @@ def _predictive(
     table = results.read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
         return []
-    parts = {str(name): part for name, part in table.groupby("point", sort=False)}
+    parts = {results.class_name(str(name)): part for name, part in table.groupby("point", sort=False)}
     alike: dict[tuple[float, ...], list[str]] = {}
     drawn = {}
     for number, key in enumerate(grids.ordered_points(tree), 1):
@@ -157,7 +158,8 @@ def _scores(
     """Return how the outlier scores of the test split lie, with the thresholds."""
     if not {"split", "outlier_score", "target_label"} <= set(predictions.columns):
         return None
-    test = predictions[predictions["split"] == "test"].dropna(subset="outlier_score")
+    test = predictions[predictions["split"] == "test"]
+    test = test[np.isfinite(test["outlier_score"].astype(float))]
     normal = test["target_label"] == params.train.normal_class
     thresholds = [
         (number, float(point["threshold"]))

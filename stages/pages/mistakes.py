@@ -64,7 +64,7 @@ def _confusions(album: Album, test: pd.DataFrame, arrived: Source) -> list[Sheet
         same = (wrong["target_label"] == target) & (wrong["predicted_label"] == predicted)
         worst = wrong[same].sort_values(["given", "key"]).head(SHOWN // len(kinds))
         frames = [
-            _frame(album, arrived, row.key, f"{row.given:.3f}", f"{target} → {predicted}")
+            _frame(album, arrived, row.key, f"{row.given:.3f}")
             for row in worst.itertuples()
         ]
         found.append(Sheet(f"{target}, predicted as {predicted}", frames, int(same.sum())))
@@ -115,7 +115,8 @@ def _outliers(
     return [sheet for sheet in found if sheet.frames]
 
 
-def _frame(album: Album, arrived: Source, key: str, caption: str, detail: str) -> Frame:
+def _frame(album: Album, arrived: Source, key: str, caption: str, detail: str = "") -> Frame:
     """Return one image: what was predicted, and where it came from."""
     source, name = arrived.get(key, ("", key))
-    return Frame(album.thumbnail(key), name, caption, f"{detail}, {source}" if source else detail)
+    said = ", ".join(text for text in (detail, source) if text)
+    return Frame(album.thumbnail(key), name, caption, said)
