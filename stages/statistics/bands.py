@@ -12,13 +12,14 @@ Reals = NDArray[np.float64]
 
 
 def sensitivity_band(side: Side, at: Reals, settings: Settings) -> tuple[Reals, Reals]:
-    """Return the pointwise interval of the sensitivity at each false positive rate `at` (m,).
+    """Return the pointwise interval of the sensitivity at each false positive rate `at` (m,), rising.
 
     By the cluster bootstrap with vertical averaging (Fawcett 2006, Pattern Recognition Letters
     27:861, section 9.1), the percentiles expanded for few groups. Nowhere is it narrower than
     Wilson's interval of that sensitivity: a false positive rate that is known exactly leaves the
-    positives' own chance, which the bootstrap cannot see where all of them are found. NaN where
-    there is none: one class alone, or one group.
+    positives' own chance, which the bootstrap cannot see where all of them are found. Both ends
+    rise, as the sensitivity does. Below a rate of about one in so many negatives it covers too
+    seldom. NaN where there is none: one class alone, or one group.
     """
     codes, count = codes_of(side.groups)
     if count < 2 or not has_both(side.positive):
@@ -36,7 +37,9 @@ def sensitivity_band(side: Side, at: Reals, settings: Settings) -> tuple[Reals, 
     low, high = np.nanquantile(drawn, levels, axis=0)
     found = sensitivities(np.ones((1, codes.size)))[0]
     own = _shares_intervals(side, found, settings.confidence)
-    return np.minimum(low, own[:, 0]), np.maximum(high, own[:, 1])
+    low = np.where(at < 1, np.minimum(low, own[:, 0]), 1)  # everything is called at a rate of 1
+    high = np.maximum(high, own[:, 1])
+    return np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
 
 
 def _shares_intervals(side: Side, sensitivity: Reals, confidence: float) -> Reals:
