@@ -133,7 +133,8 @@ def test_ratings_are_judged_as_scipy_and_scikit_learn_do(tmp_path, params, use):
     for name in ("srcc", "plcc", "rmse", "auc", "accuracy"):
         ends = figures[name]["ci95"]
         assert ends["low"] < figures[name]["value"] < ends["high"], name
-    assert figures["auc"]["method"] == "cluster bootstrap, bca"
+    assert figures["auc"]["method"] == "delong for clusters (obuchowski), logit"
+    assert figures["srcc"]["method"] == "cluster bootstrap, bca"
     assert figures["interval_reliable"]
     assert plots["roc"][["false_positive_rate", "true_positive_rate"]].iloc[-1].tolist() == [1, 1]
     assert plots["calibration"]["n"].sum() == len(plots["confusion"]) == 120

@@ -249,7 +249,7 @@ def _shape(statistic: Statistic, codes: NDArray[np.intp], count: int) -> tuple[f
     if not square > 0:
         return np.nan, count, count - 1.0
     kurtosis = without.size * fourth / square**2  # 3 for a normal distribution, 1 at least
-    matched = 2 * (without.size - 1) / max(kurtosis - 1, np.finfo(float).tiny)
+    matched = 2 * (without.size - 1) / max(kurtosis - 1, 1e-9)
     return float(np.sum(deviations**3) / (6 * square**1.5)), count, min(matched, count - 1.0)
 
 

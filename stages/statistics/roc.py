@@ -59,16 +59,11 @@ def weighted_auc(positive: Flags, score: Reals) -> Statistic:
     >>> weighted_auc(np.array([False, True]), np.array([0.1, 0.9]))(np.array([[1.0, 2.0]]))
     array([1.])
     """
-    order, starts, _ = ties(score)
-    is_positive = positive[order].astype(np.float64)
+    rates = weighted_rates(positive, score)
 
     def statistic(weights: Reals) -> Reals:
-        drawn = weights[:, order]
-        up = np.add.reduceat(drawn * is_positive, starts, axis=1)  # (b, distinct scores)
-        down = np.add.reduceat(drawn * (1 - is_positive), starts, axis=1)
-        below = np.cumsum(down, axis=1) - down / 2
-        with np.errstate(invalid="ignore"):
-            return np.asarray((up * below).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1)))
+        across, up = rates(weights)
+        return np.asarray((np.diff(across) * (up[:, :-1] + up[:, 1:])).sum(axis=1) / 2)
 
     return statistic
 
@@ -117,17 +112,17 @@ def weighted_rates(positive: Flags, score: Reals) -> Callable[[Reals], tuple[Rea
     [[[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.25, 0.25, 1.0]]]
     """
     order, starts, _ = ties(-score)
+    ends = np.append(starts[1:], order.size)  # one past the last image of each tie
     flags = positive[order]
+
+    def rate(weights: Reals) -> Reals:
+        total = np.zeros((len(weights), order.size + 1))
+        np.cumsum(weights, axis=1, out=total[:, 1:])
+        with np.errstate(invalid="ignore"):
+            return np.asarray(total[:, np.append(0, ends)] / total[:, -1:])
 
     def rates(weights: Reals) -> tuple[Reals, Reals]:
         drawn = weights[:, order]
-        return _rate(drawn * ~flags, starts), _rate(drawn * flags, starts)
+        return rate(drawn * ~flags), rate(drawn * flags)
 
     return rates
-
-
-def _rate(weights: Reals, starts: NDArray[np.intp]) -> Reals:
-    """Return the cumulated share of weight up to the end of each tie, from 0: (b, ties + 1)."""
-    total = np.cumsum(np.add.reduceat(weights, starts, axis=1), axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.pad(total / total[:, -1:], ((0, 0), (1, 0)))
