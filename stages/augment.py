@@ -32,6 +32,7 @@ from stages.lib import shards, tables
 from stages.lib.engine import worker_count
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics
+from stages.lib.normal_class import is_normal
 from stages.lib.params import EngineParams, Params, Scale
 from stages.lib.pixels import Pixels, decode
 from stages.lib.progress import Progress
@@ -234,6 +235,8 @@ def plan(root: Path, params: Params) -> tuple[list[Order], int]:
         return [], len(train)
     groups = tables.read_table(root / GROUPS, tables.GROUPS)
     rows = labelled(groups[groups["key"].isin(train)], task)
+    if task == "one_class":  # the others are outliers, which are never trained on
+        rows = rows[is_normal(groups["label"], params.train.normal_class)[rows.index]]
     parents = strata_of(rows, params)
     if wishes.target == 0:
         return [], len(parents)

@@ -26,14 +26,16 @@ from stages.lib.script import run_as_script
 from stages.lib.shards import Place, read_member, stored
 from stages.lib.tables import GROUPS, INDEX, SPLIT, read_table, write_table
 from stages.models.saved import SavedModel
-from stages.statistics import classes, curves, ratings, sides
+from stages.statistics import classes, curves, one_class, ratings, sides
 from stages.statistics.calibration import reliability_of_means, reliability_of_shares
 from stages.statistics.classes import judge_classes
 from stages.statistics.figures import Settings
+from stages.statistics.one_class import judge_one_class
 from stages.statistics.predictions import (
     KEYS,
     choose_rows,
     class_predictions,
+    outlier_predictions,
     rating_predictions,
     schema_of,
 )
@@ -80,6 +82,8 @@ def judge(predictions: pd.DataFrame, model: SavedModel, params: EvaluateParams, 
     if model.scale is not None:
         ranges = params.score_ranges
         return judge_ratings(test, validation, params.cutoff, model.scale, ranges, settings)
+    if model.normal_class is not None:
+        return judge_one_class(test, validation, model.normal_class, settings)
     positive = choose_positive(model.classes, params.positive_class)
     return judge_classes(test, validation, model.classes, positive, settings)
 
@@ -97,6 +101,9 @@ def draw(
     plots = {name: pd.DataFrame(columns=columns) for name, columns in curves.PLOTS.items()}
     if model.scale is not None:
         plots |= _draw_ratings(test, model.scale, params, settings, figures)
+    elif model.normal_class is not None:
+        side = one_class.side_of(test, model.normal_class)
+        plots["roc"] = sides.roc_rows("outlier", side, settings)
     else:
         plots |= _draw_classes(test, model.classes, params, settings)
     points = figures.get("operating_points", {})
@@ -145,13 +152,30 @@ def _draw_classes(
 
 
 def predict(root: Path, model: SavedModel) -> pd.DataFrame:
-    """Return the prediction table of the labelled images of validation and test."""
-    splits = read_table(root / SPLITS, SPLIT)
-    rows = choose_rows(read_table(root / LABELS, GROUPS), splits, model.task)
+    """Return the prediction table of the labelled images of validation and test.
+
+    Images of reference classes are left out: the network has seen their class, and would flatter.
+    """
+    rows = read_rows(root, model)
+    rows = rows[~rows["label"].isin(model.reference_classes)]
     outputs = model.predict(read_images(root / RAW, rows["key"].tolist()))
     if model.scale is not None:
         return rating_predictions(rows, outputs, model.scale)
+    if model.normal_class is not None:
+        return outlier_predictions(rows, outputs)
     return class_predictions(rows, outputs, model.classes)
+
+
+def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
+    """Return the images of validation and test that have a label for the model's task."""
+    splits = read_table(root / SPLITS, SPLIT)
+    return choose_rows(read_table(root / LABELS, GROUPS), splits, model.task)
+
+
+def count_reference(rows: pd.DataFrame, model: SavedModel) -> MetricTree:
+    """Return how many test images are of reference classes, where the model has any."""
+    seen = rows["label"].isin(model.reference_classes) & (rows["split"] == "test")
+    return {"reference_images_left_out": int(seen.sum())} if model.reference_classes else {}
 
 
 def read_images(folder: Path, keys: list[str]) -> Iterator[Pixels]:
@@ -173,6 +197,7 @@ def run(root: Path, params: Params) -> None:
     else:
         predictions = predict(root, model)
         metrics = judge(predictions, model, params.evaluate, params.seed)
+        metrics |= count_reference(read_rows(root, model), model)
         plots = draw(predictions, model, params.evaluate, params.seed, metrics)
     write_table(predictions, root / TARGET, schema_of(predictions))
     write_metrics(root / METRICS, metrics)

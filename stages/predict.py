@@ -1,8 +1,9 @@
 """Predict for images with the trained model: `python -m stages.predict IMAGE_OR_FOLDER…`.
 
 Run by a person. Prints one line per image: for ratings the mean score, its standard deviation and
-the share of each bin; for classes the likeliest and every probability. `--out scores.csv` writes
-the same as a table. A file that is no whole image is named, the rest goes on, and the exit status
+the share of each bin; for classes the likeliest and every probability; for one class the outlier
+score and the share of the normal validation images that score lower. `--out scores.csv` writes the
+same as a table. A file that is no whole image is named, the rest goes on, and the exit status
 is then 1. Uses LiteRT, so that one image takes a second; folders are searched recursively.
 """
 
@@ -12,7 +13,7 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from stages.models.targets import bin_scores
 from stages.transforms.prepare import check_size
 
 MODEL = Path("data/model")
+OUTLIER = "outlier_score"
 EXTENSIONS = {
     ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm",
     ".avif", ".heic", ".heif", ".jp2", ".j2k",
@@ -78,8 +80,14 @@ def predict(model: SavedModel, paths: Sequence[Path]) -> list[Prediction]:
     ]
 
 
-def describe(model: SavedModel, shares: NDArray[np.float32]) -> dict[str, float | str]:
-    """Return the columns of one prediction: shares (bins or classes,), which sum to 1."""
+def describe(model: SavedModel, shares: NDArray[Any]) -> dict[str, float | str]:
+    """Return the columns of one prediction: shares (bins or classes,), which sum to 1.
+
+    Of a model of one class it is the outlier score (1,) instead.
+    """
+    if model.scorer:
+        score = float(shares[0])
+        return {OUTLIER: score, "normal_scoring_lower": model.scorer.share_below(score)}
     if model.scale is None:
         named = zip(model.classes, map(float, shares), strict=True)
         likeliest = model.classes[int(shares.argmax())]
@@ -95,8 +103,14 @@ def as_line(prediction: Prediction) -> str:
     """Return one line for a person."""
     if prediction.error:
         return f"{prediction.name}: not predicted, {prediction.error}"
-    cells = (f"{k} {v if isinstance(v, str) else f'{v:.3f}'}" for k, v in prediction.values.items())
+    cells = (f"{name} {_shown(name, value)}" for name, value in prediction.values.items())
     return f"{prediction.name}: {', '.join(cells)}"
+
+
+def _shown(name: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.4g}" if name == OUTLIER else f"{value:.3f}"  # an outlier score has any size
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:

@@ -9,7 +9,9 @@ the training curves and `metrics/live/metrics.json`.
 - `rating`: a softmax over `train.scale.bins` scores against the votes of each image, or against a
   Gaussian with its mean (and std); loss: earth mover's distance with r = 2 (NIMA, Talebi and
   Milanfar 2018). `classification`: a softmax over the class names in order, cross entropy.
-  `none`: a `model.json` that says so, and nothing else.
+  `one_class`: of `train.normal_class` alone (stages/models/one_class.py), and `scorer.npz` beside
+  the network, which turns its outputs into outlier scores. `none`: a `model.json` that says so,
+  and nothing else.
 - The validation split decides which epoch's weights are kept, and when to stop.
 - A killed run resumes from `.darkroom/train/` and ends with the same bytes.
 
@@ -32,9 +34,10 @@ from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.models import inputs, targets
 from stages.models.checkpoints import HistoryRow
-from stages.models.examples import StoredImages, find_classes, read_rows
+from stages.models.examples import RAW, StoredImages, find_classes, read_rows
 from stages.models.fitting import Examples, Fitted, fit_model
 from stages.models.live import watched
+from stages.models.one_class import fit_one_class, learnt_classes, learnt_rows
 from stages.models.saved import write_model, write_none
 from stages.transforms.prepare import Step, read_steps
 
@@ -52,6 +55,8 @@ def make_targets(
     rows: pd.DataFrame, classes: tuple[str, ...], params: TrainParams
 ) -> targets.Distributions:
     """Return what the model is to predict for each row: (n, bins or classes)."""
+    if params.task == "one_class":
+        return targets.one_hot(list(rows["label"]), learnt_classes(params))
     if params.task == "classification":
         return targets.one_hot(list(rows["label"]), classes)
     return targets.distributions(rows, params.scale)
@@ -67,7 +72,8 @@ def describe(
     params: Params, classes: tuple[str, ...], steps: list[Step], fitted: Fitted, data: str
 ) -> dict[str, Any]:
     """Return what `model.json` says; nothing in it depends on when or where it was made."""
-    rating = params.train.task == "rating"
+    rating, one_class = (params.train.task == task for task in ("rating", "one_class"))
+    told = ("normal_class", "outlier_method", "reference_classes") if one_class else ()
     return {
         "task": params.train.task,
         "classes": list(classes),
@@ -77,6 +83,7 @@ def describe(
         "seed": params.seed,
         "parameters": params.train.model_dump(),
         "training_data": data,
+        **{name: getattr(params.train, name) for name in told},
     }
 
 
@@ -113,6 +120,9 @@ def run(root: Path, params: Params) -> None:
         return
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
     rows, originals = read_rows(root, params.train.task)
+    if params.train.task == "one_class":
+        rows = learnt_rows(rows, params.train)
+        originals = int(((rows["split"] == "train") & (rows["folder"] == str(RAW))).sum())
     classes = find_classes(rows) if params.train.task == "classification" else ()
     wanted = make_targets(rows, classes, params.train)
     train, validation = (
@@ -123,18 +133,19 @@ def run(root: Path, params: Params) -> None:
     )
     progress = Progress("train", len(rows))
     data = digest(rows, wanted)
+    fit = fit_one_class if params.train.task == "one_class" else fit_model
     with watched(root / LIVE.parent) as show:
 
         def watch(history: list[HistoryRow]) -> None:
             write_history(root / HISTORY, history)
             show(history)
 
-        fitted = fit_model(
+        fitted = fit(
             train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data,
             watch,
         )  # fmt: skip
     card = describe(params, classes, steps, fitted, data)
-    difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train))
+    difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train), fitted.scorer)
     write_history(root / HISTORY, fitted.history)
     write_metrics(root / METRICS, summarise(fitted, rows, originals, difference))
     shutil.rmtree(root / SCRATCH, ignore_errors=True)

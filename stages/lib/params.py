@@ -301,6 +301,9 @@ class Rates(Section):
     fine_tune: Annotated[float, Field(gt=0)]
 
 
+AUTOENCODER_STEP_PX = 16  # a side of the image over that of the code, four halvings
+
+
 class TrainParams(Section):
     """The model and how it learns."""
 
@@ -325,6 +328,42 @@ class TrainParams(Section):
     patience: Positive
     threads: Positive
     precision: Literal["auto", "float32", "mixed"]
+
+    @model_validator(mode="after")
+    def _one_class(self) -> "TrainParams":
+        if self.task == "one_class":
+            _check_one_class(self)
+        return self
+
+
+def _check_one_class(train: TrainParams) -> None:
+    """Raise ValueError for settings with which nothing can be learnt from one class."""
+    method, reference = train.outlier_method, train.reference_classes
+    if train.normal_class is None:
+        raise ValueError("task: one_class needs normal_class, the label to learn from")
+    if train.normal_class in reference:
+        raise ValueError(
+            f"reference_classes must not hold normal_class, {train.normal_class!r}: take it out"
+        )
+    if method == "deep" and len(set(reference)) < 2:
+        raise ValueError(
+            "outlier_method: deep needs two reference_classes at least, labels of images that are"
+            f" neither normal nor what is looked for; got {reference}"
+        )
+    if method in ("deep", "autoencoder") and not train.epochs.fine_tune:
+        raise ValueError(f"outlier_method: {method} learns in epochs.fine_tune: set it above 0")
+    if method == "autoencoder" and train.image_size % AUTOENCODER_STEP_PX:
+        raise ValueError(
+            f"image_size must be a multiple of {AUTOENCODER_STEP_PX} with outlier_method:"
+            f" autoencoder, which halves it again and again; got {train.image_size}"
+        )
+    pretrained = train.backbone == "bundled" or train.weights is not None
+    if method in ("mahalanobis", "svm", "isolation_forest") and not pretrained:
+        raise ValueError(
+            f"outlier_method: {method} reads a backbone that is not trained further, and"
+            f" {train.backbone} without weights has learnt nothing: set backbone: bundled"
+            " (image_size: 128), or weights: imagenet with a network of keras.applications"
+        )
 
 
 class Costs(Section):

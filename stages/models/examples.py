@@ -45,10 +45,10 @@ def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.
     columns = ["label", "ratings", "mean", "std"]
     rows = split[["key", "split"]].merge(groups[["key", *columns]], on="key", validate="1:1")
     rated = rows["ratings"].notna() | rows["mean"].notna()
-    known = rows["label"].notna() if task == "classification" else rated
-    other = int((rated if task == "classification" else rows["label"].notna()).sum())
+    known = rated if task == "rating" else rows["label"].notna()
+    other = int((rows["label"].notna() if task == "rating" else rated).sum())
     if not known.any() and other:
-        wanted = "rating" if task == "classification" else "classification"
+        wanted = "classification" if task == "rating" else "rating"
         raise UserError(
             f"params.yaml: train.task is {task}, but no image has a label for it, while {other}"
             f" have one for {wanted}: set train.task to {wanted}, or give other labels"

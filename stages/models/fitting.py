@@ -26,6 +26,7 @@ from stages.models.heads import build_head, join
 from stages.models.layers import build_augmenter
 from stages.models.live import Watch, unwatched
 from stages.models.losses import loss_of
+from stages.models.outliers import Scorer
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.steps import ahead, predictor, start_tensorflow
 from stages.models.targets import Distributions
@@ -53,6 +54,7 @@ class Fitted:
     rule: inputs.Rule
     size_px: int
     history: list[HistoryRow]  # one per epoch: epoch, phase, loss, val_loss
+    scorer: Scorer | None = None  # of a model of one class
 
     @property
     def best(self) -> HistoryRow | None:
@@ -83,7 +85,7 @@ def fit_model(
     backbone = build_backbone(params)
     head = build_head(backbone, train.targets.shape[1], params)
     model = join(backbone, head)
-    checkpoint = Checkpoint(scratch, _fingerprint(params, seed, data_digest))
+    checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
     progress, reached = Progress("none"), checkpoint.load()
     if params.epochs.head and not (reached and reached.phase == "fine_tune"):
         phase = _head_phase(train, validation, backbone, head, params, seed)
@@ -94,7 +96,8 @@ def fit_model(
     return Fitted(model, backbone.rule, params.image_size, progress.history)
 
 
-def _fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
+def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
+    """Return a digest of all that a training depends on."""
     weights = Path(params.weights) if params.weights else None
     own = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.exists() else ""
     text = "\n".join([CODE_VERSION, params.model_dump_json(), str(seed), data_digest, own])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+COMPACTNESS_SHARE = 0.1  # λ of Perera and Patel 2019
 EPSILON = 1e-10  # under the root, whose slope at 0 is infinite; shifts the loss by 1e-5 at most
 
 
@@ -23,6 +24,44 @@ def cross_entropy(target: Any, predicted: Any) -> Any:
     from keras import ops
 
     return -ops.sum(target * ops.log(ops.maximum(predicted, 1e-7)), axis=-1)
+
+
+def compactness(features: Any, counted: Any) -> Any:
+    """Return the mean squared distance of each row from the mean of the others, per feature.
+
+    `features` are (b, d), `counted` (b,) is 1 for the rows that take part and 0 for the others; the
+    result is a number from 0 up. It is b² / (b − 1)² times the batch's variance. Source: Perera and
+    Patel 2019 (arXiv 1801.05365), l_C = 1/(n k) Σ zᵢᵀ zᵢ with zᵢ = xᵢ − mᵢ.
+    """
+    from keras import ops
+
+    kept = features * counted[:, None]
+    rows = ops.sum(counted)
+    others = ops.maximum(rows - 1, 1)
+    # xᵢ − mᵢ, where mᵢ = (Σ x − xᵢ) / (n − 1), is (n xᵢ − Σ x) / (n − 1)
+    apart = (rows * kept - ops.sum(kept, axis=0)) / others * counted[:, None]  # (b, d)
+    return ops.sum(ops.square(apart)) / ops.maximum(rows, 1) / features.shape[1]
+
+
+def one_class_loss(features: int) -> Any:
+    """Return the loss of deep one-class learning, for predictions (b, features + classes).
+
+    In each row the features come first, then the shares of the reference classes; the targets'
+    rows hold zeros, and for a reference image 1 in its class's place. The loss is descriptiveness,
+    the mean cross entropy of the reference images, plus `COMPACTNESS_SHARE` of `compactness` of
+    the normal ones. Source: Perera and Patel 2019, l = l_D + λ l_C.
+    """
+    from keras import ops
+
+    def loss(target: Any, predicted: Any) -> Any:
+        wanted = target[:, features:]
+        reference = ops.sum(wanted, axis=-1)  # 1 for the reference images, 0 for the normal
+        described = ops.sum(cross_entropy(wanted, predicted[:, features:]))
+        return described / ops.maximum(ops.sum(reference), 1) + COMPACTNESS_SHARE * compactness(
+            predicted[:, :features], 1 - reference
+        )
+
+    return loss
 
 
 def loss_of(task: str) -> Any:

@@ -44,6 +44,7 @@ class Phase:
     batches: Callable[[int], Iterator[Batch]]  # epoch → batches of (inputs, targets)
     validate: Callable[[], float]
     augmenter: "keras.Sequential | None" = None  # changes each batch of inputs
+    loss: Any = None  # None = the task's
 
 
 def run_phase(
@@ -70,7 +71,8 @@ def run_phase(
         logger.info("train: resuming %s after epoch %d", phase.name, progress.epoch)
         assign(variables, progress.variables)
     watch(progress.history)
-    step = train_step(phase.model, optimizer, loss_of(params.task), phase.augmenter)
+    loss = phase.loss or loss_of(params.task)
+    step = train_step(phase.model, optimizer, loss, phase.augmenter)
     while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
         _run_epoch(phase, progress, step, optimizer)
         progress.variables = values_of(variables)

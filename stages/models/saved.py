@@ -3,7 +3,8 @@
 `model.keras` is for further training, `model.tflite` for prediction (LiteRT starts in a fifth of a
 second, and gives the same numbers with any number of threads), `model.json` says what they mean:
 task, classes in order, scale, prepared input, input size, parameters, digest of the training data.
-All three repeat byte for byte.
+A model of one class has `scorer.npz` too: what turns the network's outputs into outlier scores.
+All of them repeat byte for byte.
 """
 
 import contextlib
@@ -24,7 +25,8 @@ from stages.lib.failures import UserError
 from stages.lib.files import write_bytes, write_json
 from stages.lib.params import Scale
 from stages.lib.pixels import Pixels
-from stages.models import inputs
+from stages.models import inputs, outliers
+from stages.models.outliers import Scorer
 from stages.transforms.prepare import Step, prepare
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 CARD = "model.json"
 KERAS = "model.keras"
 LITE = "model.tflite"
-MOST_DIFFERENCE = 1e-3  # between the two files' probabilities; float32 sums differ by about 1e-6
+SCORER = "scorer.npz"
+MOST_DIFFERENCE = 1e-3  # between the two files' outputs; float32 sums differ by about 1e-6
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 _FIXED_DATE = "1980-01-01@00:00:00"
 
@@ -49,6 +52,9 @@ class SavedModel:
     rule: inputs.Rule
     content: bytes  # of model.tflite
     prepare: tuple[Step, ...] = ()  # filters that every image goes through first
+    scorer: Scorer | None = None  # of a model of one class
+    normal_class: str | None = None  # the label that it learnt from
+    reference_classes: tuple[str, ...] = ()  # labels that are neither normal nor outliers
 
     @classmethod
     def load(cls, folder: Path) -> "SavedModel":
@@ -60,27 +66,34 @@ class SavedModel:
         if card["task"] == "none":
             return cls("none", (), None, 0, "resize", b"")
         scale = Scale.model_validate(card["scale"]) if card["scale"] else None
+        one_class = card["task"] == "one_class"
         return cls(
             card["task"], tuple(card["classes"]), scale, card["input"]["size_px"],
             card["input"]["rule"], (folder / LITE).read_bytes(),
             tuple(card.get("prepare", ())),  # models made before it was there have none
+            outliers.from_bytes((folder / SCORER).read_bytes()) if one_class else None,
+            card.get("normal_class"), tuple(card.get("reference_classes", ())),
         )  # fmt: skip
 
-    def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
+    def predict(self, images: Iterable[Pixels]) -> NDArray[Any]:
         """Return (n, bins or classes) float32, rows sum to 1, for RGB uint8 images of any size.
+
+        A model of one class returns (n, 1) float64 instead: outlier scores, higher = more outlying.
 
         Images may be a generator: about a batch of them is in memory at a time. Raises UserError
         for the task "none".
         """
         if self.task == "none":
             raise UserError(
-                "data/model holds no model, since train.task was none: set it to rating or"
-                " classification in params.yaml and run `dvc repro`"
+                "data/model holds no model, since train.task was none: set it to rating,"
+                " classification or one_class in params.yaml and run `dvc repro`"
             )
-        outputs = self.scale.bins if self.scale else len(self.classes)
         prepared = (prepare(image, self.prepare) for image in images)
         views = (inputs.views(image, self.size_px, self.rule) for image in prepared)
-        return inputs.predict_each(_Lite(self.content), views).reshape(-1, outputs)
+        outputs = inputs.predict_each(_Lite(self.content), views)
+        if self.scorer:
+            return self.scorer.score(outputs)[:, None]
+        return outputs.reshape(-1, self.scale.bins if self.scale else len(self.classes))
 
 
 class _Lite:
@@ -107,29 +120,36 @@ class _Lite:
 
 
 def write_model(
-    folder: Path, model: "keras.Model", card: dict[str, Any], probe: NDArray[np.float32]
-) -> float:
-    """Publish the three files, and return how far the two networks differ on `probe`.
+    folder: Path, model: "keras.Model", card: dict[str, Any], probe: NDArray[np.float32],
+    scorer: Scorer | None = None,
+) -> float:  # fmt: skip
+    """Publish the files, and return how far the two networks differ on `probe`.
 
-    `probe` is (b, size, size, 3) in [0, 255]. Raises RuntimeError for more than `MOST_DIFFERENCE`,
-    before anything is published.
+    `probe` is (b, size, size, 3) in [0, 255]. The difference is relative to the largest output,
+    unless that is below 1. Raises RuntimeError for more than `MOST_DIFFERENCE`, before anything is
+    published.
     """
     lite = convert(model)
-    difference = float(np.abs(_Lite(lite)(probe) - np.asarray(model(probe, training=False))).max())
+    wanted = np.asarray(model(probe, training=False))
+    largest = max(1.0, float(np.abs(wanted).max()))  # of features, which may go beyond 1
+    difference = float(np.abs(_Lite(lite)(probe) - wanted).max()) / largest
     if not difference <= MOST_DIFFERENCE:
         raise RuntimeError(
-            f"{LITE}: expected the probabilities of {KERAS} within {MOST_DIFFERENCE}, got a"
+            f"{LITE}: expected the outputs of {KERAS} within {MOST_DIFFERENCE}, got a"
             f" difference of {difference}; the conversion of this backbone cannot be trusted"
         )
+    (folder / SCORER).unlink(missing_ok=True)  # another model's
     write_bytes(folder / KERAS, keras_bytes(model))
     write_bytes(folder / LITE, lite)
+    if scorer:
+        write_bytes(folder / SCORER, outliers.to_bytes(scorer))
     write_json(folder / CARD, card)
     return difference
 
 
 def write_none(folder: Path) -> None:
     """Publish a `model.json` that says that nothing was trained; stale networks are removed."""
-    for name in (KERAS, LITE):
+    for name in (KERAS, LITE, SCORER):
         (folder / name).unlink(missing_ok=True)
     write_json(folder / CARD, {"task": "none"})
 

@@ -82,14 +82,14 @@ def _marks(tree: Mapping[str, Any]) -> list[evaluation.Mark]:
     return marks
 
 
-def _predictive(
-    plots: Path, tree: Mapping[str, Any], params: Params
-) -> list[tuple[str, Markup]]:
+def _predictive(plots: Path, tree: Mapping[str, Any], params: Params) -> list[tuple[str, Markup]]:
     """Return a drawing of the predictive values per operating point; equal ones share one."""
     table = results.read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
         return []
-    parts = {results.class_name(str(name)): part for name, part in table.groupby("point", sort=False)}
+    parts = {
+        results.class_name(str(name)): part for name, part in table.groupby("point", sort=False)
+    }
     alike: dict[tuple[float, ...], list[str]] = {}
     drawn = {}
     for number, key in enumerate(grids.ordered_points(tree), 1):
@@ -152,9 +152,7 @@ def _bias(tree: Mapping[str, Any], low: float, high: float) -> Markup | None:
     return evaluation.bias_chart(points, bounds, low, high) if points else None
 
 
-def _scores(
-    predictions: pd.DataFrame, tree: Mapping[str, Any], params: Params
-) -> Markup | None:
+def _scores(predictions: pd.DataFrame, tree: Mapping[str, Any], params: Params) -> Markup | None:
     """Return how the outlier scores of the test split lie, with the thresholds."""
     if not {"split", "outlier_score", "target_label"} <= set(predictions.columns):
         return None

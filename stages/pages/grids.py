@@ -20,7 +20,12 @@ POINT_COLUMNS = {
     "accuracy": "Accuracy",
 }  # fmt: skip
 CLASS_COLUMNS = {"auc": "AUC", "sensitivity": "Sensitivity", "ppv": "PPV", "f1": "F1"}
-RANGE_COLUMNS = {"rmse": "RMSE", "bias": "Bias", "mae": "Absolute error", "srcc": "Rank correlation"}
+RANGE_COLUMNS = {
+    "rmse": "RMSE",
+    "bias": "Bias",
+    "mae": "Absolute error",
+    "srcc": "Rank correlation",
+}
 MOST_ROWS = 40  # of classes; of more, those that the model finds worst
 
 
@@ -64,7 +69,9 @@ def operating_points(tree: Tree) -> Grid:
         at = other.get("prevalence")
         for key in ("ppv", "npv") if at is not None else ():
             titles[f"{key}_at"] = f"{key.upper()} at {percent(at)}"
-        lifted.append((name, detail, {**point, **{f"{k}_at": other.get(k) for k in ("ppv", "npv")}}))
+        lifted.append(
+            (name, detail, {**point, **{f"{k}_at": other.get(k) for k in ("ppv", "npv")}})
+        )
     return _grid("Operating point", {"threshold": "Threshold", **titles}, lifted)
 
 
@@ -100,9 +107,7 @@ def classes(tree: Tree) -> Grid:
 
 def ranges(tree: Tree) -> Grid:
     """Return a row per range of the true mean score, from low to high."""
-    named = [
-        (f"{low:g} to {high:g}", "", figures) for low, high, figures in ordered_ranges(tree)
-    ]
+    named = [(f"{low:g} to {high:g}", "", figures) for low, high, figures in ordered_ranges(tree)]
     return _grid("True mean score", {"n": "Images", **RANGE_COLUMNS}, named)
 
 

@@ -63,10 +63,7 @@ def _confusions(album: Album, test: pd.DataFrame, arrived: Source) -> list[Sheet
     for target, predicted in kinds:
         same = (wrong["target_label"] == target) & (wrong["predicted_label"] == predicted)
         worst = wrong[same].sort_values(["given", "key"]).head(SHOWN // len(kinds))
-        frames = [
-            _frame(album, arrived, row.key, f"{row.given:.3f}")
-            for row in worst.itertuples()
-        ]
+        frames = [_frame(album, arrived, row.key, f"{row.given:.3f}") for row in worst.itertuples()]
         found.append(Sheet(f"{target}, predicted as {predicted}", frames, int(same.sum())))
     return found
 

@@ -65,6 +65,12 @@ def class_predictions(
     return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
 
 
+def outlier_predictions(rows: pd.DataFrame, scores: NDArray[np.float64]) -> pd.DataFrame:
+    """Return one prediction row per image; `scores` (n, 1) are higher where more outlying."""
+    table = {"target_label": rows["label"], "outlier_score": scores.reshape(-1)}
+    return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
+
+
 def schema_of(predictions: pd.DataFrame) -> pa.Schema:
     """Return the schema of a prediction table: keys and labels are text, the rest float64."""
     names = predictions.columns

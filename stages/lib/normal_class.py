@@ -1,0 +1,38 @@
+"""The one class to learn from, among the labels that there are."""
+
+import pandas as pd
+
+from stages.lib.failures import UserError
+
+MOST_NAMED = 20  # labels in a message
+
+
+def is_normal(labels: pd.Series, normal_class: str | None) -> pd.Series:
+    """Return which labels, null for none, are `train.normal_class`.
+
+    Raises UserError where none is, naming those that there are, or where there are none.
+    """
+    normal = (labels == normal_class).fillna(False).astype(bool)
+    if not labels.notna().any():
+        raise UserError(
+            "params.yaml: train.task is one_class, but no image has a label: set train.task to"
+            " rating where images have ratings, or give the source labels"
+        )
+    if not normal.any():
+        raise UserError(
+            f"params.yaml: train.normal_class: expected one of the labels {name_labels(labels)};"
+            f" got {normal_class!r}"
+        )
+    return normal
+
+
+def name_labels(labels: pd.Series) -> str:
+    """Return the distinct labels in order, for a message.
+
+    >>> name_labels(pd.Series(["dog", None, "cat", "dog"]))
+    "'cat', 'dog'"
+    """
+    known = sorted(labels.dropna().unique())
+    named = ", ".join(repr(label) for label in known[:MOST_NAMED])
+    more = len(known) - MOST_NAMED
+    return f"{named} and {more} more" if more > 0 else named

@@ -1,0 +1,302 @@
+"""Fit a model of one class: what outlier scores are made of, and the scorer.
+
+`mahalanobis`, `svm` and `isolation_forest` read the pooled features of a backbone that is left as
+it is. `autoencoder` learns to reconstruct normal images. `deep` fine-tunes the backbone so that
+normal images lie close together while a reference set stays told apart (Perera and Patel 2019,
+arXiv 1801.05365). The phases are those of `fitting.py`, with their checkpoints.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.lib.failures import UserError
+from stages.lib.normal_class import is_normal, name_labels
+from stages.lib.params import TrainParams
+from stages.lib.pixels import Pixels
+from stages.lib.randomness import generator
+from stages.models import inputs
+from stages.models.autoencoder import build_autoencoder
+from stages.models.backbones import Backbone, build_backbone
+from stages.models.checkpoints import Checkpoint, Progress
+from stages.models.features import extract, viewer
+from stages.models.fitting import Examples, Fitted, fingerprint
+from stages.models.heads import build_head
+from stages.models.layers import build_augmenter
+from stages.models.live import Watch, unwatched
+from stages.models.losses import cross_entropy, one_class_loss
+from stages.models.outliers import Scorer
+from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
+from stages.models.scorers import fit_scorer
+from stages.models.steps import ahead, predictor, start_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+Images = Sequence[Pixels]
+
+
+class Some(Sequence[Pixels]):
+    """Some of the images, read when asked for."""
+
+    def __init__(self, images: Images, positions: NDArray[np.int64]) -> None:
+        """Take the images at these positions."""
+        self._images, self._positions = images, positions
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._positions)
+
+    def __getitem__(self, position: Any) -> Any:
+        """Read one image."""
+        return self._images[int(self._positions[position])]
+
+
+class Normal(NamedTuple):
+    """The images of the normal class."""
+
+    train: Images
+    validation: Images
+
+
+class Reference(NamedTuple):
+    """The images of the reference classes, with their classes as targets (n, classes)."""
+
+    train: Examples
+    validation: Examples
+
+
+def learnt_classes(params: TrainParams) -> tuple[str, ...]:
+    """Return the labels that are learnt from: the normal one, and for `deep` the reference ones."""
+    deep = params.outlier_method == "deep"
+    return (str(params.normal_class), *(sorted(set(params.reference_classes)) if deep else ()))
+
+
+def learnt_rows(rows: pd.DataFrame, params: TrainParams) -> pd.DataFrame:
+    """Return the rows whose `label` is learnt from. Raises UserError for a label that no row has.
+
+    All others are outliers, or not asked for, and nobody looks at them before the evaluation.
+    """
+    wanted = learnt_classes(params)
+    absent = sorted(set(wanted[1:]) - set(rows["label"]))
+    if absent:
+        raise UserError(
+            "params.yaml: train.reference_classes: expected labels of train or validation images,"
+            f" {name_labels(rows['label'])}; got {', '.join(map(repr, absent))}"
+        )
+    is_normal(rows["label"], params.normal_class)
+    return rows[rows["label"].isin(wanted)].reset_index(drop=True)
+
+
+def fit_one_class(
+    train: Examples, validation: Examples, params: TrainParams, seed: int,
+    scratch: Path | None = None, data_digest: str = "", watch: Watch = unwatched,
+) -> Fitted:  # fmt: skip
+    """Fit network and scorer of `params.outlier_method`; resume from `scratch` as `fit_model` does.
+
+    Targets are one-hot over `learnt_classes`. Raises UserError where nothing can be learnt.
+    """
+    normal = Normal(*(Some(part.images, _rows(part, True)) for part in (train, validation)))
+    check_normal(normal, params.normal_class)
+    reference = Reference(*map(_reference, (train, validation)))
+    if params.outlier_method == "deep":
+        check_reference(reference)
+    start_tensorflow(seed, params.threads)
+    checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
+    watch([])
+    if params.outlier_method == "autoencoder":
+        fitted = _fit_autoencoder(normal, params, seed, checkpoint, watch)
+    elif params.outlier_method == "deep":
+        fitted = _fit_deep(normal, reference, params, seed, checkpoint, watch)
+    else:
+        backbone = build_backbone(params)
+        fitted = Fitted(backbone.features, backbone.rule, params.image_size, [])
+    known, unseen = (
+        extract(Backbone(fitted.model, fitted.rule), images, params.image_size) for images in normal
+    )
+    return replace(fitted, scorer=fit_scorer(params.outlier_method, known, unseen, seed))
+
+
+def _rows(examples: Examples, normal: bool) -> NDArray[np.int64]:
+    return np.flatnonzero((examples.targets[:, 0] == 1) == normal)
+
+
+def _reference(examples: Examples) -> Examples:
+    rows = _rows(examples, normal=False)
+    return Examples(Some(examples.images, rows), examples.targets[rows, 1:])
+
+
+def check_normal(normal: Normal, name: str | None) -> None:
+    """Raise UserError for too few normal images to learn from, or none to judge scores by."""
+    if len(normal.train) < 2:
+        raise UserError(
+            f"train: expected two images at least of train.normal_class, {name!r}, in the train"
+            f" split, got {len(normal.train)}; lower split.test and split.validation in"
+            " params.yaml, or add images"
+        )
+    if not len(normal.validation):
+        raise UserError(
+            f"train: no image of train.normal_class, {name!r}, in the validation split, which says"
+            " which outlier scores are usual; raise split.validation in params.yaml, or add images"
+            " of other groups"
+        )
+
+
+def check_reference(reference: Reference) -> None:
+    """Raise UserError for a reference class without train images, or none in validation."""
+    for name, part in (("train", reference.train), ("validation", reference.validation)):
+        if not len(part.images):
+            raise UserError(
+                f"train: no image of train.reference_classes in the {name} split, and"
+                " train.outlier_method: deep needs some; add images of these classes, or take"
+                " other classes"
+            )
+
+
+def _fit_autoencoder(
+    normal: Normal, params: TrainParams, seed: int, checkpoint: Checkpoint, watch: Watch
+) -> Fitted:
+    """Train it on random views of the normal images, until those of validation gain no more."""
+    model = build_autoencoder(params.image_size)
+    predict, see = predictor(model), _viewed(normal.validation, params, "resize")
+    look = _random_looks(normal.train, params, "resize", seed, "view")
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        def make(rows: NDArray[np.int64]) -> Batch:
+            views = look(epoch, rows)
+            return views, np.zeros((len(views), 1), np.float32)
+
+        order = shuffled_batches(len(normal.train), params.batch_size, seed, "fine_tune", epoch)
+        return ahead(make, order)
+
+    phase = Phase(
+        "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
+        -(-len(normal.train) // params.batch_size), batches,
+        lambda: float(inputs.predict_each(predict, see).mean()),
+        build_augmenter(params.augment, params.task, seed),
+        loss=lambda target, error: error,  # the network's output is what is to be small
+    )  # fmt: skip
+    progress = run_phase(phase, params, checkpoint, Progress("none"), watch)
+    return Fitted(model, "resize", params.image_size, progress.history)
+
+
+def _fit_deep(
+    normal: Normal, reference: Reference, params: TrainParams, seed: int, checkpoint: Checkpoint,
+    watch: Watch,
+) -> Fitted:  # fmt: skip
+    """Train a head on the reference set, then head and backbone by both losses."""
+    import keras
+
+    backbone = build_backbone(params)
+    head = build_head(backbone, reference.train.targets.shape[1], params)
+    image = keras.Input(backbone.features.input_shape[1:], name="image")
+    features = backbone.features(image)
+    # One network sees both kinds: the two branches of the paper share their weights.
+    both = keras.layers.Concatenate(dtype="float32")([features, head(features)])
+    model = keras.Model(image, both, name="darkroom")
+    progress, reached = Progress("none"), checkpoint.load()
+    if params.epochs.head and not (reached and reached.phase == "fine_tune"):
+        phase = _describe_phase(normal, reference, backbone, head, params, seed)
+        progress = run_phase(phase, params, checkpoint, progress, watch)
+    phase = _deep_phase(normal, reference, backbone, model, params, seed)
+    progress = run_phase(phase, params, checkpoint, progress, watch)
+    return Fitted(backbone.features, backbone.rule, params.image_size, progress.history)
+
+
+def _describe_phase(
+    normal: Normal, reference: Reference, backbone: Backbone, head: "keras.Model",
+    params: TrainParams, seed: int,
+) -> Phase:  # fmt: skip
+    """Train the head alone, on features of the reference set.
+
+    The features do not move, and so the compactness of the normal ones is a constant; validation
+    counts it, so that the two phases' losses can be compared.
+    """
+    known, unseen = (extract(backbone, part.images, params.image_size) for part in reference)
+    near = extract(backbone, normal.validation, params.image_size)
+    seen = np.concatenate([near, unseen])
+    predict, loss = predictor(head), one_class_loss(seen.shape[1])
+    wanted = _padded(len(near), reference.validation.targets, seen.shape[1])
+
+    def validate() -> float:
+        return float(np.asarray(loss(wanted, np.concatenate([seen, predict(seen)], axis=1))))
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        for rows in shuffled_batches(len(known), params.batch_size, seed, "head", epoch):
+            yield known[rows], reference.train.targets[rows]
+
+    return Phase(
+        "head", head, params.epochs.head, params.learning_rate.head,
+        -(-len(known) // params.batch_size), batches,
+        validate, loss=cross_entropy,
+    )  # fmt: skip
+
+
+def _deep_phase(
+    normal: Normal, reference: Reference, backbone: Backbone, model: "keras.Model",
+    params: TrainParams, seed: int,
+) -> Phase:  # fmt: skip
+    """Train on batches of normal and as many reference images, by both losses together."""
+    classes = reference.train.targets.shape[1]
+    width = model.output_shape[1] - classes
+    loss, predict = one_class_loss(width), predictor(model)
+    see = [_viewed(x, params, backbone.rule) for x in (normal.validation, reference.validation[0])]
+    look = _random_looks(normal.train, params, backbone.rule, seed, "view")
+    look_around = _random_looks(reference.train.images, params, backbone.rule, seed, "reference")
+    # Every batch wants two normal images at least, whose spread is what is to be small.
+    steps = max(1, len(normal.train) // max(2, params.batch_size))
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        def make(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Batch:
+            views = [look(epoch, pair[0]), look_around(epoch, pair[1])]
+            wanted = _padded(len(pair[0]), reference.train.targets[pair[1]], width)
+            return np.concatenate(views), wanted
+
+        rng = generator(seed, "order", "fine_tune", epoch)
+        rows = np.array_split(rng.permutation(len(normal.train)), steps)
+        others = np.resize(
+            rng.permutation(len(reference.train.images)), len(normal.train)
+        )  # some reference images only, or some of them more than once
+        return ahead(make, zip(rows, np.array_split(others, steps), strict=True))
+
+    def validate() -> float:
+        predicted = np.concatenate([inputs.predict_each(predict, each) for each in see])
+        wanted = _padded(len(normal.validation), reference.validation.targets, width)
+        return float(np.asarray(loss(wanted, predicted)))
+
+    return Phase(
+        "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune, steps,
+        batches, validate, build_augmenter(params.augment, params.task, seed), loss=loss,
+    )  # fmt: skip
+
+
+def _padded(normal: int, targets: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Return the targets of normal images, and below them of reference images, for the loss."""
+    wanted = np.zeros((normal + len(targets), width + targets.shape[1]), np.float32)
+    wanted[normal:, width:] = targets
+    return wanted
+
+
+def _viewed(images: Images, params: TrainParams, rule: inputs.Rule) -> inputs.Cached:
+    return inputs.Cached(viewer(images, params.image_size, rule), len(images))
+
+
+def _random_looks(
+    images: Images, params: TrainParams, rule: inputs.Rule, seed: int, name: str
+) -> Callable[[int, NDArray[np.int64]], NDArray[np.float32]]:
+    """Return a function from an epoch and rows to one random view of each: (b, size, size, 3)."""
+    size = params.image_size
+    kept = inputs.Cached(lambda i: inputs.for_training(images[i], size, rule), len(images))
+
+    def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        views = [
+            inputs.random_view(kept[i], size, generator(seed, name, epoch, int(i))) for i in rows
+        ]
+        return np.stack(views).astype(np.float32)
+
+    return look

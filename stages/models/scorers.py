@@ -1,0 +1,134 @@
+"""Fit what turns features of normal images into outlier scores, by scikit-learn.
+
+`outliers.py` has the scores themselves, in NumPy. Every fit is checked against scikit-learn's own
+score of the same images, so that the two never drift apart.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.randomness import digest_number
+from stages.models.outliers import SCORES, Arrays, Reals, Scorer
+
+NU = 0.1  # of the SVM: at most this share of the normal images is left outside
+TREES = 200  # of the forest; path lengths settle well before (Liu, Ting and Zhou 2008, figure 5)
+MOST_DIFFERENCE = 1e-6  # from scikit-learn's score, relative to the largest
+
+
+def fit_scorer(
+    method: str, normal: NDArray[np.float32], unseen: NDArray[np.float32], seed: int
+) -> Scorer:
+    """Fit on `normal` (n, d), the network's outputs for the training images; n is 2 at least.
+
+    `unseen` (m, d) are those for the normal validation images, whose scores the scorer keeps.
+    Raises RuntimeError when NumPy's scores are not scikit-learn's.
+    """
+    arrays = FITS[method](np.asarray(normal, np.float64), seed) if method in FITS else {}
+    scorer = Scorer(method, arrays, np.zeros(0))
+    return Scorer(method, arrays, np.sort(scorer.score(unseen)))
+
+
+def fit_mahalanobis(normal: Reals, seed: int) -> Arrays:
+    """Fit mean and covariance, shrunk as Ledoit and Wolf (2004) do: n may be below d."""
+    from sklearn.covariance import LedoitWolf
+
+    model = LedoitWolf().fit(normal)
+    arrays = {"mean": model.location_, "precision": model.get_precision()}
+    return _checked("mahalanobis", arrays, normal, model.mahalanobis(normal))
+
+
+def fit_svm(normal: Reals, seed: int) -> Arrays:
+    """Fit a one-class SVM with a Gaussian kernel, γ = 1 / (d · variance), on standardised features.
+
+    Source: Schölkopf et al. 2001, Neural Computation 13:1443.
+    """
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import OneClassSVM
+
+    scaler = StandardScaler().fit(normal)
+    scaled = scaler.transform(normal)
+    model = OneClassSVM(kernel="rbf", gamma="scale", nu=NU).fit(scaled)
+    arrays = {
+        "mean": scaler.mean_, "spread": scaler.scale_, "support": model.support_vectors_,
+        "weights": model.dual_coef_[0], "intercept": model.intercept_[0],
+        "gamma": np.float64(_gamma(scaled)),
+    }  # fmt: skip
+    return _checked("svm", arrays, normal, -model.decision_function(scaled))
+
+
+def _gamma(scaled: Reals) -> float:
+    """Return scikit-learn's γ for `gamma="scale"`: 1 where all images have the same features."""
+    variance = float(scaled.var())
+    return 1 / (scaled.shape[1] * variance) if variance else 1.0
+
+
+def fit_isolation_forest(normal: Reals, seed: int) -> Arrays:
+    """Fit the forest, and lay its trees into one array of nodes. Source: Liu et al. 2008."""
+    from sklearn.ensemble import IsolationForest
+
+    forest = IsolationForest(
+        n_estimators=TREES, random_state=digest_number(seed, "isolation_forest") % 2**32
+    ).fit(normal)
+    trees = [estimator.tree_ for estimator in forest.estimators_]
+    roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
+    feature = np.concatenate([tree.feature for tree in trees])
+    left, right = (
+        np.concatenate([getattr(t, name) + root for t, root in zip(trees, roots, strict=True)])
+        for name in ("children_left", "children_right")
+    )
+    arrays = {
+        "feature": np.where(feature < 0, -1, feature), "left": left, "right": right,
+        "threshold": np.concatenate([tree.threshold for tree in trees]),
+        "length": np.concatenate([_lengths(tree) for tree in trees]),
+        "roots": roots, "usual": usual_length(np.array([forest.max_samples_]))[0],
+    }  # fmt: skip
+    return _checked("isolation_forest", arrays, normal, -forest.score_samples(normal))
+
+
+def keep_templates(normal: Reals, seed: int) -> Arrays:
+    """Keep the features, of which the nearest counts."""
+    return {"templates": normal.astype(np.float32)}
+
+
+def usual_length(images: NDArray[np.int64]) -> Reals:
+    """Return the mean path length of an isolation tree of so many images (n,), from 0 up.
+
+    Source: Liu, Ting and Zhou 2008, eq. 1, with harmonic numbers as ln(i) + Euler's constant.
+
+    >>> usual_length(np.array([1, 2, 256])).round(3)
+    array([ 0.   ,  1.   , 10.245])
+    """
+    more = np.maximum(images, 3) - 1.0
+    long = 2 * (np.log(more) + np.euler_gamma) - 2 * more / (more + 1)
+    return np.where(images <= 1, 0.0, np.where(images == 2, 1.0, long))
+
+
+def _lengths(tree: Any) -> Reals:
+    """Return each node's depth and the path length that its images would still need."""
+    depth = np.zeros(tree.node_count)
+    for node in range(tree.node_count):  # parents come before their children
+        for child in (tree.children_left[node], tree.children_right[node]):
+            if child >= 0:
+                depth[child] = depth[node] + 1
+    return np.asarray(depth + usual_length(tree.n_node_samples))
+
+
+def _checked(method: str, arrays: Arrays, normal: Reals, wanted: Reals) -> Arrays:
+    difference = float(np.abs(SCORES[method](normal, arrays) - wanted).max())
+    if not difference <= MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
+        raise RuntimeError(
+            f"scorer {method}: expected scikit-learn's scores within {MOST_DIFFERENCE} of the"
+            f" largest, got a difference of {difference}"
+        )
+    return arrays
+
+
+FITS: dict[str, Callable[[Reals, int], Arrays]] = {
+    "mahalanobis": fit_mahalanobis,
+    "svm": fit_svm,
+    "isolation_forest": fit_isolation_forest,
+    "deep": keep_templates,
+}
