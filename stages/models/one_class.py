@@ -30,7 +30,6 @@ from stages.models.heads import build_head
 from stages.models.layers import build_augmenter
 from stages.models.live import Watch, unwatched
 from stages.models.losses import cross_entropy, one_class_loss
-from stages.models.outliers import Scorer
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.scorers import fit_scorer
 from stages.models.steps import ahead, predictor, start_tensorflow
