@@ -28,7 +28,7 @@ def build_autoencoder(size_px: int) -> "keras.Model":
         x = layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
     x = layers.Conv2D(CODE, 1, name="code")(x)
     for filters in reversed(FILTERS):
-        x = layers.UpSampling2D(2)(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear")(x)  # LiteRT does not take "nearest"
         x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
     made = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(x)
     error = ops.mean(ops.square(made - given), axis=(1, 2, 3))
