@@ -12,6 +12,8 @@ the training curves and `metrics/live/metrics.json`.
   `one_class`: of `train.normal_class` alone (stages/models/one_class.py), and `scorer.npz` beside
   the network, which turns its outputs into outlier scores. `none`: a `model.json` that says so,
   and nothing else.
+- `train.most_per_bin` draws at most so many originals per class or score bin, by seed and key, and
+  `train.class_weights: balanced` weighs the training loss by n / (k n_c); validation is untouched.
 - The validation split decides which epoch's weights are kept, and when to stop.
 - A killed run resumes from `.darkroom/train/` and ends with the same bytes.
 
@@ -34,7 +36,7 @@ from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.models import inputs, targets
 from stages.models.checkpoints import HistoryRow
-from stages.models.examples import RAW, StoredImages, find_classes, read_rows
+from stages.models.examples import StoredImages, draw_most, find_classes, read_rows
 from stages.models.fitting import Examples, Fitted, fit_model
 from stages.models.live import watched
 from stages.models.one_class import fit_one_class, learnt_classes, learnt_rows
@@ -87,16 +89,21 @@ def describe(
     }
 
 
-def summarise(fitted: Fitted, rows: pd.DataFrame, originals: int, difference: float) -> MetricTree:
-    """Return the metrics: how much data, how long, and how well it fits."""
+def summarise(fitted: Fitted, rows: pd.DataFrame, labelled: int, difference: float) -> MetricTree:
+    """Return the metrics: how much data, how long, and how well it fits.
+
+    `rows` are those that were used, `labelled` the originals of the train split before drawing.
+    """
     last = fitted.history[-1] if fitted.history else {"loss": None}
     best = fitted.best or {"epoch": 0, "val_loss": None}
     phases = [row["phase"] for row in fitted.history]
-    trained = int((rows["split"] == "train").sum())
+    trained = rows[rows["split"] == "train"]
+    originals = int((trained["key"] == trained["parent"]).sum())
     return {
         "images": {
             "train": originals,
-            "augmented": trained - originals,
+            "augmented": len(trained) - originals,
+            "left_out": labelled - originals,
             "validation": int((rows["split"] == "validation").sum()),
         },
         "epochs": {"head": phases.count("head"), "fine_tune": phases.count("fine_tune")},
@@ -119,12 +126,14 @@ def run(root: Path, params: Params) -> None:
         _write_none(root)
         return
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
-    rows, originals = read_rows(root, params.train.task)
+    rows, labelled = read_rows(root, params.train.task)
     if params.train.task == "one_class":
         rows = learnt_rows(rows, params.train)
-        originals = int(((rows["split"] == "train") & (rows["folder"] == str(RAW))).sum())
+        labelled = int(((rows["split"] == "train") & (rows["key"] == rows["parent"])).sum())
     classes = find_classes(rows) if params.train.task == "classification" else ()
     wanted = make_targets(rows, classes, params.train)
+    used = draw_most(rows, targets.strata(wanted), params.train.most_per_bin, params.seed)
+    rows, wanted = rows[used], wanted[used]
     train, validation = (
         Examples(
             StoredImages(root, rows[rows["split"] == name], steps), wanted[rows["split"] == name]
@@ -147,7 +156,7 @@ def run(root: Path, params: Params) -> None:
     card = describe(params, classes, steps, fitted, data)
     difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train), fitted.scorer)
     write_history(root / HISTORY, fitted.history)
-    write_metrics(root / METRICS, summarise(fitted, rows, originals, difference))
+    write_metrics(root / METRICS, summarise(fitted, rows, labelled, difference))
     shutil.rmtree(root / SCRATCH, ignore_errors=True)
     progress.close(len(rows), {})
 

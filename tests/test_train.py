@@ -16,8 +16,9 @@ from stages.models.saved import SavedModel
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
+LIVE = "metrics/live/metrics.json"
 OUTPUTS = ["data/model/model.json", "data/model/model.keras", "data/model/model.tflite",
-           "metrics/plots/train/history.csv", "metrics/train.json"]  # fmt: skip
+           "metrics/plots/train/history.csv", "metrics/train.json", LIVE]  # fmt: skip
 
 
 def encode(patch, blurred):
@@ -97,11 +98,14 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert not (tmp_path / "a/.darkroom/train").exists()
     metrics = json.loads((tmp_path / "a/metrics/train.json").read_text())
-    assert metrics["images"] == {"train": 12, "augmented": 2, "validation": 4}
+    assert metrics["images"] == {"train": 12, "augmented": 2, "left_out": 0, "validation": 4}
     assert metrics["epochs"] == {"head": 0, "fine_tune": 2}
     history = pd.read_csv(tmp_path / "a/metrics/plots/train/history.csv")
     assert list(history) == ["epoch", "phase", "loss", "val_loss"]
     assert history["val_loss"].min() == pytest.approx(metrics["loss"]["validation"])
+    live = json.loads((tmp_path / "a" / LIVE).read_text())
+    assert live["step"] == live["fine_tune"]["epoch"] == 2
+    assert live["fine_tune"]["val_loss"] == pytest.approx(history["val_loss"].iloc[-1])
     model = SavedModel.load(tmp_path / "a/data/model")
     assert (model.task, model.rule, model.size_px) == ("rating", "crop", 32)
     assert model.predict(patches[:3]).shape == (3, 10)
@@ -137,6 +141,7 @@ def test_none_leaves_valid_empty_outs(tmp_path, quick):
     assert SavedModel.load(tmp_path / "data/model").task == "none"
     assert (tmp_path / OUTPUTS[3]).read_text() == "epoch,phase,loss,val_loss\n"
     assert json.loads((tmp_path / OUTPUTS[4]).read_text()) == {"task": "none"}
+    assert json.loads((tmp_path / LIVE).read_text()) == {}
 
 
 @pytest.mark.parametrize(
@@ -156,8 +161,17 @@ def test_none_leaves_valid_empty_outs(tmp_path, quick):
                      "set train.task to classification", id="labels of the other task"),
         pytest.param("classification", {"train": 4, "validation": 2}, {"label": ["cat"]},
                      "'cat' alone", id="one class"),
-        pytest.param("classification", {"train": 2, "validation": 1}, {"label": ["a", "b", "c"]},
-                     r"\['c'\]", id="class in validation alone"),
+        pytest.param("classification", {"train": 2, "validation": 4}, {"label": [*"abcabc"]},
+                     "no image in the train split of class 'c'", id="class in validation alone"),
+        pytest.param("classification", {"train": 4, "validation": 4, "test": 1},
+                     {"label": [*"abababab", "c"]}, "got one of class 'c'", id="one image"),
+        pytest.param("classification", {"train": 4, "validation": 4, "test": 2},
+                     {"label": [*"abababab", "c", "c"]}, "train split of class 'c'",
+                     id="class in test alone"),
+        pytest.param("rating", {"train": 4, "validation": 2}, {"mean": [float("nan")]},
+                     "no labelled image in the train", id="NaN labels"),
+        pytest.param("classification", {"train": 4, "validation": 2}, {"label": [None]},
+                     "no labelled image in the train", id="empty labels"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learnt_is_said(tmp_path, patches, quick, task, counts, labels, word):
@@ -165,6 +179,37 @@ def test_what_cannot_be_learnt_is_said(tmp_path, patches, quick, task, counts, l
     with pytest.raises(UserError, match=word):
         train.run(tmp_path, quick(task=task))
     assert not (tmp_path / "data/model").exists()
+
+
+def test_most_per_bin_draws_originals_whatever_their_order_and_children_follow(tmp_path, patches):
+    labels = [*"aaaaaaab"]
+    write_data(tmp_path, patches, {"train": 16, "validation": 8}, label=labels)
+    rows, originals = examples.read_rows(tmp_path, "classification")
+    strata = (rows["label"] == "b").to_numpy(int)
+    assert (examples.draw_most(rows, strata, None, 17)).all()
+    used = rows[examples.draw_most(rows, strata, 3, 17)]
+    own = used[(used["split"] == "train") & (used["key"] == used["parent"])]
+    assert own["label"].value_counts().to_dict() == {"a": 3, "b": 2}
+    assert (used["split"] == "validation").sum() == 8
+    assert set(used["parent"][used["split"] == "train"]) == set(own["key"])
+    turned = rows.iloc[::-1].reset_index(drop=True)
+    again = turned[examples.draw_most(turned, strata[::-1], 3, 17)]
+    assert set(again["key"]) == set(used["key"])
+    more = rows[examples.draw_most(rows, strata, 4, 17)]
+    assert set(used["key"]) < set(more["key"])
+    other = rows[examples.draw_most(rows, strata, 3, 18)]
+    assert set(other["key"]) != set(used["key"])
+    assert originals == 16
+
+
+def test_a_class_that_validation_lacks_is_told(tmp_path, patches, caplog):
+    labels = [*"abababcc", *"abab", *"abc"]
+    write_data(tmp_path, patches, {"train": 8, "validation": 4, "test": 3}, label=labels)
+    with caplog.at_level("WARNING"):
+        examples.read_rows(tmp_path, "classification")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "no image in the validation split of class 'c'" in told[0]
 
 
 def test_unlabelled_images_are_never_trained_on(tmp_path, patches):

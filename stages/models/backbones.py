@@ -93,6 +93,32 @@ def _application(params: TrainParams) -> "keras.Model":
     return keras.Model(image, pooled, name="backbone")
 
 
+def freeze_below(backbone: Backbone, last: int | None) -> None:
+    """Let only the `last` layers of the backbone learn; None leaves all of them as they are.
+
+    Layers are counted as `model.layers` of the network itself lists them, those without weights
+    too, so that 4 of VGG16 are block5_conv1 to block5_pool, as in Keras' own guides. What scales
+    the pixels in front of it, and the pooling behind it, are no part of it.
+    """
+    if last is None:
+        return
+    layers = _network_of(backbone.features).layers
+    if last > len(layers):
+        raise UserError(
+            f"params.yaml: train.unfreeze: expected at most {len(layers)}, the layers of this"
+            f" backbone, got {last}; set it to null to train all of them"
+        )
+    for layer in layers[: len(layers) - last]:
+        layer.trainable = False
+
+
+def _network_of(features: "keras.Model") -> "keras.Model":
+    import keras
+
+    inner = (layer for layer in features.layers if isinstance(layer, keras.Model))
+    return next(inner, features)
+
+
 def _freeze_statistics(network: "keras.Model") -> "keras.Model":
     """Keep batch normalisation as pretrained: a small set's batches would ruin its statistics."""
     import keras

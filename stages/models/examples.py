@@ -4,21 +4,29 @@ Only labelled ones: originals of the train split with their augmented images, wh
 parents' labels, and originals of the validation split.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.lib import shards, tables
 from stages.lib.failures import UserError
 from stages.lib.pixels import Pixels, decode
+from stages.lib.randomness import digest_number
+from stages.lib.splits import SPLITS
 from stages.transforms.prepare import Step, prepare
 
 RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
 GROUPS = Path("data/dedupe/groups.parquet")
 SPLIT = Path("data/split.parquet")
+MOST_NAMED = 10  # classes in one message
+
+logger = logging.getLogger(__name__)
 
 
 class StoredImages(Sequence[Pixels]):
@@ -62,17 +70,73 @@ def find_classes(rows: pd.DataFrame) -> tuple[str, ...]:
     if len(classes) == 1:
         raise UserError(
             f"train: expected at least two classes in the train split, got {classes[0]!r} alone;"
-            " add images of another class, or set train.task to none"
+            " add images of another class, set train.task to one_class with that as"
+            " train.normal_class, or set it to none"
         )
     return classes
 
 
+def check_classes(rows: pd.DataFrame) -> None:
+    """Refuse classes that cannot be learnt and judged; `rows` are the labelled of all splits.
+
+    Raises UserError for a class with one image, or with none in train; warns of one with none in
+    validation or test.
+    """
+    sizes = rows.groupby(["label", "split"]).size().unstack(fill_value=0)
+    sizes = sizes.reindex(columns=SPLITS, fill_value=0)
+    single, untrained = sizes.sum(axis=1) == 1, sizes["train"] == 0
+    if single.any():
+        raise UserError(
+            f"train: expected two images of a class at least, one to learn from and one to judge"
+            f" by; got one of {_named(sizes.index[single])}: add images, or correct or empty the"
+            " label of that image"
+        )
+    if untrained.any():
+        raise UserError(
+            f"train: no image in the train split of {_named(sizes.index[untrained])}, which"
+            " validation or test holds: add images of other groups, lower split.test and"
+            " split.validation in params.yaml, or correct the labels"
+        )
+    for name in SPLITS[1:]:
+        absent = sizes.index[sizes[name] == 0]
+        if len(absent):
+            logger.warning(
+                "train: no image in the %s split of %s: nothing is known there of how well they"
+                " are found; add images of other groups", name, _named(absent),
+            )  # fmt: skip
+
+
+def _named(classes: Sequence[str]) -> str:
+    more = f" and {len(classes) - MOST_NAMED} more" if len(classes) > MOST_NAMED else ""
+    return "class " * (len(classes) == 1) + ", ".join(map(repr, classes[:MOST_NAMED])) + more
+
+
+def draw_most(
+    rows: pd.DataFrame, strata: NDArray[np.int64], most: int | None, seed: int
+) -> NDArray[np.bool_]:
+    """Return which rows are used when each class or score bin has at most `most` train images.
+
+    `rows` have `key`, `parent` (the key itself for an original) and `split`, `strata` is (n,). An
+    original's place in the draw depends on the seed and its key alone, and augmented images follow
+    their parents. Validation stays whole, as do all for None.
+    """
+    train = (rows["split"] == "train").to_numpy(bool)
+    if most is None:
+        return np.ones(len(rows), bool)
+    originals = rows[train & (rows["key"] == rows["parent"]).to_numpy(bool)]
+    drawn = originals.assign(
+        stratum=strata[originals.index],
+        place=[digest_number(seed, "train.most_per_bin", key) for key in originals["key"]],
+    ).sort_values("place")
+    used = drawn.groupby("stratum").head(most)["key"]
+    return np.asarray(~train | rows["parent"].isin(used))
+
+
 def add_augmented(train: pd.DataFrame, augmented: pd.DataFrame) -> pd.DataFrame:
     """Return the train rows and below them their augmented images, with their parents' targets."""
-    labels = train.drop(columns=["shard", "offset", "size", "folder"])
-    labels = labels.rename(columns={"key": "parent"})
+    labels = train.drop(columns=["key", "shard", "offset", "size", "folder"])
     places = augmented[["key", "parent", "shard", "offset", "size"]]
-    children = places.merge(labels, on="parent").drop(columns="parent")
+    children = places.merge(labels, on="parent")
     children = children.assign(folder=str(AUGMENTED)).sort_values("key")
     return pd.concat([train, children], ignore_index=True)
 
@@ -83,8 +147,11 @@ def read_rows(root: Path, task: str) -> tuple[pd.DataFrame, int]:
         tables.read_table(root / SPLIT, tables.SPLIT),
         tables.read_table(root / GROUPS, tables.GROUPS), task,
     )  # fmt: skip
+    if task == "classification":
+        check_classes(rows)
     stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     rows = rows.merge(stored, on="key", validate="1:1").assign(folder=str(RAW))
+    rows["parent"] = rows["key"]
     train = rows[rows["split"] == "train"]
     augmented = tables.read_table(root / AUGMENTED / "index.parquet", tables.AUGMENTED)
     used = [add_augmented(train, augmented), rows[rows["split"] == "validation"]]

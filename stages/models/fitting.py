@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,17 @@ from stages.lib.params import TrainParams
 from stages.lib.pixels import Pixels
 from stages.lib.randomness import generator
 from stages.models import inputs
-from stages.models.backbones import Backbone, build_backbone
+from stages.models.backbones import Backbone, build_backbone, freeze_below
 from stages.models.checkpoints import Checkpoint, HistoryRow, Progress
 from stages.models.features import extract, viewer
 from stages.models.heads import build_head, join
 from stages.models.layers import build_augmenter
 from stages.models.live import Watch, unwatched
-from stages.models.losses import loss_of
+from stages.models.losses import loss_of, weighted
 from stages.models.outliers import Scorer
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.steps import ahead, predictor, start_tensorflow
-from stages.models.targets import Distributions
+from stages.models.targets import Distributions, balanced_weights, strata
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +83,7 @@ def fit_model(
     if augmenter and params.epochs.head:
         logger.info("train: train.augment applies to fine_tune alone; head sees cached features")
     backbone = build_backbone(params)
+    freeze_below(backbone, params.unfreeze)
     head = build_head(backbone, train.targets.shape[1], params)
     model = join(backbone, head)
     checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
@@ -141,6 +142,7 @@ def _head_phase(
         "head", head, params.epochs.head, params.learning_rate.head,
         _steps(train, params), batches,
         lambda: _mean_loss(params.task, validation.targets, predict(unseen)),
+        _training_loss(train.targets, params),
     )  # fmt: skip
 
 
@@ -148,7 +150,7 @@ def _fine_tune_phase(
     train: Examples, validation: Examples, backbone: Backbone, model: "keras.Model",
     params: TrainParams, seed: int, augmenter: "keras.Sequential | None",
 ) -> Phase:  # fmt: skip
-    """Train every layer on random views of the images."""
+    """Train the layers that are not frozen on random views of the images."""
     size, rule = params.image_size, backbone.rule
     kept = inputs.Cached(
         lambda i: inputs.for_training(train.images[i], size, rule), len(train.images)
@@ -172,8 +174,17 @@ def _fine_tune_phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
         _steps(train, params), batches,
         lambda: _mean_loss(params.task, validation.targets, inputs.predict_each(predict, seen)),
+        _training_loss(train.targets, params),
         augmenter,
     )  # fmt: skip
+
+
+def _training_loss(targets: Distributions, params: TrainParams) -> Any:
+    """Return the task's loss, with `train.class_weights` in it; validation stays unweighted."""
+    loss = loss_of(params.task)
+    if params.class_weights == "none":
+        return loss
+    return weighted(loss, balanced_weights(strata(targets), targets.shape[1]))
 
 
 def _mean_loss(task: str, targets: Distributions, predicted: NDArray[np.float32]) -> float:

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.models.targets import TIE
+
 COMPACTNESS_SHARE = 0.1  # λ of Perera and Patel 2019
 EPSILON = 1e-10  # under the root, whose slope at 0 is infinite; shifts the loss by 1e-5 at most
 
@@ -67,3 +72,20 @@ def one_class_loss(features: int) -> Any:
 def loss_of(task: str) -> Any:
     """Return the loss of a task of `TrainParams`."""
     return {"rating": emd_loss, "classification": cross_entropy}[task]
+
+
+def weighted(loss: Any, weights: NDArray[np.float32]) -> Any:
+    """Return the loss of each image times the weight of its stratum: (n, k) twice → (n,).
+
+    `weights` (k,) has one per class or score bin; an image's is the one nearest to its target's
+    mean, as `targets.strata` has it.
+    """
+    from keras import ops
+
+    places = np.arange(len(weights), dtype=np.float32)
+
+    def weigh(target: Any, predicted: Any) -> Any:
+        stratum = ops.floor(ops.sum(target * places, axis=-1) + 0.5 + TIE)  # (n,)
+        return ops.take(weights, ops.cast(stratum, "int32")) * loss(target, predicted)
+
+    return weigh

@@ -177,8 +177,8 @@ def _fit_autoencoder(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
         -(-len(normal.train) // params.batch_size), batches,
         lambda: float(inputs.predict_each(predict, see).mean()),
+        lambda target, error: error,  # the network's output is what is to be small
         build_augmenter(params.augment, params.task, seed),
-        loss=lambda target, error: error,  # the network's output is what is to be small
     )  # fmt: skip
     progress = run_phase(phase, params, checkpoint, Progress("none"), watch)
     return Fitted(model, "resize", params.image_size, progress.history)
@@ -232,7 +232,7 @@ def _describe_phase(
     return Phase(
         "head", head, params.epochs.head, params.learning_rate.head,
         -(-len(known) // params.batch_size), batches,
-        validate, loss=cross_entropy,
+        validate, cross_entropy,
     )  # fmt: skip
 
 
@@ -270,7 +270,7 @@ def _deep_phase(
 
     return Phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune, steps,
-        batches, validate, build_augmenter(params.augment, params.task, seed), loss=loss,
+        batches, validate, loss, build_augmenter(params.augment, params.task, seed),
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from stages.lib.params import TrainParams
 from stages.lib.randomness import generator
 from stages.models.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
 from stages.models.live import Watch, unwatched
-from stages.models.losses import loss_of
 from stages.models.steps import train_step
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ class Phase:
     steps: int  # per epoch
     batches: Callable[[int], Iterator[Batch]]  # epoch → batches of (inputs, targets)
     validate: Callable[[], float]
+    loss: Any  # of training: (b, k) twice → (b,)
     augmenter: "keras.Sequential | None" = None  # changes each batch of inputs
-    loss: Any = None  # None = the task's
 
 
 def run_phase(
@@ -71,8 +70,7 @@ def run_phase(
         logger.info("train: resuming %s after epoch %d", phase.name, progress.epoch)
         assign(variables, progress.variables)
     watch(progress.history)
-    loss = phase.loss or loss_of(params.task)
-    step = train_step(phase.model, optimizer, loss, phase.augmenter)
+    step = train_step(phase.model, optimizer, phase.loss, phase.augmenter)
     while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
         _run_epoch(phase, progress, step, optimizer)
         progress.variables = values_of(variables)

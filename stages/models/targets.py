@@ -12,6 +12,9 @@ from stages.lib.params import Scale
 Distributions = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
 DEFAULT_SPREAD = 0.155  # of the scale's length: AVA's raters differ by about 1.4 on 1 to 10
+TIE = (
+    1e-4  # of a bin: a mean between two bins belongs to the upper one, whatever float32 makes of it
+)
 LEAST_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be told apart on the bins
 
 
@@ -101,6 +104,31 @@ def distributions(rows: pd.DataFrame, scale: Scale) -> Distributions:
         means, stds = (told[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
         targets[~counted] = from_means(means, stds, scale)
     return targets
+
+
+def strata(targets: Distributions) -> NDArray[np.int64]:
+    """Return each image's class, or the score bin nearest to its mean: (n, k) → (n,).
+
+    >>> strata(np.array([[0, 0, 1], [0.5, 0.5, 0]], np.float32))
+    array([2, 1])
+    """
+    means = targets.astype(np.float64) @ np.arange(targets.shape[1])
+    return np.asarray(np.floor(means + 0.5 + TIE), np.int64)
+
+
+def balanced_weights(strata: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """Return the weight of each of `count` strata: n / (k · n_c), 0 for one without an image.
+
+    n images lie in k strata, n_c of them in stratum c: the mean over images is 1. The rule is
+    scikit-learn's `class_weight="balanced"`, after King and Zeng 2001, "Logistic regression in
+    rare events data".
+
+    >>> balanced_weights(np.array([0, 0, 0, 2]), 3)
+    array([0.6666667, 0.       , 2.       ], dtype=float32)
+    """
+    sizes = np.bincount(strata, minlength=count)
+    shares = len(strata) / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
+    return np.asarray(np.where(sizes > 0, shares, 0), np.float32)
 
 
 def _check(means: NDArray[np.float64], stds: NDArray[np.float64], scale: Scale) -> None:

@@ -97,3 +97,43 @@ def test_bundled_gives_the_pooled_features(values):
     backbone = backbones.build_backbone(train_params(values, backbone="bundled", image_size=size))
     assert backbone.features.output_shape == (None, 1280)
     assert backbone.rule == "resize"
+
+
+def test_unfreeze_counts_the_layers_of_the_network_itself(values):
+    params = train_params(values, backbone="VGG16", image_size=32)
+    backbone = backbones.build_backbone(params)
+    backbones.freeze_below(backbone, 4)
+    names = {variable.path.split("/")[-2] for variable in backbone.features.trainable_variables}
+    assert names == {"block5_conv1", "block5_conv2", "block5_conv3"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "layers"),
+    [
+        pytest.param({"backbone": "VGG16", "image_size": 32}, 19, id="VGG16"),
+        pytest.param({"backbone": "small", "image_size": 32}, None, id="small"),
+    ],
+)
+def test_unfreezing_more_layers_than_there_are_is_said(values, changes, layers):
+    backbone = backbones.build_backbone(train_params(values, **changes))
+    layers = layers or len(backbone.features.layers)
+    backbones.freeze_below(backbone, layers)
+    with pytest.raises(UserError, match=f"unfreeze: expected at most {layers}, .*got {layers + 1}"):
+        backbones.freeze_below(backbone, layers + 1)
+
+
+def test_weights_of_another_network_are_said(values, tmp_path):
+    import keras
+
+    other = keras.applications.MobileNet(
+        input_shape=(32, 32, 3), alpha=0.25, include_top=False, weights=None
+    )
+    other.save_weights(tmp_path / "other.weights.h5")
+    other.save(tmp_path / "other.keras")
+    (tmp_path / "picture.h5").write_bytes(b"no weights at all")
+    for name in ("other.weights.h5", "other.keras", "picture.h5"):
+        params = train_params(
+            values, backbone="MobileNetV2", alpha=0.35, image_size=32, weights=str(tmp_path / name)
+        )
+        with pytest.raises(UserError, match=r"train: keras cannot build MobileNetV2 .*" + name):
+            backbones.build_backbone(params)

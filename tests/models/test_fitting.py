@@ -112,6 +112,30 @@ def test_frozen_phase_changes_the_head_alone(tiny):
     assert [row["phase"] for row in fitted.history] == ["head", "head"]
 
 
+def test_frozen_layers_stay_and_the_last_ones_learn(tiny):
+    train, validation, params = tiny
+    fitting.start_tensorflow(17, params.threads)
+    before = few_layers(params).features.get_weights()  # kernel, bias; then of normalisation
+    last_two = params.model_copy(update={"unfreeze": 2})  # normalisation and pooling
+    fitted = fitting.fit_model(train, validation, last_two, 17)
+    after = fitted.model.get_layer("backbone").get_weights()
+    for old, new in zip(before[:2], after[:2], strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert np.abs(before[2] - after[2]).max() > 0
+
+
+def test_class_weights_make_up_for_rarity(tiny):
+    train, validation, params = tiny
+    rare = [i for i in range(16) if i % 2 or i in (0, 2)]  # 2 dark, 8 bright
+    few = fitting.Examples([train.images[i] for i in rare], train.targets[rare])
+    plain, balanced = (
+        fitting.fit_model(few, validation, params.model_copy(update={"class_weights": how}), 17)
+        for how in ("none", "balanced")
+    )
+    shares = [fitted.predict(validation.images).mean(axis=0) for fitted in (plain, balanced)]
+    assert shares[1][0] > shares[0][0]
+
+
 def test_fine_tuning_that_does_harm_is_not_kept(tiny):
     train, validation, params = tiny
     swapped = fitting.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
@@ -153,3 +177,12 @@ def test_nothing_to_learn_from_is_said(tiny, part, word):
     parts = {"train": train, "validation": validation} | {part: empty}
     with pytest.raises(UserError, match=word):
         fitting.fit_model(**parts, params=params, seed=17)
+
+
+def test_targets_that_are_no_distribution_are_said(tiny):
+    train, validation, params = tiny
+    for wrong in (np.nan, 2.0):
+        targets = train.targets.copy()
+        targets[3, 0] = wrong
+        with pytest.raises(UserError, match="sum to 1"):
+            fitting.fit_model(fitting.Examples(train.images, targets), validation, params, 17)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.models.losses import cross_entropy, emd_loss
+from stages.models.losses import cross_entropy, emd_loss, weighted
+from stages.models.targets import strata
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,19 @@ def test_cross_entropy_of_known_shares():
     predicted = np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)
     found = np.asarray(cross_entropy(target, predicted))
     np.testing.assert_allclose(found, [np.log(2), -np.log(1e-7)], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        pytest.param(cross_entropy, np.eye(3), id="classes"),
+        pytest.param(emd_loss, [[0, 0.5, 0.5], [0.4, 0.3, 0.3], [1, 0, 0]], id="ratings"),
+    ],
+)
+def test_a_weighted_loss_is_the_loss_times_the_weight_of_its_stratum(loss, targets):
+    wanted = np.array(targets, np.float32)
+    predicted = np.full((3, 3), 1 / 3, np.float32)
+    weights = np.array([0.5, 2.0, 3.0], np.float32)
+    plain = np.asarray(loss(wanted, predicted))
+    found = np.asarray(weighted(loss, weights)(wanted, predicted))
+    np.testing.assert_allclose(found, plain * weights[strata(wanted)], rtol=1e-6)
