@@ -9,11 +9,17 @@ import sys
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from stages.lib.failures import UserError
 
 if TYPE_CHECKING:
     import keras
+
+# What keras raises for sizes and widths that cannot be (the first), and for files that hold no
+# weights, or those of another network.
+UNUSABLE = (ValueError, OSError, KeyError, BadZipFile)
+A_FILE = "\nA file must hold the weights of that network, of the same alpha."
 
 
 def build_application(
@@ -35,10 +41,10 @@ def build_application(
         settings["alpha"] = alpha
     try:
         return make(**settings)
-    except ValueError as error:
+    except UNUSABLE as error:
         raise UserError(
             f"params.yaml: {section}: keras cannot build {name} with image_size {size_px}, alpha"
-            f" {alpha}, weights {weights!r}: {error}"
+            f" {alpha}, weights {weights!r}: {error}{A_FILE * (weights not in (None, 'imagenet'))}"
         ) from error
     except Exception as error:  # keras raises a bare Exception when a download fails
         if "URL fetch failure" not in str(error):

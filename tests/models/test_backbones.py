@@ -122,6 +122,7 @@ def test_unfreezing_more_layers_than_there_are_is_said(values, changes, layers):
         backbones.freeze_below(backbone, layers + 1)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_network_are_said(values, tmp_path):
     import keras
 
@@ -135,5 +136,5 @@ def test_weights_of_another_network_are_said(values, tmp_path):
         params = train_params(
             values, backbone="MobileNetV2", alpha=0.35, image_size=32, weights=str(tmp_path / name)
         )
-        with pytest.raises(UserError, match=r"train: keras cannot build MobileNetV2 .*" + name):
+        with pytest.raises(UserError, match=f"{name}(.|\n)*weights of that network"):
             backbones.build_backbone(params)
