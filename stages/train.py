@@ -89,10 +89,10 @@ def describe(
     }
 
 
-def summarise(fitted: Fitted, rows: pd.DataFrame, labelled: int, difference: float) -> MetricTree:
+def summarise(fitted: Fitted, rows: pd.DataFrame, left_out: int, difference: float) -> MetricTree:
     """Return the metrics: how much data, how long, and how well it fits.
 
-    `rows` are those that were used, `labelled` the originals of the train split before drawing.
+    `rows` are those that were used, `left_out` counts the originals that were not drawn.
     """
     last = fitted.history[-1] if fitted.history else {"loss": None}
     best = fitted.best or {"epoch": 0, "val_loss": None}
@@ -103,7 +103,7 @@ def summarise(fitted: Fitted, rows: pd.DataFrame, labelled: int, difference: flo
         "images": {
             "train": originals,
             "augmented": len(trained) - originals,
-            "left_out": labelled - originals,
+            "left_out": left_out,
             "validation": int((rows["split"] == "validation").sum()),
         },
         "epochs": {"head": phases.count("head"), "fine_tune": phases.count("fine_tune")},
@@ -126,13 +126,13 @@ def run(root: Path, params: Params) -> None:
         _write_none(root)
         return
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
-    rows, labelled = read_rows(root, params.train.task)
+    rows, _ = read_rows(root, params.train.task)
     if params.train.task == "one_class":
         rows = learnt_rows(rows, params.train)
-        labelled = int(((rows["split"] == "train") & (rows["key"] == rows["parent"])).sum())
     classes = find_classes(rows) if params.train.task == "classification" else ()
     wanted = make_targets(rows, classes, params.train)
     used = draw_most(rows, targets.strata(wanted), params.train.most_per_bin, params.seed)
+    left_out = int((rows["key"] == rows["parent"])[~used].sum())
     rows, wanted = rows[used], wanted[used]
     train, validation = (
         Examples(
@@ -156,7 +156,7 @@ def run(root: Path, params: Params) -> None:
     card = describe(params, classes, steps, fitted, data)
     difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train), fitted.scorer)
     write_history(root / HISTORY, fitted.history)
-    write_metrics(root / METRICS, summarise(fitted, rows, labelled, difference))
+    write_metrics(root / METRICS, summarise(fitted, rows, left_out, difference))
     shutil.rmtree(root / SCRATCH, ignore_errors=True)
     progress.close(len(rows), {})
 

@@ -120,13 +120,13 @@ def draw_most(
     original's place in the draw depends on the seed and its key alone, and augmented images follow
     their parents. Validation stays whole, as do all for None.
     """
-    train = (rows["split"] == "train").to_numpy(bool)
     if most is None:
         return np.ones(len(rows), bool)
-    originals = rows[train & (rows["key"] == rows["parent"]).to_numpy(bool)]
-    drawn = originals.assign(
-        stratum=strata[originals.index],
-        place=[digest_number(seed, "train.most_per_bin", key) for key in originals["key"]],
+    train = rows["split"].to_numpy() == "train"
+    originals = train & (rows["key"] == rows["parent"]).to_numpy(bool)
+    places = [digest_number(seed, "train.most_per_bin", key) for key in rows["key"][originals]]
+    drawn = pd.DataFrame(
+        {"key": rows["key"][originals], "stratum": strata[originals], "place": places}
     ).sort_values("place")
     used = drawn.groupby("stratum").head(most)["key"]
     return np.asarray(~train | rows["parent"].isin(used))
