@@ -88,34 +88,41 @@ class _Files:
 
     def __init__(self, root: Path, rev: str | None) -> None:
         from dvc.api import DVCFileSystem  # a second to import, and only here
-        from dvc.exceptions import DvcException
 
         self.name = WORKSPACE if rev is None else rev
-        try:
-            self._tree = DVCFileSystem(str(root), rev=rev)
-        except DvcException as error:
-            raise UserError(
-                f"{self.name}: {error}; expected a branch, tag or commit of the git and DVC"
-                " repository that you are in (`git log --oneline`, `git fetch`)"
-            ) from error
+        self._tree = DVCFileSystem(str(root), rev=rev)
 
     def read(self, path: str) -> bytes:
+        self._require(path)
         try:
-            if not self._tree.exists(path):
-                raise UserError(
-                    f"{self.name} has no {path}: expected a revision in which the stage evaluate"
-                    " has run and whose dvc.lock was committed"
-                )
             with self._tree.open(path, "rb") as handle:
                 return bytes(handle.read())
-        except UserError:
-            raise
         except Exception as error:  # what a remote's driver raises is documented nowhere
             raise UserError(
                 f"{self.name}: DVC knows {path} but cannot read it: {error}. Its bytes are neither"
                 " in the cache nor at a remote: get them with `dvc fetch --all-commits`, or run"
                 " `dvc repro` and `dvc push` where that revision was made"
             ) from error
+
+    def _require(self, path: str) -> None:
+        """Raise UserError where the revision has no such file, or does not exist itself."""
+        from dvc.exceptions import DvcException
+        from dvc.scm import SCMError
+
+        try:
+            self._tree.info(path)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.name} has no {path}: expected a revision in which the stage evaluate has"
+                " run and whose dvc.lock was committed"
+            ) from error
+        except SCMError as error:
+            raise UserError(
+                f"{self.name}: {error}; expected a branch, tag or commit of the git and DVC"
+                " repository that you are in (`git log --oneline`, `git fetch`)"
+            ) from error
+        except DvcException as error:
+            raise UserError(f"{self.name}: DVC cannot read this revision: {error}") from error
 
     def read_table(self, path: str, columns: list[str]) -> pd.DataFrame:
         try:
