@@ -48,7 +48,7 @@ from stages.lib.params import FILE, Params, load_params
 from stages.lib.splits import standard_split
 from stages.lib.strict_yaml import read_yaml
 from stages.models.examples import RAW, SPLIT
-from stages.statistics.agreement import weighted_mean
+from stages.statistics.agreement import srcc, weighted_mean
 from stages.statistics.figures import Settings, bootstrap_figure, interval_name, share_figure
 from stages.train import make_targets
 
@@ -112,11 +112,14 @@ def show_quality(root: Path, params: Params, seeds: Sequence[int]) -> None:
     print(f"{len(rows)} photographs in {groups} split groups, {FOLDS} folds, out of fold")
     for name, settings in BACKBONES.items():
         chosen = with_training(params, settings, seeds[0])
-        folds = [table for _, table in predict_folds(root, rows, chosen, FOLDS, 0)]
-        tree = judge(
-            pd.concat(folds, ignore_index=True), bare_model(rows, chosen), chosen.evaluate,
-            seeds[0],
-        )  # fmt: skip
+        model, folds = bare_model(rows, chosen), []
+        for parts, table in predict_folds(root, rows, chosen, FOLDS, 0):
+            folds.append(table)
+            found = srcc(table["target_mean"].to_numpy(), table["predicted_mean"].to_numpy())
+            sizes = ", ".join(str(len(part)) for part in parts)
+            print(f"  {name}, {sizes} to train, stop, test: srcc {found:.3f}", flush=True)
+        tested = pd.concat(folds, ignore_index=True)
+        tree = judge(tested, model, chosen.evaluate, chosen.seed)
         print_figures(name, {key: tree[key] for key in ("srcc", "plcc", "rmse", "auc")})
 
 
