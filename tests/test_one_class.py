@@ -9,31 +9,34 @@ import pytest
 from stages import evaluate, predict, train
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.models import one_class
+from stages.models import one_class, outliers
 from stages.models.backbones import Backbone
+from stages.models.checkpoints import Checkpoint
+from stages.models.fitting import Examples
+from stages.models.one_class import fit_one_class, learnt_rows
 from stages.models.saved import SavedModel
 from tests.test_train import write_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
+SIDE_PX = 32
 COUNTS = {"train": 24, "validation": 12, "test": 16}
 LABELS = ["sharp", "blurred", "grass", "sky"]  # every second image is blurred
-FROZEN = {"backbone": "bundled"}  # the fixture `frozen` stands for it
+DEEP = {"epochs": {"head": 1, "fine_tune": 2}, "reference_classes": ["sky", "grass"]}
 SETTINGS = {
-    "mahalanobis": FROZEN,
-    "svm": FROZEN,
-    "isolation_forest": FROZEN,
+    "mahalanobis": {},
+    "svm": {},
+    "isolation_forest": {},
     "autoencoder": {"epochs": {"head": 0, "fine_tune": 2}},
-    "deep": {"epochs": {"head": 1, "fine_tune": 2}, "reference_classes": ["sky", "grass"]},
+    "deep": DEEP,
 }
-SCORED = "outlier_score"
 
 
 @pytest.fixture
 def settings(values):
     values["train"] |= {
-        "task": "one_class", "normal_class": "sharp", "image_size": 32, "batch_size": 4,
-        "epochs": {"head": 0, "fine_tune": 1}, "threads": 2,
+        "task": "one_class", "normal_class": "sharp", "image_size": SIDE_PX, "batch_size": 4,
+        "backbone": "bundled", "epochs": {"head": 0, "fine_tune": 1}, "threads": 2,
     }  # fmt: skip
     values["evaluate"] |= {"bootstrap": 100}
 
@@ -45,17 +48,17 @@ def settings(values):
 
 
 @pytest.fixture
-def frozen(monkeypatch):
-    """Stand for a pretrained backbone: 12 averages over halves of the image and its edges."""
+def tiny(monkeypatch):
+    """Stand for a pretrained backbone: strengths of edges after one small convolution."""
 
     def build(params):
         import keras
         from keras import layers, ops
 
-        image = keras.Input((32, 32, 3), name="image")
-        edges = ops.abs(image[:, :, 1:] - image[:, :, :-1])
-        parts = (image[:, :16], image[:, 16:], edges[:, :16], edges[:, 16:])
-        pooled = [layers.GlobalAveragePooling2D()(part) for part in parts]
+        image = keras.Input((SIDE_PX, SIDE_PX, 3), name="image")
+        maps = layers.Conv2D(8, 3, name="filters")(image / 255)
+        edges = ops.abs(maps[:, :, 1:] - maps[:, :, :-1])
+        pooled = [layers.GlobalAveragePooling2D()(part) for part in (maps, edges)]
         return Backbone(keras.Model(image, layers.Concatenate()(pooled)), "resize")
 
     monkeypatch.setattr(one_class, "build_backbone", build)
@@ -63,89 +66,97 @@ def frozen(monkeypatch):
 
 @pytest.mark.parametrize("method", SETTINGS)
 def test_a_method_goes_from_train_to_evaluate_and_predict(
-    tmp_path, patches, settings, method, request
+    tmp_path, patches, settings, method, tiny
 ):
     params = settings(method)
-    if SETTINGS[method] is FROZEN:
-        request.getfixturevalue("frozen")
-    for root in (tmp_path / "a", tmp_path / "b"):
-        write_data(root, patches, COUNTS, label=LABELS)
-        train.run(root, params)
-    root, files = tmp_path / "a", ["model.json", "model.keras", "model.tflite", "scorer.npz"]
-    for name in files:
-        assert (root / "data/model" / name).read_bytes() == (
-            tmp_path / "b/data/model" / name
-        ).read_bytes(), name
-    card = json.loads((root / "data/model/model.json").read_text())
-    assert (card["task"], card["normal_class"], card["outlier_method"]) == (
-        "one_class", "sharp", method,
-    )  # fmt: skip
-    evaluate.run(root, params)
-    table = pd.read_parquet(root / "data/predictions.parquet")
-    assert list(table) == ["key", "split", "split_group", "target_label", SCORED]
+    write_data(tmp_path, patches, COUNTS, label=LABELS)
+    train.run(tmp_path, params)
+    card = json.loads((tmp_path / "data/model/model.json").read_text())
+    named = [card[name] for name in ("task", "normal_class", "outlier_method")]
+    assert named == ["one_class", "sharp", method]
+    counts = json.loads((tmp_path / "metrics/train.json").read_text())["images"]
+    normal = {"train": 6, "augmented": 1, "validation": 3}
+    both = {"train": 18, "augmented": 1, "validation": 9}
+    assert counts == (both if method == "deep" else normal)
+
+    evaluate.run(tmp_path, params)
+    table = pd.read_parquet(tmp_path / "data/predictions.parquet")
+    assert list(table) == ["key", "split", "split_group", "target_label", "outlier_score"]
     known = {"sharp", "blurred"} if method == "deep" else set(LABELS)
     assert set(table["target_label"]) == known
-    assert (table["split"] == "test").sum() == 16 * len(known) / 4
-    metrics = json.loads((root / "metrics/evaluate.json").read_text())
+    metrics = json.loads((tmp_path / "metrics/evaluate.json").read_text())
+    assert metrics["n"] == (table["split"] == "test").sum() == 4 * len(known)
     assert metrics["positives"] == 4 * (len(known) - 1)
-    assert 0 <= metrics["auc"]["value"] <= 1
     assert metrics.get("reference_images_left_out") == (8 if method == "deep" else None)
-    model = SavedModel.load(root / "data/model")
+    assert 0 <= metrics["auc"]["value"] <= 1
+
+    model = SavedModel.load(tmp_path / "data/model")
     scores = model.predict(patches[:3])
     assert (scores.shape, scores.dtype) == ((3, 1), np.float64)
     said = predict.describe(model, scores[0])
-    assert said[SCORED] == scores[0, 0]
+    assert said["outlier_score"] == scores[0, 0]
     assert 0 <= said["normal_scoring_lower"] <= 1
 
 
-def test_nothing_is_learnt_from_outliers(tmp_path, patches, settings):
-    for name, labels in (("a", ["sharp", "blurred"]), ("b", ["sharp", "dark"])):
-        write_data(tmp_path / name, patches, {"train": 8, "validation": 4}, label=labels)
-        train.run(tmp_path / name, settings("autoencoder"))
-    for name in ("model.keras", "model.json", "scorer.npz"):
-        a, b = ((tmp_path / root / "data/model" / name).read_bytes() for root in "ab")
-        assert a == b, name
-    metrics = json.loads((tmp_path / "a/metrics/train.json").read_text())
-    assert metrics["images"] == {"train": 4, "augmented": 1, "validation": 2}
+def examples(patches, labels, classes):
+    """Return images and their one-hot targets, blurred where they are not sharp."""
+    small = [np.ascontiguousarray(patch[:48, :48]) for patch in patches[: len(labels)]]
+    return Examples(small, np.eye(len(classes), dtype=np.float32)[labels])
 
 
 @pytest.mark.parametrize("method", ["autoencoder", "deep"])
-def test_killed_and_resumed_gives_the_same_bytes(tmp_path, patches, settings, monkeypatch, method):
-    from stages.models.checkpoints import Checkpoint
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_killed_and_resumed_ends_with_the_same_weights(
+    tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
+):
+    params = settings(method).train
+    classes = one_class.learnt_classes(params)
+    labels = np.arange(18) % len(classes)
+    parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
+    undisturbed = fit_one_class(*parts, params, 17)
+    save, saved = Checkpoint.save, []
 
-    params, save, saved = settings(method), Checkpoint.save, []
-
-    def killed(self, progress):
+    def dying(self, progress):
         save(self, progress)
         saved.append(progress.phase)
-        if len(saved) == len(set(saved)) and progress.phase == "fine_tune":
+        if len(saved) == killed_after:
             raise KeyboardInterrupt
 
-    for root in (tmp_path / "a", tmp_path / "b"):
-        write_data(root, patches, COUNTS, label=LABELS)
-    train.run(tmp_path / "a", params)
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoint, "save", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train.run(tmp_path / "b", params)
-    train.run(tmp_path / "b", params)
-    for name in ("data/model/model.keras", "data/model/scorer.npz", "metrics/train.json"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    monkeypatch.setattr(Checkpoint, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit_one_class(*parts, params, 17, tmp_path, "these images")
+    monkeypatch.setattr(Checkpoint, "save", save)
+    resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
+    assert resumed.history == undisturbed.history
+    for a, b in zip(undisturbed.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
+
+
+def test_outliers_are_not_looked_at_before_the_evaluation(settings):
+    rows = pd.DataFrame({"key": list("abcd"), "label": LABELS})
+    assert list(learnt_rows(rows, settings("svm", reference_classes=["sky"]).train)["key"]) == ["a"]
+    assert list(learnt_rows(rows, settings("deep").train)["key"]) == ["a", "c", "d"]
 
 
 @pytest.mark.parametrize(
     ("method", "changes", "counts", "labels", "word"),
     [
         pytest.param("autoencoder", {"normal_class": "cat"}, COUNTS, {"label": LABELS},
-                     r"train.normal_class: expected one of the labels 'blurred', 'grass', 'sharp',"
+                     r"train.normal_class: expected labels of .*, 'blurred', 'grass', 'sharp',"
                      " 'sky'; got 'cat'", id="normal class unknown"),
-        pytest.param("autoencoder", {}, {"train": 8}, {"label": LABELS}, r"no image of "
+        pytest.param("svm", {}, {"train": 8}, {"label": LABELS}, r"no image of "
                      r"train.normal_class, 'sharp', in the validation split.*split\.validation",
                      id="no normal image to validate"),
-        pytest.param("autoencoder", {}, {"train": 4, "validation": 4}, {"label": LABELS},
+        pytest.param("svm", {}, {"train": 4, "validation": 8}, {"label": ["sky", "sky", "sharp"]},
                      "expected two images at least of train.normal_class, 'sharp'.* got 1",
                      id="one normal image"),
-        pytest.param("autoencoder", {}, COUNTS, {"mean": [5.0]},
+        pytest.param("svm", {}, {"test": 4}, {"label": ["sharp"]},
+                     "of which there are none; got 'sharp'", id="normal images in test alone"),
+        pytest.param("svm", {}, {"train": 1, "validation": 4}, {"label": ["sky", "sharp"]},
+                     "expected two images at least of train.normal_class, 'sharp'.* got 0",
+                     id="no normal image to train on"),
+        pytest.param("svm", {}, COUNTS, {"mean": [5.0]},
                      "set train.task to rating", id="ratings only"),
         pytest.param("deep", {"reference_classes": ["sky", "sea"]}, COUNTS, {"label": LABELS},
                      r"train.reference_classes: expected labels of .*; got 'sea'",

@@ -35,4 +35,4 @@ def name_labels(labels: pd.Series) -> str:
     known = sorted(labels.dropna().unique())
     named = ", ".join(repr(label) for label in known[:MOST_NAMED])
     more = len(known) - MOST_NAMED
-    return f"{named} and {more} more" if more > 0 else named
+    return f"{named} and {more} more" if more > 0 else named or "of which there are none"

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.lib.failures import UserError
-from stages.lib.normal_class import is_normal, name_labels
+from stages.lib.normal_class import name_labels
 from stages.lib.params import TrainParams
 from stages.lib.pixels import Pixels
 from stages.lib.randomness import generator
@@ -82,13 +82,13 @@ def learnt_rows(rows: pd.DataFrame, params: TrainParams) -> pd.DataFrame:
     All others are outliers, or not asked for, and nobody looks at them before the evaluation.
     """
     wanted = learnt_classes(params)
-    absent = sorted(set(wanted[1:]) - set(rows["label"]))
-    if absent:
-        raise UserError(
-            "params.yaml: train.reference_classes: expected labels of train or validation images,"
-            f" {name_labels(rows['label'])}; got {', '.join(map(repr, absent))}"
-        )
-    is_normal(rows["label"], params.normal_class)
+    for setting, names in (("normal_class", wanted[:1]), ("reference_classes", wanted[1:])):
+        absent = sorted(set(names) - set(rows["label"]))
+        if absent:
+            raise UserError(
+                f"params.yaml: train.{setting}: expected labels of train or validation images,"
+                f" {name_labels(rows['label'])}; got {', '.join(map(repr, absent))}"
+            )
     return rows[rows["label"].isin(wanted)].reset_index(drop=True)
 
 
