@@ -7,7 +7,7 @@ and the epoch or is part of the checkpoint, so that a killed training resumes to
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +28,14 @@ from stages.models.live import Watch, unwatched
 from stages.models.losses import loss_of, weighted
 from stages.models.outliers import Scorer
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
-from stages.models.steps import ahead, predictor, start_tensorflow
+from stages.models.steps import (
+    ahead,
+    is_mixed,
+    on_all_devices,
+    predictor,
+    rebuild,
+    start_tensorflow,
+)
 from stages.models.targets import Distributions, balanced_weights, strata
 
 if TYPE_CHECKING:
@@ -79,21 +86,26 @@ def fit_model(
     """
     check_examples(train, validation)
     start_tensorflow(seed, params.threads)
-    augmenter = build_augmenter(params.augment, params.task, seed)
-    if augmenter and params.epochs.head:
-        logger.info("train: train.augment applies to fine_tune alone; head sees cached features")
-    backbone = build_backbone(params)
-    freeze_below(backbone, params.unfreeze)
-    head = build_head(backbone, train.targets.shape[1], params)
-    model = join(backbone, head)
-    checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
-    progress, reached = Progress("none"), checkpoint.load()
-    if params.epochs.head and not (reached and reached.phase == "fine_tune"):
-        phase = _head_phase(train, validation, backbone, head, params, seed)
-        progress = run_phase(phase, params, checkpoint, progress, watch)
-    if params.epochs.fine_tune:
-        phase = _fine_tune_phase(train, validation, backbone, model, params, seed, augmenter)
-        progress = run_phase(phase, params, checkpoint, progress, watch)
+    with on_all_devices() as devices:
+        augmenter = build_augmenter(params.augment, params.task, seed)
+        if augmenter and params.epochs.head:
+            logger.info(
+                "train: train.augment applies to fine_tune alone; head sees cached features"
+            )
+        backbone = _in_precision(build_backbone(params), params)
+        freeze_below(backbone, params.unfreeze)
+        head = build_head(backbone, train.targets.shape[1], params)
+        model = join(backbone, head)
+        checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
+        progress, reached = Progress("none"), checkpoint.load()
+        if params.epochs.head and not (reached and reached.phase == "fine_tune"):
+            phase = _head_phase(train, validation, backbone, head, params, seed)
+            progress = run_phase(phase, params, checkpoint, progress, watch)
+        if params.epochs.fine_tune:
+            phase = _fine_tune_phase(train, validation, backbone, model, params, seed, augmenter)
+            progress = run_phase(phase, params, checkpoint, progress, watch)
+    if devices > 1 or is_mixed(params.precision):
+        model = rebuild(model, mixed=False)  # as it is saved: float32, on one device
     return Fitted(model, backbone.rule, params.image_size, progress.history)
 
 
@@ -103,6 +115,13 @@ def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
     own = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.exists() else ""
     text = "\n".join([CODE_VERSION, params.model_dump_json(), str(seed), data_digest, own])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in_precision(backbone: Backbone, params: TrainParams) -> Backbone:
+    """Return the backbone as `train.precision` wants it; `small` squares beyond float16's range."""
+    if params.backbone == "small" or not is_mixed(params.precision):
+        return backbone
+    return replace(backbone, features=rebuild(backbone.features, mixed=True))
 
 
 def check_examples(train: Examples, validation: Examples) -> None:
@@ -165,7 +184,7 @@ def _fine_tune_phase(
                 inputs.random_view(kept[i], size, generator(seed, "view", epoch, int(i)), turns)
                 for i in rows
             ]
-            return np.stack(views).astype(np.float32), train.targets[rows]
+            return np.stack(views), train.targets[rows]
 
         order = shuffled_batches(len(kept), params.batch_size, seed, "fine_tune", epoch)
         return ahead(make, order)

@@ -1,6 +1,6 @@
 """Batch normalisation with fixed statistics, folded into the convolution before it.
 
-Such a normalisation is y ↦ γ (y − μ) / sqrt(σ² + ε) + β per channel, with y = W ∗ x + b. That equals
+Such a normalisation is y ↦ γ (y − μ) / sqrt(σ² + ε) + β per channel, with y = W ∗ x + b. Equal is
 (s W) ∗ x + (s (b − μ) + β) with s = γ / sqrt(σ² + ε) (Jacob et al. 2018, arXiv 1712.05877,
 equation 14). Two passes over every feature map, and two more on the way back, are spared, and
 TensorFlow joins what is left with the activation behind it. The variables stay the model's own: a

@@ -19,14 +19,13 @@ from stages.lib.params import TrainParams
 from stages.lib.randomness import generator
 from stages.models.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
 from stages.models.live import Watch, unwatched
-from stages.models.steps import train_step
+from stages.models.steps import build_optimizer, is_mixed, train_step
 
 if TYPE_CHECKING:
     import keras
 
-WEIGHT_DECAY = 1e-3
 EPOCHS_AVERAGED = 4  # about; the running average validates steadier than one epoch's weights
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+Batch = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +53,8 @@ def run_phase(
 
     When no epoch is better than the best of the phase before it, the weights stay as they were.
     """
-    import keras
-
-    optimizer = keras.optimizers.AdamW(phase.rate, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
-    optimizer.build(phase.model.trainable_variables)
+    trained, mixed = phase.model.trainable_variables, is_mixed(params.precision)
+    optimizer = build_optimizer(phase.rate, trained, mixed)
     drawn = phase.augmenter.variables if phase.augmenter else []  # where its randomness is at
     variables = [*phase.model.variables, *optimizer.variables, *drawn]
     progress = checkpoint.load()

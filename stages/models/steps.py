@@ -3,21 +3,26 @@
 TensorFlow is imported by the functions that need it.
 """
 
+import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.randomness import digest_number
+from stages.models.folding import fold
 
 if TYPE_CHECKING:
     import keras
 
+WEIGHT_DECAY = 1e-3
+CLIP_NORM = 1.0  # of each variable's gradient
 AHEAD_THREADS = 2
 AHEAD_ITEMS = 4
 Item = TypeVar("Item")
@@ -36,7 +41,11 @@ def start_tensorflow(seed: int, threads: int) -> None:
     keras.config.disable_interactive_logging()
     keras.utils.clear_session()  # names of layers count from 1 again, as in a process of its own
     keras.utils.set_random_seed(digest_number(seed, "train") % 2**32)
-    tf.config.experimental.enable_op_determinism()
+    if tf.config.list_physical_devices("GPU"):
+        # Determinism for all operations stops at the first that has no such kernel on a GPU.
+        os.environ["TF_CUDNN_DETERMINISTIC"] = "1"
+    else:
+        tf.config.experimental.enable_op_determinism()
     threading = tf.config.threading
     try:
         threading.set_intra_op_parallelism_threads(threads)
@@ -49,21 +58,106 @@ def start_tensorflow(seed: int, threads: int) -> None:
             )  # fmt: skip
 
 
+@contextmanager
+def on_all_devices() -> Iterator[int]:
+    """Let what is built inside live on every GPU, each learning from its share of a batch.
+
+    Gives the number of devices. With one GPU or none nothing changes. Gradients are summed over
+    the GPUs before each update.
+    """
+    import tensorflow as tf
+
+    devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if len(devices) < 2:
+        yield 1
+        return
+    logger.info("train: on %d GPUs", len(devices))
+    with tf.distribute.MirroredStrategy(devices).scope():
+        yield len(devices)
+
+
+def is_mixed(precision: str) -> bool:
+    """Tell whether `train.precision` means mixed here; auto does on a GPU."""
+    import tensorflow as tf
+
+    if precision == "auto":
+        return bool(tf.config.list_physical_devices("GPU"))
+    return precision == "mixed"
+
+
+def rebuild(model: "keras.Model", mixed: bool) -> "keras.Model":
+    """Return the model built anew, computing in float16 where `mixed`, with equal float32 weights.
+
+    It lives on the devices of the scope in which it is built.
+    """
+    import keras
+
+    names = ("float32", "mixed_float16") if mixed else ("mixed_float16", "float32")
+    given, wanted = (json.dumps({"name": name}) for name in names)
+    same = keras.models.model_from_json(model.to_json().replace(given, wanted))
+    same.set_weights(model.get_weights())
+    for old, new in zip(model._flatten_layers(), same._flatten_layers(), strict=True):
+        if not old._layers:
+            new.trainable = old.trainable
+    return same
+
+
+def build_optimizer(rate: float, variables: Sequence[Any], mixed: bool) -> Any:
+    """Return Adam with decoupled weight decay, with dynamic loss scaling where `mixed`.
+
+    The scaling (Micikevicius et al. 2018, arXiv 1710.03740) keeps small gradients above the
+    smallest float16; a step whose gradients overflow is left out.
+    """
+    import keras
+    import tensorflow as tf
+
+    # Each GPU clips and hands on its share of the summed gradient: see `train_step`.
+    share = CLIP_NORM / tf.distribute.get_strategy().num_replicas_in_sync
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=share)
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if mixed else optimizer
+    optimizer.build(variables)
+    return optimizer
+
+
 def train_step(
     model: "keras.Model", optimizer: Any, loss: Any, augmenter: "keras.Sequential | None"
 ) -> Any:
-    """Return a function from a batch (inputs, targets) to its mean loss, which trains on it."""
+    """Return a function from a batch (inputs, targets) to its mean loss, which trains on it.
+
+    Images come as uint8, features as float32. On several GPUs each takes every so-many-th row; a
+    batch with fewer rows than GPUs is filled up with rows that have no weight.
+    """
     import tensorflow as tf
 
-    shapes = [tf.TensorSpec(model.input_shape), tf.TensorSpec(model.output_shape)]
+    network, strategy = fold(model, training=True), tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    inputs = tf.uint8 if len(model.input_shape) == 4 else tf.float32
+    shapes = [tf.TensorSpec(model.input_shape, inputs), tf.TensorSpec(model.output_shape)]
 
-    def step(batch: Any, targets: Any) -> Any:
+    def replica_step(batch: Any, targets: Any) -> Any:
+        context, count = tf.distribute.get_replica_context(), tf.shape(batch)[0]
+        weights = tf.ones([count])
+        if replicas > 1:
+            full = (count + replicas - 1) // replicas * replicas
+            rows = tf.range(context.replica_id_in_sync_group, full, replicas)
+            weights = tf.cast(rows < count, tf.float32)
+            batch, targets = tf.gather(batch, rows % count), tf.gather(targets, rows % count)
+        batch = tf.cast(batch, tf.float32)
         batch = augmenter(batch, training=True) if augmenter else batch
         with tf.GradientTape() as tape:
-            value = tf.reduce_mean(loss(targets, model(batch, training=True)))
-        gradients = tape.gradient(value, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            losses = loss(targets, network(batch, training=True))
+            value = tf.reduce_sum(weights * losses) / tf.cast(count, tf.float32)
+            scaled = optimizer.scale_loss(value)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        if replicas > 1:  # Keras sums as well, but only after clipping
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients = [gradient / replicas for gradient in gradients]
+        optimizer.apply(gradients, model.trainable_variables)
         return value
+
+    def step(batch: Any, targets: Any) -> Any:
+        values = strategy.run(replica_step, (batch, targets))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
     return tf.function(step, input_signature=shapes)
 
@@ -72,8 +166,9 @@ def predictor(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[n
     """Return a function from a batch of inputs to the model's outputs, compiled once."""
     import tensorflow as tf
 
+    network = fold(model, training=False)
     compiled = tf.function(
-        lambda batch: model(batch, training=False),
+        lambda batch: network(batch, training=False),
         input_signature=[tf.TensorSpec(model.input_shape)],
     )
     return lambda batch: np.asarray(compiled(batch).numpy(), np.float32)

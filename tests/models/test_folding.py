@@ -62,9 +62,7 @@ def test_outputs_and_gradients_stay(images):
     before = keras_bytes(model)
     quick = fold(model, training=True)
     np.testing.assert_allclose(quick(images), model(images), rtol=1e-4, atol=1e-6)
-    plain, folded = (
-        gradients(m, model.trainable_variables, images, True) for m in (model, quick)
-    )
+    plain, folded = (gradients(m, model.trainable_variables, images, True) for m in (model, quick))
     for one, other in zip(plain, folded, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-5)
     assert keras_bytes(model) == before, "the given model is what is saved"

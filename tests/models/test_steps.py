@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stages.models import fitting, steps
+from tests.models.test_fitting import few_layers, tiny  # noqa: F401
+
+# Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+TWO_DEVICES = """
+import numpy as np, keras, tensorflow as tf
+from stages.models import losses, steps
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+logical = tf.config.list_logical_devices
+tf.config.list_logical_devices = lambda kind: logical("CPU")[:wanted]
+rng = np.random.default_rng(0)
+batches = [(rng.integers(0, 256, (n, 8, 8, 3), np.uint8),
+            np.eye(2, dtype=np.float32)[rng.integers(0, 2, n)]) for n in (6, 5, 1, 6)]
+seen = []
+for wanted in (1, 2):
+    keras.utils.set_random_seed(1)
+    with steps.on_all_devices() as devices:
+        assert devices == wanted
+        image = keras.Input((8, 8, 3))
+        maps = keras.layers.Conv2D(4, 3, activation="relu")(image / 255.0)
+        pooled = keras.layers.GlobalAveragePooling2D()(maps)
+        model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(pooled))
+        optimizer = steps.build_optimizer(0.05, model.trainable_variables, mixed=MIXED)
+        step = steps.train_step(model, optimizer, losses.cross_entropy, None)
+        found = [float(step(*batch)) for batch in batches]
+    weights = steps.rebuild(model, mixed=False).get_weights()
+    seen.append((found, np.concatenate([w.ravel() for w in weights])))
+for one, two in zip(*seen):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+assert len(set(seen[0][0])) == 4
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_two_devices_train_as_one(mixed):
+    code = TWO_DEVICES.replace("MIXED", str(mixed))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "equal\n", done.stderr[-3000:]
+
+
+def test_mixed_trains_and_leaves_a_float32_model(tiny, monkeypatch):  # noqa: F811
+    train, validation, params = tiny
+    half = params.model_copy(update={"precision": "mixed", "backbone": "MobileNetV2"})
+    used = []
+
+    def remember(model, *rest):
+        used.extend(layer.compute_dtype for layer in model._flatten_layers())
+        return steps.train_step(model, *rest)
+
+    monkeypatch.setattr("stages.models.phases.train_step", remember)
+    fitted = fitting.fit_model(train, validation, half, 17)
+    assert {"float16", "float32"} <= set(used)
+    assert fitted.model.get_layer("backbone").count_params() == 128
+    assert {layer.compute_dtype for layer in fitted.model._flatten_layers()} == {"float32"}
+    plain = fitting.fit_model(train, validation, params, 17)
+    losses = [[row["val_loss"] for row in each.history] for each in (fitted, plain)]
+    assert np.isfinite(losses).all()
+    np.testing.assert_allclose(*losses, atol=0.05)
