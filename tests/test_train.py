@@ -1,9 +1,16 @@
+import contextlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image, ImageFilter
 
 from stages import train
@@ -12,6 +19,7 @@ from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.models import examples
 from stages.models.saved import SavedModel
+from tests.harness import PATIENCE_S, REPOSITORY, tool_environment
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -110,6 +118,52 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
     assert (model.task, model.rule, model.size_px) == ("rating", "crop", 32)
     assert model.predict(patches[:3]).shape == (3, 10)
     assert keys
+
+
+def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patches, values):
+    values["train"] |= {
+        "task": "classification", "image_size": 32, "batch_size": 4, "threads": 2,
+        "epochs": {"head": 2, "fine_tune": 2},
+    }  # fmt: skip
+    for name in ("whole", "killed"):
+        box = tmp_path / name
+        write_data(box, patches, {"train": 12, "validation": 4}, label=["sharp", "blurred"])
+        (box / "params.yaml").write_text(yaml.safe_dump(values))
+    processes = [start(tmp_path / "whole")]
+    for phase in ("head", "fine_tune"):
+        process = start(tmp_path / "killed")
+        wait_for(phase, tmp_path / "killed" / LIVE, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / "killed/data/model").exists()
+    processes.append(start(tmp_path / "killed"))
+    for process in processes:
+        words, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, words
+    assert "resuming fine_tune after epoch" in words
+    for name in OUTPUTS:
+        whole, killed = ((tmp_path / box / name).read_bytes() for box in ("whole", "killed"))
+        assert whole == killed, name
+
+
+def start(box):
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=box, env=tool_environment() | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(phase, live, process):
+    """Wait until the live metrics show an epoch of the phase."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if f'"{phase}"' in live.read_text():
+                return
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_training_sees_what_was_prepared_and_the_card_says_how(tmp_path, patches, quick):

@@ -96,10 +96,12 @@ def fit_model(
         freeze_below(backbone, params.unfreeze)
         head = build_head(backbone, train.targets.shape[1], params)
         model = join(backbone, head)
-        checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
+        mark = fingerprint(params, seed, data_digest)
+        checkpoint = Checkpoint(scratch, mark)
         progress, reached = Progress("none"), checkpoint.load()
         if params.epochs.head and not (reached and reached.phase == "fine_tune"):
-            phase = _head_phase(train, validation, backbone, head, params, seed)
+            kept = scratch / "features" / mark if scratch else None
+            phase = _head_phase(train, validation, backbone, head, params, seed, kept)
             progress = run_phase(phase, params, checkpoint, progress, watch)
         if params.epochs.fine_tune:
             phase = _fine_tune_phase(train, validation, backbone, model, params, seed, augmenter)
@@ -145,11 +147,12 @@ def check_examples(train: Examples, validation: Examples) -> None:
 
 def _head_phase(
     train: Examples, validation: Examples, backbone: Backbone, head: "keras.Model",
-    params: TrainParams, seed: int,
+    params: TrainParams, seed: int, kept: Path | None,
 ) -> Phase:  # fmt: skip
     """Train the last layer on features: each image goes through the backbone once."""
     known, unseen = (
-        extract(backbone, part.images, params.image_size) for part in (train, validation)
+        extract(backbone, part.images, params.image_size, kept and kept / name)
+        for name, part in (("train", train), ("validation", validation))
     )
     predict = predictor(head)
 

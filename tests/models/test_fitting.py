@@ -3,7 +3,7 @@ import pytest
 
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.models import checkpoints, fitting
+from stages.models import checkpoints, features, fitting
 from stages.models.backbones import Backbone
 from stages.models.saved import keras_bytes
 
@@ -89,6 +89,38 @@ def test_killed_after_any_epoch_ends_with_the_same_bytes(
     resumed = fitting.fit_model(train, validation, params, 17, tmp_path, "data")
     assert keras_bytes(resumed.model) == keras_bytes(whole.model)
     assert resumed.history == whole.history
+
+
+class Counted(list):
+    """Images that count how often they are read, and die at one of them."""
+
+    def __init__(self, images, last):
+        super().__init__(images)
+        self.last, self.read = last, []
+
+    def __getitem__(self, position):
+        if position == self.last:
+            raise Killed
+        self.read.append(position)
+        return super().__getitem__(position)
+
+
+def test_a_killed_extraction_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
+    train, validation, params = tiny
+    monkeypatch.setattr(features, "PART_IMAGES", 5)
+    epochs = params.epochs.model_copy(update={"head": 1, "fine_tune": 0})
+    params = params.model_copy(update={"epochs": epochs})
+    whole = fitting.fit_model(train, validation, params, 17)
+    dying = train._replace(images=Counted(train.images, 12))
+    with pytest.raises(Killed):
+        fitting.fit_model(dying, validation, params, 17, tmp_path, "data")
+    counted = train._replace(images=Counted(train.images, None))
+    resumed = fitting.fit_model(counted, validation, params, 17, tmp_path, "data")
+    assert sorted(counted.images.read) == [10, 11, 12, 13, 14, 15], "two parts of five were kept"
+    assert keras_bytes(resumed.model) == keras_bytes(whole.model)
+    other = train._replace(images=Counted(train.images, None))
+    fitting.fit_model(other, validation, params, 17, tmp_path, "other data")
+    assert len(other.images.read) == 16
 
 
 def test_checkpoint_of_other_data_is_not_resumed(tmp_path):
