@@ -177,7 +177,7 @@ def _fit_autoencoder(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
         -(-len(normal.train) // params.batch_size), batches,
         lambda: float(inputs.predict_each(predict, see).mean()),
-        lambda target, error: error,  # the network's output is what is to be small
+        lambda target, error: error[:, 0],  # the network's output is what is to be small
         build_augmenter(params.augment, params.task, seed),
     )  # fmt: skip
     progress = run_phase(phase, params, checkpoint, Progress("none"), watch)
@@ -287,15 +287,15 @@ def _viewed(images: Images, params: TrainParams, rule: inputs.Rule) -> inputs.Ca
 
 def _random_looks(
     images: Images, params: TrainParams, rule: inputs.Rule, seed: int, name: str
-) -> Callable[[int, NDArray[np.int64]], NDArray[np.float32]]:
+) -> Callable[[int, NDArray[np.int64]], NDArray[np.uint8]]:
     """Return a function from an epoch and rows to one random view of each: (b, size, size, 3)."""
     size = params.image_size
     kept = inputs.Cached(lambda i: inputs.for_training(images[i], size, rule), len(images))
 
-    def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         views = [
             inputs.random_view(kept[i], size, generator(seed, name, epoch, int(i))) for i in rows
         ]
-        return np.stack(views).astype(np.float32)
+        return np.stack(views)
 
     return look
