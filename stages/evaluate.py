@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from stages.lib.cells import to_csv
 from stages.lib.failures import UserError
@@ -33,6 +34,8 @@ from stages.statistics.figures import Settings
 from stages.statistics.one_class import judge_one_class
 from stages.statistics.predictions import (
     KEYS,
+    check_outputs,
+    check_rows,
     choose_rows,
     class_predictions,
     outlier_predictions,
@@ -159,6 +162,7 @@ def predict(root: Path, model: SavedModel) -> pd.DataFrame:
     rows = read_rows(root, model)
     rows = rows[~rows["label"].isin(model.reference_classes)]
     outputs = model.predict(read_images(root / RAW, rows["key"].tolist()))
+    check_outputs(outputs, model)
     if model.scale is not None:
         return rating_predictions(rows, outputs, model.scale)
     if model.normal_class is not None:
@@ -169,7 +173,10 @@ def predict(root: Path, model: SavedModel) -> pd.DataFrame:
 def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
     """Return the images of validation and test that have a label for the model's task."""
     splits = read_table(root / SPLITS, SPLIT)
-    return choose_rows(read_table(root / LABELS, GROUPS), splits, model.task)
+    labels = read_table(root / LABELS, GROUPS)
+    rows = choose_rows(labels, splits, model.task)
+    check_rows(rows, labels[labels["key"].isin(splits["key"])], model)
+    return rows
 
 
 def count_reference(rows: pd.DataFrame, model: SavedModel) -> MetricTree:
@@ -196,9 +203,10 @@ def run(root: Path, params: Params) -> None:
         plots = {name: pd.DataFrame(columns=columns) for name, columns in curves.PLOTS.items()}
     else:
         predictions = predict(root, model)
-        metrics = judge(predictions, model, params.evaluate, params.seed)
-        metrics |= count_reference(read_rows(root, model), model)
-        plots = draw(predictions, model, params.evaluate, params.seed, metrics)
+        with threadpool_limits(1):  # how many threads share a sum moves its last digits
+            metrics = judge(predictions, model, params.evaluate, params.seed)
+            metrics |= count_reference(read_rows(root, model), model)
+            plots = draw(predictions, model, params.evaluate, params.seed, metrics)
     write_table(predictions, root / TARGET, schema_of(predictions))
     write_metrics(root / METRICS, metrics)
     for name, rows in plots.items():

@@ -18,6 +18,7 @@ from stages.statistics.curves import MOST_ROWS, PLOTS
 from stages.statistics.predictions import class_predictions, rating_predictions
 
 SCALE = Scale(low=1, high=10, bins=10)
+SHARES = np.full(10, 0.1)
 RATER = SavedModel("rating", (), SCALE, 16, "resize", b"")
 
 
@@ -296,6 +297,107 @@ def test_without_a_task_every_out_is_there_and_empty(tmp_path, params):
     assert len(table) == 0
     assert figures == {"task": "none"}
     assert {name: list(rows.columns) for name, rows in plots.items()} == PLOTS
+
+
+def put_outputs(monkeypatch, outputs):
+    """Let the network give these outputs, whatever it sees."""
+    monkeypatch.setattr(SavedModel, "predict", lambda self, images: outputs(len(list(images))))
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        pytest.param(lambda n: np.full((n, 2), np.nan, np.float32), id="not a number"),
+        pytest.param(lambda n: np.full((n, 2), np.inf, np.float32), id="infinite"),
+        pytest.param(lambda n: np.full((n, 2), 3.0, np.float32), id="no probabilities"),
+        pytest.param(lambda n: np.tile([[-1.0, 2.0]], (n, 1)), id="negative"),
+    ],
+)
+def test_a_broken_model_stops(tmp_path, params, use, monkeypatch, outputs):
+    use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
+    put_outputs(monkeypatch, outputs)
+    write_root(tmp_path, classified(20))
+    with pytest.raises(UserError, match=r"probabilities that sum to 1.*20 of 20.*dvc repro"):
+        evaluate.run(tmp_path, params)
+    assert not (tmp_path / evaluate.METRICS).exists()
+
+
+def test_one_broken_prediction_is_counted(tmp_path, params, use, monkeypatch):
+    use(RATER)
+    put_outputs(monkeypatch, lambda n: np.where(np.arange(n)[:, None] == 3, np.nan, SHARES))
+    write_root(tmp_path, rated(40))
+    with pytest.raises(UserError, match=r"for 1 of 30 images"):
+        evaluate.run(tmp_path, params)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "message"),
+    [
+        pytest.param(RATER, classified(20), r"task rating.*20 images have class names.*train\.task",
+                     id="a model of ratings, labels of classes"),
+        pytest.param(
+            SavedModel("classification", ("a", "b"), None, 16, "resize", b""), rated(20),
+            r"task classification.*20 images have ratings.*train\.task",
+            id="a model of classes, labels of ratings",
+        ),
+        pytest.param(
+            SavedModel("classification", ("a", "b"), None, 16, "resize", b""), classified(20),
+            r"knows the classes a, b, but.*cage\.man, scene.*dvc repro train",
+            id="none of the labels is a class of the model",
+        ),
+    ],
+)  # fmt: skip
+def test_a_model_for_other_labels_stops(tmp_path, params, use, model, rows, message):
+    use(model)
+    write_root(tmp_path, rows)
+    with pytest.raises(UserError, match=message):
+        evaluate.run(tmp_path, params)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("task", ["rating", "classification"])
+def test_a_split_alone(tmp_path, params, use, task, split):
+    classes = ("cage.man", "scene")
+    if task == "rating":
+        rows, model = rated(8), RATER
+    else:
+        rows = classified(8)
+        model = SavedModel("classification", classes, None, 16, "resize", b"")
+    use(model)
+    write_root(tmp_path, [(grey, split, group, label) for grey, _, group, label in rows])
+    evaluate.run(tmp_path, params)
+    table, figures, _ = read(tmp_path)
+    assert len(table) == (0 if split == "train" else 8)
+    assert (figures["n"], figures["n_validation"]) == (8 * (split == "test"),
+                                                       8 * (split == "validation"))  # fmt: skip
+    assert (figures["accuracy"]["value"] is None) == (split != "test")
+    for point in figures["operating_points"].values():
+        assert (point["chosen_by"][:7] == "default") == (split != "validation")
+        assert "few validation images" in point["note"]
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        pytest.param("{", r"model\.json is no description.*JSON", id="cut off"),
+        pytest.param("{}", r"KeyError: 'task'.*dvc repro train", id="empty"),
+        pytest.param('{"task": "rating", "scale": 3}', r"no description", id="nonsense"),
+    ],
+)
+def test_a_broken_description_of_the_model_stops(tmp_path, params, card, message):
+    (tmp_path / "data/model").mkdir(parents=True)
+    (tmp_path / "data/model/model.json").write_text(card)
+    with pytest.raises(UserError, match=message):
+        evaluate.run(tmp_path, params)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096], ids=["empty", "nonsense"])
+def test_a_broken_network_stops(tmp_path, params, monkeypatch, content):
+    model = SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", content)
+    monkeypatch.setattr(SavedModel, "load", classmethod(lambda cls, folder: model))
+    write_root(tmp_path, classified(4))
+    with pytest.raises(UserError, match=r"model\.tflite is no whole model.*dvc repro train"):
+        evaluate.run(tmp_path, params)
 
 
 def test_without_a_model_it_says_what_to_run(tmp_path, params):

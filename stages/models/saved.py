@@ -62,7 +62,16 @@ class SavedModel:
         path = folder / CARD
         if not path.exists():
             raise FileNotFoundError(f"{path} is absent: run `dvc repro train`, which writes it")
-        card = json.loads(path.read_text())
+        try:
+            return cls._read(folder, json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError) as error:  # no JSON, a name or a value missing
+            raise UserError(
+                f"{path} is no description of a model ({type(error).__name__}: {error}):"
+                " run `dvc repro train`, which writes it"
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: Path, card: dict[str, Any]) -> "SavedModel":
         if card["task"] == "none":
             return cls("none", (), None, 0, "resize", b"")
         scale = Scale.model_validate(card["scale"]) if card["scale"] else None
@@ -93,7 +102,14 @@ class SavedModel:
         outputs = inputs.predict_each(_Lite(self.content), views)
         if self.scorer:
             return self.scorer.score(outputs)[:, None]
-        return outputs.reshape(-1, self.scale.bins if self.scale else len(self.classes))
+        wanted = self.scale.bins if self.scale else len(self.classes)
+        if outputs.size != len(outputs) * wanted:
+            raise UserError(
+                f"data/model: {CARD} names {wanted} {'bins' if self.scale else 'classes'}, but"
+                f" {LITE} gives {outputs.size // len(outputs)} numbers per image: they are of"
+                " different models; run `dvc repro train`"
+            )
+        return outputs.reshape(-1, wanted)
 
 
 class _Lite:
@@ -103,7 +119,12 @@ class _Lite:
         """Load the network."""
         from ai_edge_litert.interpreter import Interpreter
 
-        self._network = Interpreter(model_content=content)
+        try:
+            self._network = Interpreter(model_content=content)
+        except ValueError as error:
+            raise UserError(
+                f"data/model/{LITE} is no whole model ({error}): run `dvc repro train`"
+            ) from error
         self._input = self._network.get_input_details()[0]
         self._output = self._network.get_output_details()[0]["index"]
         self._length = -1

@@ -1,11 +1,15 @@
 """The prediction table: one row per labelled image of validation and test."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stages.lib.failures import UserError
 from stages.lib.params import Scale
+from stages.models.saved import SavedModel
 from stages.models.targets import bin_scores, from_ratings
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
@@ -13,6 +17,7 @@ Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 Reals = NDArray[np.float64]
 
 KEYS = ["key", "split", "split_group"]
+SLACK = 1e-3  # of a sum of float32 probabilities
 TEXTS = {*KEYS, "target_label", "predicted_label"}
 
 
@@ -23,6 +28,43 @@ def choose_rows(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd.Dat
     rated = rows["ratings"].notna() | rows["mean"].notna()
     labelled = rated if task == "rating" else rows["label"].notna()
     return rows[labelled].sort_values("key", ignore_index=True)
+
+
+def check_rows(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
+    """Raise UserError where the labels are for another task, or for other classes, than the model.
+
+    `rows` are those of `labels` that the model can be judged by.
+    """
+    ratings, names = labels["ratings"].notna() | labels["mean"].notna(), labels["label"].notna()
+    others = int((names if model.task == "rating" else ratings).sum())
+    if rows.empty and others:
+        kind = "class names" if model.task == "rating" else "ratings"
+        raise UserError(
+            f"data/model is of the task {model.task}, but no image of validation or test has a"
+            f" label for it; {others} images have {kind}: set train.task in params.yaml to the"
+            " task of your labels and run `dvc repro`"
+        )
+    if model.classes and len(rows) and not rows["label"].isin(model.classes).any():
+        raise UserError(
+            f"data/model knows the classes {', '.join(model.classes)}, but the images of validation"
+            f" and test are of {', '.join(sorted(rows['label'].unique())[:10])}: run"
+            " `dvc repro train`, which learns the classes of your labels"
+        )
+
+
+def check_outputs(outputs: NDArray[Any], model: SavedModel) -> None:
+    """Raise UserError for outputs (n, …) that are no numbers, or no distributions where due."""
+    broken = ~np.isfinite(outputs).all(axis=1)
+    if model.task != "one_class":
+        with np.errstate(invalid="ignore"):
+            broken |= (outputs < -SLACK).any(axis=1) | (np.abs(outputs.sum(axis=1) - 1) > SLACK)
+    if broken.any():
+        wanted = "a finite score" if model.task == "one_class" else "probabilities that sum to 1"
+        raise UserError(
+            f"data/model: expected {wanted} per image, got {outputs[broken][0][:4]} … for"
+            f" {int(broken.sum())} of {len(outputs)} images; the model is broken: run `dvc repro"
+            " train`, with a lower train.learning_rate if that repeats"
+        )
 
 
 def rating_predictions(rows: pd.DataFrame, outputs: Outputs, scale: Scale) -> pd.DataFrame:
