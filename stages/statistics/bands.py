@@ -15,7 +15,7 @@ def sensitivity_band(side: Side, at: Reals, settings: Settings) -> tuple[Reals, 
     """Return the pointwise interval of the sensitivity at each false positive rate of rising `at`.
 
     All are (m,). Cluster bootstrap with vertical averaging (Fawcett 2006, Pattern Recognition
-    Letters 27:861, section 9.1), the percentiles expanded for few groups. Nowhere is it narrower
+    Letters 27:861, section 8.1), the percentiles expanded for few groups. Nowhere is it narrower
     than Wilson's interval of that sensitivity: a false positive rate that is known exactly leaves
     the positives' own chance, which the bootstrap cannot see where all of them are found. Both ends
     rise, as the sensitivity does. Below a rate of about one in so many negatives it covers too

@@ -118,7 +118,7 @@ def reliability_of_means(
 def mean_interval(values: Reals, groups: Groups, confidence: float) -> Interval:
     """Return the interval of the mean of `values` (n,): Student's t, with groups as the draws.
 
-    The variance is that of the groups' sums of residuals (Kish 1965, section 6.3, a ratio mean);
+    The variance is that of the groups' sums of residuals (Kish 1965, of a ratio mean);
     with single images for groups it is the ordinary one.
 
     >>> [round(end, 3) for end in mean_interval(np.array([1.0, 2, 3]), np.arange(3), 0.95)[:2]]

@@ -76,10 +76,13 @@ def rating_predictions(rows: pd.DataFrame, outputs: Outputs, scale: Scale) -> pd
     scores, predicted = bin_scores(scale), outputs.astype(np.float64)  # (bins,), (n, bins)
     target = np.full(predicted.shape, np.nan)
     counted = rows["ratings"].notna().to_numpy(bool)
-    target[counted] = from_ratings(list(rows["ratings"][counted]), scale)
+    from_ratings(list(rows["ratings"][counted]), scale)  # complains of votes that are none
+    votes = np.array(list(rows["ratings"][counted]), np.float64).reshape(-1, scale.bins)
+    target[counted] = votes / votes.sum(axis=1, keepdims=True)
     means, stds = (rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
     mean = predicted @ scores
-    centre = target @ scores
+    centre = np.full(len(rows), np.nan)
+    centre[counted] = votes @ scores / votes.sum(axis=1)  # in this order equal means stay equal
     table = {
         "target_mean": np.where(counted, centre, means),
         "predicted_mean": mean,

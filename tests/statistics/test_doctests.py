@@ -5,7 +5,7 @@ import pytest
 
 NAMES = [
     "agreement", "bands", "calibration", "classes", "curves", "emd", "figures", "intervals",
-    "operating", "paired", "predictions", "ratings", "roc", "sides", "thresholds",
+    "one_class", "operating", "paired", "predictions", "ratings", "roc", "sides", "thresholds",
 ]  # fmt: skip
 
 
