@@ -23,6 +23,7 @@ from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import integrate
 from scipy.special import ndtr, ndtri
 
 from stages.lib.randomness import generator
@@ -33,16 +34,27 @@ from stages.statistics.agreement import (
     weighted_rmse,
     weighted_srcc,
 )
+from stages.statistics.bands import sensitivity_band
 from stages.statistics.classes import brier
 from stages.statistics.emd import emd_r1, emd_r2
-from stages.statistics.figures import figure
+from stages.statistics.figures import Settings, Side, figure
 from stages.statistics.intervals import Interval, auc_interval, cluster_bootstrap, share_interval
 from stages.statistics.operating import at_prevalence
+from stages.statistics.paired import (
+    accuracy_interval,
+    delong_test,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    paired_delong,
+)
+from stages.statistics.roc import weighted_partial_auc
 
 Reals = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Case = Callable[[np.random.Generator, int], tuple[float, Interval]]  # (truth, interval)
+Test = Callable[[np.random.Generator, int], float]  # the p-value of a difference that is not there
 
 LEVEL = 0.95
 PROMISED_LOW, PROMISED_HIGH = 0.94, 0.96
@@ -83,7 +95,9 @@ def shift_of(auc: float) -> float:
 # Shares and what follows from them -----------------------------------------------------------
 
 
-def share(images: int, low: float, high: float, rng: np.random.Generator, _: int) -> tuple:
+def share(
+    images: int, low: float, high: float, rng: np.random.Generator, _: int
+) -> tuple[float, Interval]:
     """Draw the share itself, too: at one share coverage jumps up and down with n."""
     truth = rng.uniform(low, high)
     return truth, share_interval(rng.random(images) < truth, np.arange(images), LEVEL)
@@ -91,14 +105,14 @@ def share(images: int, low: float, high: float, rng: np.random.Generator, _: int
 
 def clustered_share(
     codes: Codes, low: float, high: float, rng: np.random.Generator, _: int
-) -> tuple:
+) -> tuple[float, Interval]:
     truth = rng.uniform(low, high)
     return truth, share_interval(effects(rng, codes) < ndtri(truth), codes, LEVEL)
 
 
 def predictive_value(
     name: str, images: int, prevalence: float, rng: np.random.Generator, _: int
-) -> tuple:
+) -> tuple[float, Interval]:
     """Draw sensitivity and specificity from 0.7 to 0.95, and `images` of each class."""
     hit, rest = rng.uniform(0.7, 0.95, size=2)
     point = {}
@@ -117,7 +131,9 @@ def predictive_value(
 # Areas ---------------------------------------------------------------------------------------
 
 
-def auc(positives: int, negatives: int, truth: float, rng: np.random.Generator, _: int) -> tuple:
+def auc(
+    positives: int, negatives: int, truth: float, rng: np.random.Generator, _: int
+) -> tuple[float, Interval]:
     positive = np.arange(positives + negatives) < positives
     score = rng.normal(size=positive.size) + shift_of(truth) * positive
     return truth, auc_interval(positive, score, np.arange(positive.size), LEVEL)
@@ -125,10 +141,21 @@ def auc(positives: int, negatives: int, truth: float, rng: np.random.Generator, 
 
 def clustered_auc(
     codes: Codes, truth: float, whole: bool, rng: np.random.Generator, _: int
-) -> tuple:
+) -> tuple[float, Interval]:
     positive = some_positive(rng, codes, whole)
     score = effects(rng, codes) + shift_of(truth) * positive
     return truth, auc_interval(positive, score, codes, LEVEL)
+
+
+def band(
+    codes: Codes, at: float, rng: np.random.Generator, resamples: int
+) -> tuple[float, Interval]:
+    """Draw scores whose AUC is 0.8; the band is read at the false positive rate `at`."""
+    positive, shift = some_positive(rng, codes, False), shift_of(0.8)
+    side = Side(positive, effects(rng, codes) + shift * positive, codes)
+    settings = Settings(LEVEL, resamples, None, int(rng.integers(2**31)), 0.9, None, 0.1)
+    low, high = sensitivity_band(side, np.array([at]), settings)
+    return float(ndtr(shift + ndtri(at))), Interval(float(low[0]), float(high[0]), "band")
 
 
 # What is bootstrapped: functions that return the truth and the statistic ----------------------
@@ -183,12 +210,20 @@ def brier_score(rng: np.random.Generator, codes: Codes) -> tuple[float, Statisti
     return 1 / 6, weighted_mean(brier(target, probability))
 
 
+def partial_auc(rng: np.random.Generator, codes: Codes) -> tuple[float, Statistic]:
+    """Draw scores whose AUC is 0.8, and look up to a false positive rate of 0.1."""
+    positive, shift, below = some_positive(rng, codes, False), shift_of(0.8), 0.1
+    area, _ = integrate.quad(lambda rate: ndtr(shift + ndtri(rate)), 0, below)
+    truth = (1 + (area - below**2 / 2) / (below - below**2 / 2)) / 2
+    return truth, weighted_partial_auc(positive, effects(rng, codes) + shift * positive, below)
+
+
 def bootstrap(
     draw: Callable[[np.random.Generator, Codes], tuple[float, Statistic]],
     codes: Codes,
     rng: np.random.Generator,
     resamples: int,
-) -> tuple:
+) -> tuple[float, Interval]:
     truth, statistic = draw(rng, codes)
     return truth, cluster_bootstrap(statistic, codes, LEVEL, resamples, rng)
 
@@ -196,8 +231,86 @@ def bootstrap(
 BOOTSTRAPPED = {
     "mean": mean, "Brier": brier_score, "EMD r=1": partial(emd, emd_r1),
     "EMD r=2": partial(emd, emd_r2), "RMSE": rmse, "RMSE of a third": range_rmse,
-    "PLCC 0.71": plcc, "SRCC 0.69": srcc,
+    "PLCC 0.71": plcc, "SRCC 0.69": srcc, "partial AUC": partial_auc,
 }  # fmt: skip
+
+
+# Differences of two models on the same images ------------------------------------------------
+
+
+def two_scores(
+    rng: np.random.Generator, positive: Flags, a: float, b: float
+) -> tuple[Reals, Reals]:
+    """Return scores of two models with these AUCs that see half of the same in an image."""
+    seen = rng.normal(size=positive.size)
+    own = rng.normal(size=(2, positive.size))
+    scores = (seen + own) / np.sqrt(2) + np.array([[shift_of(a)], [shift_of(b)]]) * positive
+    return scores[0], scores[1]
+
+
+def auc_difference(
+    positives: int, negatives: int, a: float, b: float, rng: np.random.Generator, _: int
+) -> tuple[float, Interval]:
+    positive = np.arange(positives + negatives) < positives
+    return b - a, paired_delong(positive, *two_scores(rng, positive, a, b), LEVEL)
+
+
+def two_right(rng: np.random.Generator, codes: Codes, a: float, b: float) -> tuple[Flags, Flags]:
+    """Return which images two models of these accuracies get right."""
+    first = effects(rng, codes)
+    second = (first + effects(rng, codes)) / np.sqrt(2)
+    return first < ndtri(a), second < ndtri(b)
+
+
+def accuracy_difference(
+    images: int, a: float, b: float, rng: np.random.Generator, _: int
+) -> tuple[float, Interval]:
+    return b - a, accuracy_interval(*two_right(rng, np.arange(images), a, b), LEVEL)
+
+
+def srcc_pair(rng: np.random.Generator, codes: Codes) -> tuple[Statistic, Statistic]:
+    """Return the SRCC of two equally good models with the truth."""
+    target = effects(rng, codes)
+    noise = [effects(rng, codes) for _ in range(2)]
+    one, other = (weighted_srcc(target, (target + each) / np.sqrt(2)) for each in noise)
+    return one, other
+
+
+def srcc_difference(
+    codes: Codes, rng: np.random.Generator, resamples: int
+) -> tuple[float, Interval]:
+    pair = srcc_pair(rng, codes)
+    return 0.0, paired_bootstrap(*pair, codes, LEVEL, resamples, rng)[0]
+
+
+def rmse_difference(
+    codes: Codes, rng: np.random.Generator, resamples: int
+) -> tuple[float, Interval]:
+    """Draw errors of spread 1 and 1.2."""
+    zero, one, other = np.zeros(codes.size), effects(rng, codes), effects(rng, codes)
+    pair = weighted_rmse(one, zero), weighted_rmse(0.6 * one + np.sqrt(1.08) * other, zero)
+    return float(np.sqrt(1.44) - 1), paired_bootstrap(*pair, codes, LEVEL, resamples, rng)[0]
+
+
+def p_of_accuracies(images: int, rng: np.random.Generator, _: int) -> float:
+    return mcnemar(*two_right(rng, np.arange(images), 0.85, 0.85))
+
+
+def p_of_aucs(images: int, rng: np.random.Generator, _: int) -> float:
+    positive = np.arange(2 * images) < images
+    p = delong_test(positive, *two_scores(rng, positive, 0.8, 0.8))
+    return 1.0 if p is None else p
+
+
+def p_of_srccs(codes: Codes, rng: np.random.Generator, resamples: int) -> float:
+    p = paired_bootstrap(*srcc_pair(rng, codes), codes, LEVEL, resamples, rng)[1]
+    return 1.0 if p is None else p
+
+
+def p_of_a_family(images: int, rng: np.random.Generator, resamples: int) -> float:
+    """Return the smallest of five adjusted p-values: three AUCs and two accuracies, none better."""
+    ps = [p_of_aucs(images, rng, resamples) for _ in range(3)]
+    return min(holm([*ps, *(p_of_accuracies(images, rng, resamples) for _ in range(2))]))
 
 
 def promised() -> Iterator[tuple[str, Case]]:
@@ -218,9 +331,17 @@ def promised() -> Iterator[tuple[str, Case]]:
             for whole in (False, True):
                 name = f"AUC {truth:.2f}, {n} groups{', each of one class' if whole else ''}"
                 yield name, partial(clustered_auc, codes_of(n), truth, whole)
-    for name, draw in BOOTSTRAPPED.items():
-        for n in (20, 50):
+    for m, n in ((50, 50), (100, 100), (100, 900)):
+        yield f"AUC 0.80 to 0.85, {m} and {n} images", partial(auc_difference, m, n, 0.8, 0.85)
+    for n in (100, 400):
+        yield f"accuracy 0.80 to 0.85, {n} images", partial(accuracy_difference, n, 0.8, 0.85)
+    for n in (20, 50):
+        for name, draw in BOOTSTRAPPED.items():
             yield f"{name}, {n} groups", partial(bootstrap, draw, codes_of(n))
+        yield f"difference of two SRCC, {n} groups", partial(srcc_difference, codes_of(n))
+        yield f"difference of two RMSE, {n} groups", partial(rmse_difference, codes_of(n))
+        for at in (0.1, 0.3):
+            yield f"ROC band at {at}, {n} groups", partial(band, codes_of(n), at)
     for name in ("mean", "Brier", "SRCC 0.69"):
         yield f"{name}, 100 images", partial(bootstrap, BOOTSTRAPPED[name], np.arange(100))
 
@@ -255,6 +376,12 @@ def not_promised() -> Iterator[tuple[str, Case]]:
 
 CASES: dict[str, Case] = dict([*promised(), *not_promised()])
 PROMISED = {name for name, _ in promised()}
+TESTS: dict[str, Test] = {
+    **{f"McNemar, {n} images": partial(p_of_accuracies, n) for n in (50, 200)},
+    **{f"paired DeLong, {n} and {n} images": partial(p_of_aucs, n) for n in (50, 200)},
+    **{f"paired bootstrap of SRCC, {n} groups": partial(p_of_srccs, codes_of(n)) for n in (20, 50)},
+    "one of five after Holm, 200 images": partial(p_of_a_family, 200),
+}
 
 
 def measure(name: str, draws: int, resamples: int) -> str:
@@ -278,21 +405,35 @@ def measure(name: str, draws: int, resamples: int) -> str:
     )
 
 
+def count_alarms(name: str, draws: int, resamples: int) -> str:
+    """Return a test's line: the share of draws in which it finds what is not there."""
+    rng, test = generator(SEED, "coverage", name), TESTS[name]
+    alarms = np.mean([test(rng, resamples) <= 1 - LEVEL for _ in range(draws)])
+    error = np.sqrt(alarms * (1 - alarms) / draws)
+    verdict = "yes" if alarms - 2 * error <= 1 - LEVEL else "too many"
+    return f"{name:42s}{alarms:9.2%}{error:8.2%}  {verdict}"
+
+
 def main(draws: int, resamples: int, only: str, workers: int) -> None:
     """Print a line per case, each as soon as it and those before it are done."""
-    head = (
-        f"{'':42s}{'covered':>9s}{'± s.e.':>8s}{'below':>8s}{'above':>8s}{'width':>9s}{'none':>7s}"
+    head = "".join(
+        f"{word:>8s}" for word in ("covered", "± s.e.", "below", "above", "width", "none")
     )
-    parts = {
-        "Theory promises 95 %": [name for name in CASES if name in PROMISED],
-        "Theory does not": [name for name in CASES if name not in PROMISED],
-    }
+    parts: list[tuple[str, list[str], Callable]] = [
+        (f"theory promises 95 %{head}  94 to 96 %", [n for n in CASES if n in PROMISED], measure),
+        (f"theory does not{head}  94 to 96 %", [n for n in CASES if n not in PROMISED], measure),
+        (
+            "tests where nothing is to be found   alarms  ± s.e.  at most 5 %",
+            [*TESTS],
+            count_alarms,
+        ),
+    ]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for title, names in parts.items():
+        for head, names, line_of in parts:
             chosen = [name for name in names if only in name]
             if chosen:
-                print(f"{title}, {draws} draws:\n{head}  94 to 96 %", flush=True)
-            for line in pool.map(partial(measure, draws=draws, resamples=resamples), chosen):
+                print(head, flush=True)
+            for line in pool.map(partial(line_of, draws=draws, resamples=resamples), chosen):
                 print(line, flush=True)
 
 

@@ -83,13 +83,14 @@ def share_interval(success: Flags, groups: Groups, confidence: float) -> Interva
         return no_interval(method, "one group alone: the spread between groups is unknown")
     share = successes / total
     if share in {0.0, 1.0}:
-        effective = float(count)
+        effective, freedom = float(count), count - 1.0
     else:
         residuals = np.bincount(codes, success - share)  # (groups,)
         between = count / (count - 1) * np.sum(residuals**2) / total**2
         effective = total / max(1.0, between / (share * (1 - share) / total))
+        freedom = matched_freedom(residuals, count)
     level = (1 + confidence) / 2
-    effective *= (stats.norm.ppf(level) / stats.t.ppf(level, count - 1)) ** 2
+    effective *= (stats.norm.ppf(level) / stats.t.ppf(level, freedom)) ** 2
     low, high, _, note = wilson(share * effective, effective, confidence)
     return Interval(low, high, method, note)
 
@@ -122,7 +123,7 @@ def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[floa
         part = np.bincount(codes[side], placed - placed.mean(), count) / placed.size  # (groups,)
         parts.append(part)
         variances.append(among / (among - 1) * float(part @ part))
-        freedoms.append(among - 1)
+        freedoms.append(matched_freedom(part, among))
     shared = 2 * count / (count - 1) * float(parts[0] @ parts[1])
     total, squares = sum(variances), sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     freedom = min(total**2 / squares, count - 1) if squares > 0 else count - 1
@@ -237,20 +238,32 @@ def resampled(
 
 
 def _shape(statistic: Statistic, codes: NDArray[np.intp], count: int) -> tuple[float, int, float]:
-    """Return skew, groups and degrees of freedom of the jackknife over groups.
-
-    Few groups that matter much, be they large or extreme, show the spread worse than many equal
-    ones: the degrees of freedom match the variance of the estimated variance under the kurtosis
-    seen (Satterthwaite 1946, Biometrics Bulletin 2:110), and are fewer than there are groups.
-    """
+    """Return skew, number of groups and degrees of freedom, by the jackknife over groups."""
     without = _left_out(statistic, codes, count)
     deviations = without.mean() - without
+    square = np.sum(deviations**2)
+    skew = np.sum(deviations**3) / (6 * square**1.5) if square > 0 else np.nan
+    return float(skew), count, min(matched_freedom(deviations, without.size), count - 1.0)
+
+
+def matched_freedom(deviations: Reals, count: int) -> float:
+    """Return the degrees of freedom of the variance of `count` groups' deviations, zeros left out.
+
+    A few groups that weigh much, be they large or extreme, tell less of the spread than as many
+    equal ones. The degrees of freedom match the variance of the estimated variance under the
+    kurtosis that is seen; they are `count` − 1 where that is a normal distribution's, and no more.
+    Source: Satterthwaite 1946, Biometrics Bulletin 2:110.
+
+    >>> matched_freedom(np.array([1.0, -1.0, 1.0, -1.0]), 4)
+    3.0
+    >>> round(matched_freedom(np.array([9.0] + [-1.0] * 9), 10), 2)
+    2.53
+    """
     square, fourth = np.sum(deviations**2), np.sum(deviations**4)
     if not square > 0:
-        return np.nan, count, count - 1.0
-    kurtosis = without.size * fourth / square**2  # 3 for a normal distribution, 1 at least
-    matched = 2 * (without.size - 1) / max(kurtosis - 1, 1e-9)
-    return float(np.sum(deviations**3) / (6 * square**1.5)), count, min(matched, count - 1.0)
+        return count - 1.0
+    kurtosis = count * fourth / square**2  # 3 for a normal distribution, 1 at least
+    return float(2 * (count - 1) / max(kurtosis - 1, 2.0))
 
 
 def expanded_ends(count: int, confidence: float, freedom: float | None = None) -> Reals:

@@ -108,7 +108,7 @@ def _smallest_level(draws: Draws) -> float:
     if np.isfinite(bias) and np.isfinite(skew) and 1 + skew * (end - bias) > 0:
         end = (end - bias) / (1 + skew * (end - bias)) - bias
     shrink = np.sqrt((draws.groups - 1) / draws.groups)  # undoes `expanded_ends`
-    return float(2 * stats.t.sf(abs(end) * shrink, draws.groups - 1))
+    return float(2 * stats.t.sf(abs(end) * shrink, draws.freedom))
 
 
 def _unanimous(difference: float, witnesses: int) -> float:
