@@ -25,6 +25,7 @@ BOOTSTRAP = "cluster bootstrap, bca"
 DELONG, CLUSTERED_DELONG = "delong, logit", "delong for clusters (obuchowski), logit"
 _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache takes
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
+_COUNTED = 0.5  # of the excess kurtosis; the scale of shares and AUCs takes up the rest: by trial
 _DEFINED = 0.9  # share of resamples that must have a value
 
 
@@ -85,10 +86,10 @@ def share_interval(success: Flags, groups: Groups, confidence: float) -> Interva
     if share in {0.0, 1.0}:
         effective, freedom = float(count), count - 1.0
     else:
-        residuals = np.bincount(codes, success - share)  # (groups,)
+        residuals = np.bincount(codes, success - share).astype(np.float64)  # (groups,)
         between = count / (count - 1) * np.sum(residuals**2) / total**2
         effective = total / max(1.0, between / (share * (1 - share) / total))
-        freedom = matched_freedom(residuals, count)
+        freedom = matched_freedom(residuals, count, _COUNTED)
     level = (1 + confidence) / 2
     effective *= (stats.norm.ppf(level) / stats.t.ppf(level, freedom)) ** 2
     low, high, _, note = wilson(share * effective, effective, confidence)
@@ -123,7 +124,7 @@ def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[floa
         part = np.bincount(codes[side], placed - placed.mean(), count) / placed.size  # (groups,)
         parts.append(part)
         variances.append(among / (among - 1) * float(part @ part))
-        freedoms.append(matched_freedom(part, among))
+        freedoms.append(matched_freedom(part, among, _COUNTED))
     shared = 2 * count / (count - 1) * float(parts[0] @ parts[1])
     total, squares = sum(variances), sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     freedom = min(total**2 / squares, count - 1) if squares > 0 else count - 1
@@ -246,24 +247,23 @@ def _shape(statistic: Statistic, codes: NDArray[np.intp], count: int) -> tuple[f
     return float(skew), count, min(matched_freedom(deviations, without.size), count - 1.0)
 
 
-def matched_freedom(deviations: Reals, count: int) -> float:
+def matched_freedom(deviations: Reals, count: int, counted: float = 1.0) -> float:
     """Return the degrees of freedom of the variance of `count` groups' deviations, zeros left out.
 
     A few groups that weigh much, be they large or extreme, tell less of the spread than as many
     equal ones. The degrees of freedom match the variance of the estimated variance under the
-    kurtosis that is seen; they are `count` − 1 where that is a normal distribution's, and no more.
-    Source: Satterthwaite 1946, Biometrics Bulletin 2:110.
+    kurtosis that is seen, of whose excess a share of `counted` counts; they are `count` − 1 where
+    it is a normal distribution's, and no more. Source: Satterthwaite 1946, Biometrics Bulletin
+    2:110.
 
     >>> matched_freedom(np.array([1.0, -1.0, 1.0, -1.0]), 4)
     3.0
     >>> round(matched_freedom(np.array([9.0] + [-1.0] * 9), 10), 2)
     2.53
     """
-    square, fourth = np.sum(deviations**2), np.sum(deviations**4)
-    if not square > 0:
-        return count - 1.0
-    kurtosis = count * fourth / square**2  # 3 for a normal distribution, 1 at least
-    return float(2 * (count - 1) / max(kurtosis - 1, 2.0))
+    square = float(np.sum(deviations**2))
+    kurtosis = count * float(np.sum(deviations**4)) / square**2 if square > 0 else 3.0
+    return (count - 1) / (1 + counted * max(0.0, kurtosis - 3) / 2)
 
 
 def expanded_ends(count: int, confidence: float, freedom: float | None = None) -> Reals:
