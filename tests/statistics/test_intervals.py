@@ -9,9 +9,10 @@ from stages.statistics.agreement import weighted_mean, weighted_plcc
 from stages.statistics.intervals import (
     Interval,
     auc_interval,
+    bca,
     cluster_bootstrap,
     delong_variance,
-    expanded_ends,
+    draw_groups,
     ratio_interval,
     share_interval,
     wilson,
@@ -43,6 +44,23 @@ def slow_delong_variance(positive, score, groups):
     s10, s01 = i10 / ((i10 - 1) * m) * (above @ above), i01 / ((i01 - 1) * n) * (below @ below)
     s11 = i / (i - 1) * (above @ below)
     return s10 / m + s01 / n + 2 * s11 / (m * n)
+
+
+@pytest.mark.parametrize(
+    ("successes", "total", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_as_newcombe_printed_it(successes, total, low, high):
+    """Newcombe 1998, Statistics in Medicine 17:857, table I, method 3."""
+    found = wilson(successes, total, 0.95)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+    mirrored = wilson(total - successes, total, 0.95)
+    assert mirrored[:2] == pytest.approx((1 - found.high, 1 - found.low), abs=1e-12)
 
 
 @settings(deadline=None)
@@ -101,6 +119,43 @@ def test_delong_is_the_slow_sum_and_contains_the_auc(positive, score, groups):
         assert 0 <= interval.low <= value <= interval.high <= 1
 
 
+def test_delong_as_stata_printed_it():
+    """Hanley and McNeil's 109 CT images in five ratings: Stata's manual, roctab, example 1."""
+    score = np.repeat([*range(5), *range(5)], [33, 6, 6, 11, 2, 3, 2, 2, 11, 33]).astype(float)
+    positive = np.arange(109) >= 58
+    variance, _ = delong_variance(positive, score, np.arange(109))
+    value, error = auc(positive, score), np.sqrt(variance)
+    assert (round(value, 4), round(error, 4)) == (0.8932, 0.0307)
+    ends = value + stats.norm.ppf([0.025, 0.975]) * error
+    assert ends.round(5).tolist() == [0.83295, 0.95339]
+
+
+def test_an_auc_is_the_same_under_any_order_name_or_rising_scale():
+    positive, groups = RNG.random(90) < 0.4, np.arange(90) // 3
+    score = positive + RNG.normal(size=90)
+    expected = auc_interval(positive, score, groups, 0.95)
+    order = RNG.permutation(90)
+    shuffled = auc_interval(positive[order], score[order], groups[order], 0.95)
+    assert shuffled[:2] == pytest.approx(expected[:2], abs=1e-12)
+    names = np.array([f"object {97 * g % 31}" for g in groups])
+    assert auc_interval(positive, np.exp(score), names, 0.95)[:2] == pytest.approx(expected[:2])
+    mirrored = auc_interval(~positive, score, groups, 0.95)
+    assert mirrored[:2] == pytest.approx((1 - expected.high, 1 - expected.low), abs=1e-12)
+
+
+def test_one_large_group_makes_less_sure_than_many_equal_ones():
+    even, uneven = np.repeat(np.arange(30), 10), np.repeat(np.arange(30), [155] + [5] * 29)
+    values = RNG.normal(size=30)
+    positive = RNG.random(300) < 0.4
+    for interval_of in (
+        lambda groups: share_interval(values[groups] < 0.3, groups, 0.95),
+        lambda groups: auc_interval(positive, positive + values[groups], groups, 0.95),
+        lambda groups: cluster_bootstrap(weighted_mean(values[groups]), groups, 0.95, 2000, rng()),
+    ):
+        narrow, wide = interval_of(even), interval_of(uneven)
+        assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
+
+
 @pytest.mark.parametrize(
     ("positive", "score", "groups", "note"),
     [
@@ -149,20 +204,25 @@ def test_delong_and_the_bootstrap_agree():
     assert auc_interval(positive, score, groups, 0.95)[:2] == pytest.approx(drawn[:2], abs=0.012)
 
 
-def test_bca_is_scipys_on_single_images():
+def test_draws_and_bca_are_scipys_on_single_images():
+    """Up to the ends for few groups: seen as so many that they are the normal distribution's."""
     values = np.random.default_rng(3).exponential(size=80)
-
-    level = 1 - 2 * stats.norm.cdf(expanded_ends(80, 0.9)[0])
-
-    def theirs(method):
-        return stats.bootstrap(
-            (values,), np.mean, confidence_level=level, n_resamples=50000, batch=10000,
-            method=method, rng=rng(),
-        ).confidence_interval  # fmt: skip
-
-    ours = cluster_bootstrap(weighted_mean(values), np.arange(80), 0.9, 50000, rng())
-    assert ours[:2] == pytest.approx(tuple(theirs("BCa")), abs=0.005)
-    assert theirs("percentile").high < ours.high - 0.01  # so that the correction is seen at all
+    theirs = stats.bootstrap(
+        (values,), np.mean, confidence_level=0.9, n_resamples=3000, batch=3000, method="BCa",
+        rng=rng(),
+    )  # fmt: skip
+    draws = draw_groups(weighted_mean(values), np.arange(80), 3000, rng())
+    np.testing.assert_allclose(draws.values, theirs.bootstrap_distribution, atol=1e-12)
+    ends = stats.norm.ppf([0.05, 0.95]) + draws.bias
+    levels = stats.norm.cdf(draws.bias + ends / (1 - draws.skew * ends))
+    expected = tuple(theirs.confidence_interval)
+    assert np.quantile(draws.values, levels) == pytest.approx(expected, abs=1e-9)
+    ours = bca(draws._replace(groups=10**9, freedom=1e9), 0.9)
+    exact = np.quantile(draws.values, levels, method="weibull")
+    assert ours[:2] == pytest.approx(tuple(exact), abs=1e-6)
+    assert ours[:2] == pytest.approx(expected, abs=5e-3)
+    wider = cluster_bootstrap(weighted_mean(values), np.arange(80), 0.9, 3000, rng())
+    assert wider.low < ours.low < ours.high < wider.high
 
 
 def test_groups_are_drawn_whole():
@@ -189,11 +249,14 @@ def test_a_bootstrap_interval_is_ordered_or_explained(x, y, groups):
         assert -1 <= interval.low <= interval.high <= 1
 
 
-def test_names_of_groups_do_not_matter():
+def test_names_of_groups_and_order_of_images_do_not_matter():
     values, groups = RNG.normal(size=60), np.arange(60) % 12
     names = np.array([f"photograph {g:02d}" for g in groups], object)
     numbered = cluster_bootstrap(weighted_mean(values), groups, 0.95, 300, rng())
     assert numbered == cluster_bootstrap(weighted_mean(values), names, 0.95, 300, rng())
+    order = RNG.permutation(60)
+    shuffled = cluster_bootstrap(weighted_mean(values[order]), groups[order], 0.95, 300, rng())
+    assert shuffled[:2] == pytest.approx(numbered[:2], abs=1e-12)
 
 
 @settings(deadline=None)
@@ -211,11 +274,10 @@ def test_a_ratio_is_contained(hits, misses, total, level):
         assert high == np.inf
 
 
-def test_a_ratio_as_published_methods_give_it():
-    log = np.sqrt(1 / 80 - 1 / 100 + 1 / 20 - 1 / 100)  # Katz's interval: close for large counts
-    expected = np.exp(np.log(4) + np.array([-1.96, 1.96]) * log)
-    found = ratio_interval((0.8, wilson(80, 100, 0.95)), (0.2, wilson(20, 100, 0.95)))
-    np.testing.assert_allclose(found, expected, rtol=0.05)
+def test_a_ratio_as_published():
+    """Perondi et al. 2004: Fagerland, Lydersen and Laake's R package contingencytables."""
+    found = ratio_interval((7 / 34, wilson(7, 34, 0.95)), (1 / 34, wilson(1, 34, 0.95)))
+    assert [round(end, 4) for end in found] == [1.1537, 41.9763]
 
 
 def test_a_ratio_needs_bounds():
