@@ -430,6 +430,11 @@ def test_the_tables_of_another_version_are_refused(test, missing, said):
     )
 
 
+def test_figures_of_another_run_than_the_predictions_are_refused():
+    said = refusal(*sides(labelled(9), labelled(9), positive_class="fox"))
+    assert "the positive class 'fox' is none of cat, dog" in said
+
+
 def test_another_normal_class_is_refused():
     base, head = sides(outlying(1), outlying(1))
     train = head.settings.train.model_copy(update={"normal_class": "scratch"})

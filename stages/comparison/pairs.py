@@ -93,6 +93,12 @@ def _require_predictions(side: Revision) -> list[str]:
             f"{side.name}: {int(broken.sum())} of {len(broken)} test predictions are no numbers,"
             f" such as that of {side.test['key'][broken].iloc[0]}: train that model anew"
         )
+    if classes and side.positive_class not in {None, *classes}:
+        raise UserError(
+            f"{side.name}: metrics/evaluate.json and {PREDICTIONS} come from different runs: the"
+            f" positive class {side.positive_class!r} is none of {', '.join(classes)}. Run"
+            " `dvc repro` there"
+        )
     return classes
 
 
