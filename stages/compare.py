@@ -24,7 +24,7 @@ from pathlib import Path
 from stages.comparison.differences import Comparison, compare
 from stages.comparison.pairs import pair
 from stages.comparison.revisions import read_revision
-from stages.comparison.words import as_markdown, as_text, as_tree, code
+from stages.comparison.words import TITLES, as_markdown, as_text, as_tree, code
 from stages.lib.failures import UserError, explain
 from stages.lib.files import write_json
 
@@ -70,7 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {explain(error)}\n")
         return REFUSED
     sys.stdout.write(as_markdown(comparison) if given.markdown else as_text(comparison))
-    return exit_status(comparison, given.require == "better")
+    status = exit_status(comparison, given.require == "better")
+    if given.require and status != FINE:
+        sys.stderr.write(
+            f"--require better: expected {TITLES[comparison.main]} significantly better and nothing"
+            " significantly worse; this was not shown\n"
+        )
+    return status
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Comparing revisions of a real git and DVC repository, whose predictions are known."""
 
+import doctest
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from scipy import stats
 from sklearn import metrics
 
 from stages import compare
+from stages.comparison import words
 from stages.comparison.differences import compare as compare_pair
 from stages.comparison.differences import give_verdicts
 from stages.comparison.pairs import find_leaks, pair
@@ -203,7 +205,39 @@ def test_the_same_revision_shows_no_difference_and_is_not_better(ask):
     status, out, _ = ask("good", "good")
     assert status == 0
     assert "No difference shown in any metric." in out
-    assert ask("good", "good", "--require", "better")[0] == 1
+    status, _, err = ask("good", "good", "--require", "better")
+    assert status == 1
+    assert "expected SRCC significantly better" in err
+
+
+def test_better_is_not_enough_where_another_metric_is_worse():
+    base, head = revision(ratings(1)), revision(ratings(1), "two")
+    found = compare_pair(base, head, pair(base, head))
+    judged = [
+        d._replace(verdict={"srcc": "better", "rmse": "worse"}.get(d.metric, d.verdict))
+        for d in found.differences
+    ]
+    mixed = found._replace(differences=judged)
+    assert compare.exit_status(mixed, require_better=True) == 1
+    assert compare.exit_status(mixed._replace(differences=judged[:1]), require_better=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "tree", "metric"),
+    [
+        (labelled(20), labelled(3), {"positive_class": "dog"}, "AUC"),
+        (labelled(20, ("a", "b", "c")), labelled(3, ("a", "b", "c")), {}, "accuracy"),
+        (outlying(0.2), outlying(4), {}, "AUC"),
+    ],
+    ids=["two classes", "three classes", "one class"],
+)
+def test_each_task_through_git_and_dvc(project, ask, before, after, tree, metric):
+    project.commit("before", before, **tree)
+    project.write(after, **tree)
+    status, out, _ = ask("before")
+    assert status == 1
+    row = next(line for line in out.splitlines() if line.startswith(metric))
+    assert row.endswith("worse")
 
 
 def test_head_left_out_is_the_workspace(project, ask):
@@ -650,6 +684,11 @@ def test_the_direction_of_each_metric(metric):
 
 
 # --- what names may hold
+
+
+def test_the_examples_in_docstrings_hold():
+    assert doctest.testmod(words).attempted > 0
+    assert doctest.testmod(words).failed == 0
 
 
 EVIL = "a|b`c` <img src=x> @everyone [x](javascript:1) #1 https://evil.example www.evil.example\n|"
