@@ -542,6 +542,24 @@ def test_one_class_of_images_leaves_auc_undefined_and_the_rest_told():
     assert found["srcc"].verdict == "no difference shown"
 
 
+def test_a_class_without_test_images_leaves_the_macro_auc_undefined():
+    names = ("cat", "dog", "fox")
+    base, head = labelled(20, names), labelled(3, names)
+    for side in (base, head):
+        side["target_label"] = side["target_label"].replace("fox", "cat")
+    found = compared(base, head)
+    assert (found["auc"].value, found["auc"].p, found["auc"].verdict) == (None, None, "undefined")
+    assert found["accuracy"].verdict == "worse"
+
+
+def test_a_label_that_no_model_knows_counts_as_an_error():
+    base, head = labelled(60), labelled(60)
+    for side in (base, head):
+        side.loc[1, "target_label"] = "fox"
+    found = compared(base, head, positive_class="dog")
+    assert found["accuracy"].base == pytest.approx(58 / 60)
+
+
 # --- known answers
 
 
