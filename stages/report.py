@@ -1,6 +1,7 @@
-"""Write one self-contained page on the data set and the model, and the data of its plots.
+"""Write one self-contained page on the data set and the model, its plots' data, and a model card.
 
-Leaves `metrics/report.html` and `metrics/plots/report/*.csv`, which `dvc plots diff` compares.
+Leaves `metrics/report.html`, `metrics/model_card.md` (Markdown, for git and whoever is given the
+model) and `metrics/plots/report/*.csv`, which `dvc plots diff` compares.
 
 Reads every table in data/, the metrics and plots of the other stages, and the shards for a few
 thumbnails. The page loads nothing from anywhere (styles, charts and pictures are inside it, and a
@@ -28,6 +29,7 @@ from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
 from stages.pages import (
+    card,
     contradictions,
     findings,
     grids,
@@ -48,7 +50,9 @@ DEDUPE = Path("data/dedupe")
 SPLITS = Path("data/split.parquet")
 PREDICTIONS = Path("data/predictions.parquet")
 METRICS, PLOTS = Path("metrics"), Path("metrics/plots")
+MODEL = Path("data/model/model.json")
 TARGET = Path("metrics/report.html")
+CARD = Path("metrics/model_card.md")
 
 COPIES = ("copy", "exact_duplicate", "leaks_into_")  # reasons of dedupe that mean a copy
 TEMPLATES = Path(__file__).parent / "pages"
@@ -218,6 +222,10 @@ def run(root: Path, params: Params) -> None:
     for name, data in plots.items():
         write_text(root / PLOTS / "report" / f"{name}.csv", to_csv(data))
     write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))
+    model = json.loads((root / MODEL).read_text())
+    calibration = results.read_plot(root / PLOTS / "evaluate/calibration.csv")
+    told = card.describe(model, kept, page, metrics, calibration, params)
+    write_text(root / CARD, card.render(page, told))
     progress.close(flow.steps[-1].left, dict(pair for step in flow.steps for pair in step.lost))
 
 

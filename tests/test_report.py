@@ -26,6 +26,22 @@ def picture(number: int) -> bytes:
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 
 
+def trained(task):
+    return {
+        "task": task,
+        "classes": ["cat", "dog"] if task == "classification" else [],
+        "scale": {"low": 1.0, "high": 10.0, "bins": 10} if task == "rating" else None,
+        "prepare": [{"filter": "median", "size_px": 3}],
+        "input": {"size_px": 64, "rule": "resize", "channels": "RGB, 0 to 255"},
+        "seed": 17,
+        "parameters": {"backbone": "MobileNetV2", "alpha": 0.35, "epochs": {"head": 2},
+                       "weights": "/home/someone/secret/best.keras", "augment": []},
+        "training_data": "0f" * 32,
+        "normal_class": "good",
+        "outlier_method": "mahalanobis",
+    }  # fmt: skip
+
+
 class DataSet:
     """Tables, shards and metrics as the stages write them, filled image by image."""
 
@@ -34,6 +50,7 @@ class DataSet:
         self.records, self.summary, self.groups, self.pairs, self.split = [], [], [], [], []
         self.variants, self.predictions, self.metrics, self.plots = [], [], {}, {}
         self.leaks = {}
+        self.model = {"task": task} if task == "none" else trained(task)
         self.kind = "sample"
 
     def fail(self, name, reason):
@@ -98,6 +115,7 @@ class DataSet:
         predictions = pd.DataFrame(self.predictions or {"key": [], "split": []})
         predictions.to_parquet(root / "data/predictions.parquet")
         write_json(root / "data/sources.json", {"sample": {"kind": self.kind, "digest": "0"}})
+        write_json(root / "data/model/model.json", self.model)
         for stage, values in self.metrics.items():
             write_metrics(root / f"metrics/{stage}.json", values)
         for name, text in self.plots.items():
@@ -173,10 +191,77 @@ def full(task="rating") -> DataSet:
     return data
 
 
+def figure(value, low=None, high=None, method="wilson", **more):
+    return {"value": value, "ci95": {"low": low, "high": high}, "method": method, **more}
+
+
+def operating_point(threshold, sensitivity, specificity, **more):
+    shares = {"sensitivity": sensitivity, "specificity": specificity, "ppv": 0.9, "npv": 0.5}
+    figures = {name: figure(share, share - 0.1, share + 0.1) for name, share in shares.items()}
+    return {"chosen_by": "a rule", "threshold": threshold, **figures, **more}
+
+
+def prevalence_csv(**points):
+    """Each point's PPV at three prevalences; NPV is 0.5 everywhere."""
+    head = "point,prevalence,ppv,ppv_low,ppv_high,npv,npv_low,npv_high\n"
+    rows = [f"{name},{at},{ppv},0.1,0.9,0.5,0.4,0.6\n"
+            for name, ppv in points.items() for at in (0.001, 0.5, 0.999)]  # fmt: skip
+    return head + "".join(rows)
+
+
+def judged(task) -> DataSet:
+    """A data set on which everything was measured that a task has."""
+    data = full(task)
+    data.plots["evaluate/roc.csv"] = (
+        "class,false_positive_rate,true_positive_rate,threshold,low,high\n"
+        "p,0,0,,0,0.1\np,0.2,0.8,0.5,0.7,0.9\np,1,1,0.1,0.9,1\n"
+    )
+    points = {
+        "youden": operating_point(0.4, 0.8, 0.8),
+        "closest_to_corner": operating_point(0.4, 0.8, 0.8),
+        "specificity_99%2E5": operating_point(
+            0.7, 0.3, 0.95, at_prevalence={"prevalence": 0.01, "ppv": figure(0.05, 0.01, 0.2),
+                                           "npv": figure(0.99, 0.9, 1.0)}),
+    }  # fmt: skip
+    tree = {"n": 5, "positives": 2, "n_validation": 2, "operating_points": points,
+            "partial_auc": figure(0.7, 0.6, 0.8, below=0.1)}  # fmt: skip
+    equal = {"youden": 0.5, "closest_to_corner": 0.5, "specificity_99%2E5": 0.7}
+    data.plots["evaluate/prevalence.csv"] = prevalence_csv(**equal)
+    calibration = "class,predicted,observed,n,low,high\n"
+    if task == "rating":
+        calibration += "mean score,3,3.5,9,2,4\nmean score,7,6.8,9,6,8\n"
+        tree["ranges"] = {
+            "7_to_10": {"n": 30, "rmse": figure(2.0, 1.5, 2.5), "bias": figure(-1.5, -2, -1)},
+            "1_to_4%2E5": {"n": 3, "rmse": figure(1.0, 0.5, 1.5), "bias": figure(0.5)},
+        }
+    if task == "classification":
+        calibration += "dog,0.2,0.3,9,0.1,0.6\ndog,0.9,0.6,9,0.3,0.8\n"
+        tree["positive_class"] = "dog"
+        tree["brier"] = figure(0.1, 0.05, 0.2)
+        tree["calibration_error"] = figure(0.08, note="biased upwards")
+        tree["classes"] = {
+            "cat": {"n": 60, "auc": figure(0.9), "sensitivity": figure(0.8), "f1": figure(0.7)},
+            "dog": {"n": 4, "auc": figure(0.9), "sensitivity": figure(0.5), "f1": figure(0.4)},
+        }
+    if task == "one_class":
+        data.predictions = [
+            {"key": row["key"], "split": "test", "split_group": row["key"],
+             "target_label": "good" if number % 2 else "bad", "outlier_score": number / 10}
+            for number, row in enumerate(row for row in data.split if row["split"] == "test")
+        ]  # fmt: skip
+    data.plots["evaluate/calibration.csv"] = calibration
+    data.metrics["evaluate"] |= tree
+    if task == "none":
+        data.predictions, data.plots = [], {}
+        data.metrics = {"train": {"task": "none"}, "evaluate": {"task": "none"}}
+    return data
+
+
 @pytest.fixture
 def parameters(values):
     def make(task="rating", **evaluate):
         values["train"]["task"] = task
+        values["train"]["normal_class"] = "good" if task == "one_class" else None
         values["evaluate"].update(evaluate)
         return check_params(values)
 
@@ -186,6 +271,11 @@ def parameters(values):
 def page(root, parameters) -> str:
     run(root, parameters)
     return (root / "metrics/report.html").read_text()
+
+
+def card(root, parameters) -> str:
+    run(root, parameters)
+    return (root / "metrics/model_card.md").read_text()
 
 
 def text_of(html: str) -> str:
@@ -416,21 +506,32 @@ def test_hostile_names_labels_and_reasons_are_escaped(tmp_path, parameters):
     data.metrics["evaluate"]["note"] = HOSTILE
     data.metrics["evaluate"]["classes"] = {HOSTILE: {"auc": {"value": 0.5}}}
     data.metrics["evaluate"][HOSTILE] = {"value": 1.0, "method": HOSTILE}
+    points = {HOSTILE: operating_point(0.5, 0.6, 0.7, chosen_by=HOSTILE, note=HOSTILE)}
+    data.metrics["evaluate"]["operating_points"] = points
+    data.plots["evaluate/prevalence.csv"] = prevalence_csv(**{f'"{HOSTILE[:25]}"': 0.5})
     html = page(data.write(tmp_path), parameters("classification"))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert 'title="&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;.jpg"' in html
+    text = (tmp_path / "metrics/model_card.md").read_text()
+    assert not re.search(r"(?<!\\)<", text)
+    assert "\\<script\\>alert(1)\\</script\\>\"'\\&.jpg" in text
 
 
-def test_the_page_needs_nothing_from_outside(tmp_path, parameters):
-    html = page(full().write(tmp_path), parameters())
+@pytest.mark.parametrize("task", ["rating", "classification", "one_class", "none"])
+def test_the_page_needs_nothing_from_outside(tmp_path, parameters, task):
+    html = page(judged(task).write(tmp_path), parameters(task))
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", html)
     assert not re.search(r"url\(|@import|https?://", html)
 
 
-def test_the_same_data_give_the_same_bytes(tmp_path, parameters):
-    pages = [page(full().write(tmp_path / name), parameters()) for name in ("one", "two")]
+@pytest.mark.parametrize("task", ["rating", "classification", "one_class", "none"])
+def test_the_same_data_give_the_same_bytes(tmp_path, parameters, task):
+    roots = [judged(task).write(tmp_path / name) for name in ("one", "two")]
+    pages = [page(root, parameters(task)) for root in roots]
     assert pages[0] == pages[1]
+    cards = [(root / "metrics/model_card.md").read_text() for root in roots]
+    assert cards[0] == cards[1]
 
 
 def test_workers_and_private_paths_are_not_on_the_page(tmp_path, values):
@@ -659,6 +760,219 @@ def test_a_page_of_noise_stays_small(tmp_path, parameters):
     for number in range(16):  # checks, no two of which show the same images
         summary[f"check_{number}_score"] = np.random.default_rng(number).random(len(summary))
     summary.to_parquet(path)
+    predictions = pd.DataFrame({"key": [row["key"] for row in data.groups], "split": "test",
+                                "target_label": "a", "predicted_label": "b"})  # fmt: skip
+    predictions.to_parquet(tmp_path / "data/predictions.parquet")
     html = page(tmp_path, parameters("classification"))
     assert section(html, "scores").count("<figure") == 16 * 10 + 5  # the scores of blur are equal
+    assert section(html, "mistakes").count("<figure") == 24
     assert len(html) < 3_000_000
+
+
+def test_operating_points_are_tabled_and_marked_on_the_curve(tmp_path, parameters):
+    html = page(judged("rating").write(tmp_path), parameters(prevalence=0.01))
+    test = section(html, "test")
+    text = text_of(test)
+    assert "Positive is a mean score above 5." in text
+    assert "1. closest to the corner a rule 0.400 0.800 0.700 to 0.900 0.800" in text
+    assert "3. specificity 99.5 % a rule 0.700 0.300 0.200 to 0.400 0.950" in text
+    assert "PPV at 1 % NPV at 1 %" in text
+    assert "0.050 0.010 to 0.200 0.990 0.900 to 1.000" in text
+    assert "Sensitivity, Specificity, PPV, NPV, PPV at 1 %, NPV at 1 %: wilson." in text
+    assert "partial AUC" in text
+    assert "up to a false positive rate of 0.1" in text
+    roc = test[test.index("ROC curve") :].split("</svg>")[0]
+    assert "ROC curve; point 1: sensitivity 0.80, specificity 0.80" in test
+    assert re.findall(r'class="tag"[^>]*>([^<]*)<', roc) == ["1, 2", "3"]
+    assert roc.count('class="operating"') == 2
+    assert roc.count('class="chance"') == 1
+    assert roc.count("<polygon") == 1  # the band
+
+
+def test_predictive_values_are_drawn_over_prevalence(tmp_path, parameters):
+    root = judged("rating").write(tmp_path)
+    test = section(page(root, parameters(prevalence=0.01)), "test")
+    titles = re.findall(r'aria-label="Predictive values over prevalence, ([^"]*)"', test)
+    assert titles == ["1. closest to the corner, 2. Youden&#39;s index", "3. specificity 99.5 %"]
+    charts = [part.split("</svg>")[0] for part in test.split("Predictive values over")[1:]]
+    assert all(chart.count('<line class="limit"') == 1 for chart in charts)  # of deployment
+    assert all(chart.count('<line class="chance"') == 1 for chart in charts)  # of the test split
+    assert "own share, 40.0 %" in text_of(test)
+    without = section(page(root, parameters(prevalence=None)), "test")
+    assert '<line class="limit"' not in without
+    assert "set evaluate.prevalence" in text_of(without)
+
+
+def test_ranges_of_scores_are_tabled_from_low_to_high(tmp_path, parameters):
+    test = section(page(judged("rating").write(tmp_path), parameters()), "test")
+    text = text_of(test)
+    assert "1 to 4.5 3 1.000 0.500 to 1.500 0.500 7 to 10 30 2.000 1.500 to 2.500 −1.500" in text
+    assert 'aria-label="Bias by range of the true mean score"' in test
+    assert test.count('class="whisker"') == 3 * 3  # two bins, one range; three lines each
+
+
+def test_classes_are_tabled_with_calibration_beside_them(tmp_path, parameters):
+    html = page(judged("classification").write(tmp_path), parameters("classification"))
+    text = text_of(section(html, "test"))
+    assert "Positive is the class dog." in text
+    assert "cat 60 0.900 0.800 0.700 dog 4 0.900 0.500 0.400" in text
+    assert "Brier score 0.100 (0.050 to 0.200) calibration error 0.080" in text
+
+
+def test_of_very_many_classes_the_worst_are_tabled(tmp_path, parameters):
+    data = judged("classification")
+    data.metrics["evaluate"]["classes"] = {
+        f"class {n:02d}": {"n": 50, "f1": figure(1 - n / 100)} for n in range(60)
+    }
+    html = page(data.write(tmp_path), parameters("classification"))
+    text = text_of(section(html, "test"))
+    assert "the 40 with the lowest F1; 20 more" in text
+    assert "Class Images F1 class 59 50 0.410 class 58" in text
+    assert "class 19" not in text
+
+
+def test_outlier_scores_are_drawn_with_the_thresholds(tmp_path, parameters):
+    html = page(judged("one_class").write(tmp_path), parameters("one_class"))
+    test = section(html, "test")
+    assert "Positive is an outlier: any label but good." in text_of(test)
+    chart = test[test.index("Outlier scores of normal images and of outliers") :].split("</svg>")[0]
+    assert chart.count("<polyline") == 2
+    assert chart.count('class="chance"') == 2  # 0.4 twice; 0.7 lies outside
+    assert re.findall(r'class="note"[^>]*>([^<]*)<', chart) == ["1, 2"]
+
+
+def mistakes_of(data, tmp_path, parameters):
+    """Return each sheet's title with (caption, detail, name) of its images."""
+    data.write(tmp_path)
+    html = section(page(tmp_path, parameters(data.task)), "mistakes")
+    found = {}
+    for part in html.split("<h3")[1:]:
+        captions = re.findall(r"<figcaption.*?</figcaption>", part, re.DOTALL)
+        lines = [tuple(re.findall(r">([^<\n]+)</(?:b|span)>", caption)) for caption in captions]
+        found[re.search(r">(.*?)</h3>", part)[1]] = lines
+    return found
+
+
+def test_the_worst_ratings_are_shown_on_both_sides(tmp_path, parameters):
+    data = full()
+    for row, error in zip(data.predictions, (0.5, -3, 2, -1, 0), strict=True):
+        row["predicted_mean"] = row["target_mean"] + error
+    found = mistakes_of(data, tmp_path, parameters)
+    assert found == {
+        "Predicted too high": [
+            ("7.95 → 9.95", "+2.00, sample", "image 17.jpg"),
+            ("7.25 → 7.75", "+0.50, sample", "image 15.jpg"),
+        ],
+        "Predicted too low": [
+            ("7.60 → 4.60", "−3.00, sample", "image 16.jpg"),
+            ("8.30 → 7.30", "−1.00, sample", "image 18.jpg"),
+        ],
+    }
+
+
+def test_the_worst_confusions_are_shown_by_kind(tmp_path, parameters):
+    data = full("classification")
+    for row, given in zip(data.predictions, (0.1, 0.3, 0.2, 0.9, 0.4), strict=True):
+        row["probability_cat"], row["probability_dog"] = given, 1 - given
+        row["predicted_label"] = "dog" if given < 0.5 else "cat"
+    data.predictions[1]["target_label"] = "bird"  # the model does not know it
+    found = mistakes_of(data, tmp_path, parameters)
+    assert found == {
+        "Cat, predicted as dog": [
+            ("0.100", "sample", "image 15.jpg"), ("0.200", "sample", "image 17.jpg"),
+            ("0.400", "sample", "image 19.jpg"),
+        ],
+        "Bird, predicted as dog": [("0.000", "sample", "image 16.jpg")],
+        "Dog, predicted as cat": [("0.100", "sample", "image 18.jpg")],
+    }  # fmt: skip
+
+
+def test_the_worst_outliers_are_shown_on_both_sides(tmp_path, parameters):
+    found = mistakes_of(judged("one_class"), tmp_path, parameters)
+    assert found["Outliers with the lowest scores"] == [
+        ("0", "bad, sample", "image 15.jpg"), ("0.2", "bad, sample", "image 17.jpg"),
+        ("0.4", "bad, sample", "image 19.jpg"),
+    ]  # fmt: skip
+    assert found["Normal images with the highest scores"] == [
+        ("0.3", "good, sample", "image 18.jpg"), ("0.1", "good, sample", "image 16.jpg"),
+    ]  # fmt: skip
+
+
+def rows_of(text):
+    """Return the table rows of a card by their first cell."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
+    data = full()
+    data.metrics["train"] |= {"parameters": 52218, "images": {"train": 13, "augmented": 3}}
+    text = card(data.write(tmp_path), parameters())
+    rows = rows_of(text)
+    assert rows["network"] == ["MobileNetV2, width 0.35"]
+    assert rows["weights before training"] == ["best.keras"]
+    assert rows["input"][0].startswith("RGB, 0 to 255, 64 × 64 px: the short side resized")
+    assert rows["filters before it"] == ["median"]
+    assert rows["parameters of the network"] == ["52,218"]
+    assert rows["digest of the training data"] == ["sha256 " + "0f" * 32]
+    assert rows["licence"][0].startswith("unknown")
+    assert rows["epochs.head"] == ["2"]
+    assert rows["sample"] == ["sample", "29", "1", "0", "21"]
+    assert rows["dedupe"] == ["Kept", "20 images", "3 copy, 1 label conflict"]
+    assert rows["train"] == ["13", "13", "13", "3"]
+    assert "The model learnt from 13 images and 3 made of them" in text
+    assert "simulated by a panel that does not exist" in text
+    assert "python -m stages.predict" in text
+    assert "secret" not in text
+
+
+def test_the_card_gives_results_with_intervals_methods_and_limits(tmp_path, parameters):
+    data = judged("rating")
+    data.metrics["evaluate"] |= {"groups": 5, "rmse": {"value": 1.0, "method": ""}}
+    text = card(data.write(tmp_path), parameters())
+    rows = rows_of(text)
+    auc = "AUC: chance that a positive image scores above a negative one"
+    assert rows[auc] == ["0.912", "0.810 to 0.970", "delong"]
+    assert rows["7 to 10"] == ["30", "2.000 (1.500 to 2.500)", "−1.500 (−2.000 to −1.000)"]
+    assert "predicted 3.000, observed 3.500, on 9 images" in text
+    limits = text[text.index("## Caveats") :]
+    assert "- The test images come from 5 groups." in limits
+    assert "- Without an interval: RMSE." in limits
+    assert "- Not defined on this test split: rank correlation." in limits
+    assert "the true mean is 7 to 10: RMSE 2.000, bias −1.500, on 30 images" in limits
+    assert "- Fewer than 20 test images with a true mean of 1 to 4.5 (3)." in limits
+    assert "PPV and NPV hold where 40.0 % of the images are positive" in limits
+    assert "no whole image of JPEG, PNG" in limits
+    assert "too small (a side below" in limits
+
+
+def test_the_card_names_the_class_found_worst(tmp_path, parameters):
+    text = card(judged("classification").write(tmp_path), parameters("classification"))
+    assert "The class found worst is dog: F1 0.400, sensitivity 0.500, on 4 images." in text
+    assert "Fewer than 20 test images of class dog (4)." in text
+
+
+def test_without_a_model_the_card_is_about_the_data(tmp_path, parameters):
+    text = card(judged("none").write(tmp_path), parameters("none"))
+    assert "No model was trained" in text
+    assert "## Data" in text
+    assert "## Metrics" not in text
+    assert rows_of(text)["train"] == ["13", "13", "0", "3"]
+
+
+@pytest.mark.parametrize("task", ["rating", "classification", "one_class", "none"])
+def test_every_table_of_the_card_is_whole(tmp_path, parameters, task):
+    data = judged(task)
+    data.kind = "folder"
+    for row in data.records:
+        row["reason"] = "a|b\n\n# c" if row["status"] == "failed" else None
+    text = card(data.write(tmp_path), parameters(task))
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert blocks
+    for block in blocks:
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in block} == {
+            len(re.findall(r"(?<!\\)\|", block[0]))
+        }
+        assert re.fullmatch(r"(\| -{3}:? )+\|", block[1])
+    assert "None" not in text
+    assert "nan" not in text

@@ -67,9 +67,19 @@ def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str
         "roc_band": bool(band) and len(curves) == 1,
         "roc_classes": list(curves) if len(curves) > 1 else [],
         "predictive": _predictive(plots, tree, params),
+        "positive": _positive(tree, params),
         "share": _share(tree),
         "prevalence": params.evaluate.prevalence,
     }
+
+
+def _positive(tree: Mapping[str, Any], params: Params) -> str:
+    """Return what the positive side is, in words."""
+    if params.train.task == "rating":
+        return f"a mean score above {params.evaluate.cutoff:g}"
+    if params.train.task == "one_class":
+        return f"an outlier: any label but {params.train.normal_class}"
+    return f"the class {tree.get('positive_class')}"
 
 
 def _marks(tree: Mapping[str, Any]) -> list[evaluation.Mark]:

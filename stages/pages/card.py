@@ -1,0 +1,257 @@
+"""The model card: what the model is, what it learnt from, what it is worth, and where it fails.
+
+Sections follow Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993). The
+card is Markdown for GitHub, in which every value is escaped unless it is Markup; equal inputs give
+equal bytes, so that no date is in it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.lib.failures import visible
+from stages.lib.params import CleanParams, Params
+from stages.lib.pixels import EXTENSIONS
+from stages.lib.splits import SPLITS
+from stages.pages import grids, results
+
+TEMPLATES = Path(__file__).parent
+LONGEST = 200  # characters of a value
+LISTED = 20  # classes named in the first table
+FEW = 20  # test images: one of them moves a share by 5 points or more
+
+RULES = {
+    "crop": "never resized unless smaller; of a large image several squares, predictions averaged",
+    "resize": "the short side resized to the square, the centre taken",
+}
+
+
+class Split(NamedTuple):
+    """One split: its images, their groups, how many have a label for the task, and augmented."""
+
+    name: str
+    images: int
+    groups: int
+    labelled: int
+    augmented: int
+
+
+def render(page: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    """Return the card from what the page shows and what `describe` adds."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        finalize=escape, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    environment.filters["real"] = grids.real
+    environment.filters["interval"] = lambda measure: grids.between(measure.low, measure.high)
+    environment.filters["percent"] = grids.percent
+    text = environment.get_template("card.md.j2").render({**page, **card})
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def escape(value: Any) -> Markup:
+    r"""Return a value as text that Markdown shows as it is, on one line; Markup stays as it is.
+
+    >>> print(escape("a|b\n# <i> [c](d)"), escape("www.a.b"))
+    a\|b \# \<i\> \[c\](d) www\.a.b
+    """
+    if isinstance(value, Markup):
+        return value
+    text = visible(" ".join(str(value).split()))
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    text = re.sub(r"[\\`*_\[\]<>#|!~&$]", r"\\\g<0>", text)
+    text = re.sub(r"(?i)(?<=www)\.|:(?=//)", r"\\\g<0>", text)  # else GitHub makes links of them
+    return Markup(text)
+
+
+def describe(
+    model: Mapping[str, Any],
+    kept: pd.DataFrame,
+    page: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    calibration: pd.DataFrame,
+    params: Params,
+) -> dict[str, Any]:
+    """Return what the card shows besides what is on the page; `model` is `model.json`."""
+    tree, train = metrics.get("evaluate", {}), metrics.get("train", {})
+    return {
+        "details": list(_details(model, train)) if model["task"] != "none" else [],
+        "settings": list(_settings(model.get("parameters", {}))),
+        "splits": _splits(kept, page["flow"].branches, params.train.task),
+        "images": train.get("images", {}),
+        "n_test": tree.get("n", 0),
+        "n_validation": tree.get("n_validation", 0),
+        "test_groups": tree.get("groups", 0),
+        "widest_gap": _widest_gap(calibration),
+        "limits": list(_limits(page, tree, params)),
+        "formats": ", ".join(EXTENSIONS),
+        "rejected_by_clean": "; ".join(_rejections(params.clean)),
+    }
+
+
+def _details(model: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the model is, by name."""
+    settings, given = model.get("parameters", {}), model.get("input", {})
+    yield "task", _task(model)
+    width = settings.get("alpha")
+    yield "network", f"{settings.get('backbone')}{f', width {width:g}' if width else ''}"
+    yield "weights before training", _weights(settings.get("weights"))
+    size, rule = given.get("size_px"), given.get("rule", "")
+    yield "input", f"{given.get('channels')}, {size} × {size} px: {RULES.get(rule, rule)}"
+    filters = [str(step.get("filter")) for step in model.get("prepare", [])]
+    yield "filters before it", ", ".join(filters) or "none"
+    if "parameters" in train:
+        yield "parameters of the network", f"{train['parameters']:,}"
+    yield "digest of the training data", f"sha256 {model.get('training_data')}"
+    yield "seed", str(model.get("seed"))
+    yield "licence", "unknown: nobody told Darkroom one, for the model or for its images"
+
+
+def _task(model: Mapping[str, Any]) -> str:
+    """Return what the model predicts, in words."""
+    names = [str(name) for name in model.get("classes", [])]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    scale = model.get("scale") or {}
+    if model["task"] == "rating":
+        ends = f"{scale.get('low'):g} to {scale.get('high'):g}"
+        return (
+            f"rating: how votes spread over {scale.get('bins')} scores from {ends}, and their mean"
+        )
+    if model["task"] == "one_class":
+        method = str(model.get("outlier_method")).replace("_", " ")
+        return (
+            f"one class: how far an image is from those of {model.get('normal_class')} ({method})"
+        )
+    return f"classification: the probability of each class: {', '.join(names[:LISTED])}{more}"
+
+
+def _weights(weights: str | None) -> str:
+    """Return where weights came from; of a path the file's name alone, as folders are private."""
+    return "none: trained from nothing" if weights is None else Path(weights).name
+
+
+def _settings(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the training parameters as one row each; what `_details` says is left out."""
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{path}{name}.")
+        elif name == "weights":
+            yield name, _weights(value)
+        else:
+            yield f"{path}{name}", "none" if value in (None, []) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _splits(kept: pd.DataFrame, branches: Sequence[Any], task: str) -> list[Split]:
+    """Return each split with its labelled images."""
+    labelled = kept["score"].notna() if task == "rating" else kept["label"].notna()
+    counts = kept[labelled]["split"].value_counts().to_dict()
+    return [
+        Split(b.name, b.images, b.groups, int(counts.get(b.name, 0)), b.augmented)
+        for b in branches if b.name in SPLITS
+    ]  # fmt: skip
+
+
+def _widest_gap(calibration: pd.DataFrame) -> str:
+    """Return the bin in which predictions and truth lie furthest apart, in words."""
+    if not {"predicted", "observed", "n"} <= set(calibration.columns) or calibration.empty:
+        return ""
+    gaps = (calibration["observed"] - calibration["predicted"]).abs()
+    row = calibration.loc[gaps.idxmax()]
+    whose = f" for {row['class']}" if calibration["class"].nunique() > 1 else ""
+    return (
+        f"predicted {grids.real(row['predicted'])}, observed {grids.real(row['observed'])}{whose},"
+        f" on {int(row['n'])} images"
+    )
+
+
+def _limits(page: Mapping[str, Any], tree: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """Yield what to beware of, as far as the figures show it."""
+    if tree.get("interval_reliable") is False:
+        yield (
+            f"The test images come from {tree.get('groups', 0)} groups. With fewer than 20 the"
+            " intervals are unreliable, most often too narrow, and another split could say"
+            " something else."
+        )
+    others = [note for note in page["notes"] if not note.startswith("interval unreliable")]
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in others)
+    bare = [m.name for m in page["measures"] if m.value is not None and m.low is None]
+    if bare:
+        yield f"Without an interval: {', '.join(bare)}."
+    undefined = [m.name for m in page["measures"] if m.value is None]
+    if undefined:
+        yield f"Not defined on this test split: {', '.join(undefined)}."
+    yield from _range_limits(tree)
+    yield from _class_limits(tree)
+    yield from _prevalence_limits(page, params)
+
+
+def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where on the scale ratings fail, and where nobody can tell."""
+    ranges = [(f"{low:g} to {high:g}", t) for low, high, t in grids.ordered_ranges(tree)]
+    known = [(name, t) for name, t in ranges if t.get("rmse", {}).get("value") is not None]
+    if known:
+        name, worst = max(known, key=lambda pair: float(pair[1]["rmse"]["value"]))
+        bias = worst.get("bias", {}).get("value")
+        yield (
+            f"Ratings are furthest off where the true mean is {name}: RMSE"
+            f" {grids.real(worst['rmse']['value'])}, bias {grids.real(bias)},"
+            f" on {worst.get('n', 0)} images."
+        )
+    yield from _few(ranges, "with a true mean of")
+
+
+def _class_limits(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which class is found worst, and of which there are few images."""
+    classes = [(results.class_name(key), t) for key, t in tree.get("classes", {}).items()]
+    known = [(name, t) for name, t in classes if t.get("f1", {}).get("value") is not None]
+    if known:
+        name, worst = min(known, key=lambda pair: float(pair[1]["f1"]["value"]))
+        found = worst.get("sensitivity", {}).get("value")
+        yield (
+            f"The class found worst is {name}: F1 {grids.real(worst['f1']['value'])},"
+            f" sensitivity {grids.real(found)}, on {worst.get('n', 0)} images."
+        )
+    yield from _few(classes, "of class")
+
+
+def _few(parts: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> Iterator[str]:
+    few = [f"{name} ({t['n']})" for name, t in parts if t.get("n", FEW) < FEW]
+    if few:
+        more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
+        yield f"Fewer than {FEW} test images {what} {', '.join(few[:LISTED])}{more}."
+
+
+def _prevalence_limits(page: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """Yield what PPV and NPV rest on."""
+    share, wanted = page["share"], params.evaluate.prevalence
+    if share is not None:
+        elsewhere = (
+            "set evaluate.prevalence to the share where the model is used" if wanted is None
+            else f"for {grids.percent(wanted)} they stand in columns of their own"
+        )  # fmt: skip
+        yield (
+            f"PPV and NPV hold where {100 * share:.1f} % of the images are positive, as in the"
+            f" test split; {elsewhere}."
+        )
+
+
+def _rejections(clean: CleanParams) -> Iterator[str]:
+    """Yield what no image that the model learnt from is."""
+    limits = {
+        "too_small": f" (a side below {clean.min_side_px:,} px)",
+        "too_elongated": f" (one side more than {clean.max_aspect_ratio:g} times the other)",
+    }
+    yield f"more than {clean.max_pixels:,} pixels"
+    yield from (f"{issue.replace('_', ' ')}{limits.get(issue, '')}" for issue in clean.reject)
