@@ -224,3 +224,43 @@ def test_what_is_moved_in_is_as_asked_and_written_down(tmp_path, values, fill):
     index, _ = run(tmp_path, values, target=12, operations=[{"shift": 0.4}], fill=fill)
     steps = [step for text in index["operations"] for step in json.loads(text)]
     assert {step["fill"] for step in steps} == {fill}
+
+
+def test_of_one_class_normal_images_alone_are_augmented(tmp_path, values):
+    split = write_data(tmp_path, 8, labels=["cat", "dog"] * 4)
+    values["train"] |= ONE_CLASS
+    values["augment"] |= {"target": 4}
+    augment.run(tmp_path, check_params(values))
+    made = pd.read_parquet(tmp_path / "data/augmented/index.parquet")
+    assert len(made) == 2
+    index = pd.read_parquet(tmp_path / "data/raw/index.parquet").set_index("key")
+    assert set(index["label"][made["parent"]]) == {"cat"}
+    assert set(split[made["parent"]]) == {"train"}
+
+
+ONE_CLASS = {"task": "one_class", "normal_class": "cat", "backbone": "bundled"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "words"),
+    [
+        pytest.param({"normal_class": "cow"}, ["cat", "dog"],
+                     "train.normal_class: expected one of the labels 'cat', 'dog'; got 'cow'",
+                     id="unknown"),
+        pytest.param({}, [None, None], "no image has a label: set train.task to rating",
+                     id="no labels"),
+    ],
+)  # fmt: skip
+def test_an_impossible_normal_class_is_explained(tmp_path, values, changes, labels, words):
+    write_data(tmp_path, 4, labels=labels * 2)
+    values["train"] |= ONE_CLASS | changes
+    with pytest.raises(UserError, match=words):
+        augment.run(tmp_path, check_params(values))
+
+
+def test_one_class_is_not_balanced(tmp_path, values):
+    write_data(tmp_path, 4)
+    values["train"] |= ONE_CLASS
+    values["augment"] |= {"balance": "class"}
+    with pytest.raises(UserError, match=r"balance is class, which is for train\.task: classif"):
+        augment.run(tmp_path, check_params(values))

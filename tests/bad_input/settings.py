@@ -29,6 +29,16 @@ def _source(id, says, source):
     return _value(id, f"download.sources.0{says}", SAMPLE, source)
 
 
+def _one_class(*lines):
+    """Return the section train as a pattern, and as it is for one class with other lines."""
+    section = PARAMS[PARAMS.index("train:\n") : PARAMS.index("\nevaluate:")]
+    changed = section
+    for line in ("task: one_class", "normal_class: cat", *lines):
+        name = line.partition(":")[0]
+        changed = re.sub(rf"\n  {name}: .*", lambda _, line=line: f"\n  {line}", changed)
+    return re.escape(section), changed
+
+
 def _aliases(depth):
     """A bomb: lists of nine aliases of the list before, 9 to the power of `depth` in all."""
     levels = [f"&a0 [{', '.join('x' * 9)}]"]
@@ -152,6 +162,24 @@ VALUES = (
            r"reject: \[.*?\]", "reject: dark"),
     _value("flag misspelt", "clean.reject.0: expected 'too_small', …; got 'to_small'",
            "reject: .too_small", "reject: [to_small"),
+    _value("one class, but not which", "train: task: one_class needs normal_class, the label to "
+           "learn from", "task: rating", "task: one_class"),
+    _value("one class of a network that learnt nothing", "train: outlier_method: mahalanobis reads "
+           "a backbone that is not trained further, and small without weights has learnt nothing: "
+           "set backbone: bundled (image_size: 128), or weights: imagenet with…",
+           *_one_class()),
+    _value("deep without a reference", "train: outlier_method: deep needs two reference_classes at "
+           "least, labels of images that are neither normal nor what is looked for; got []",
+           *_one_class("outlier_method: deep")),
+    _value("normal class for a reference", "train: reference_classes must not hold normal_class, "
+           "'cat': take it out",
+           *_one_class("outlier_method: deep", "reference_classes: [cat, dog]")),
+    _value("autoencoder that never learns", "train: outlier_method: autoencoder learns in "
+           "epochs.fine_tune: set it above 0",
+           *_one_class("outlier_method: autoencoder", "epochs: {head: 5, fine_tune: 0}")),
+    _value("autoencoder of an odd size", "train: image_size must be a multiple of 16 with "
+           "outlier_method: autoencoder, which halves it again and again; got 40",
+           *_one_class("outlier_method: autoencoder", "image_size: 40")),
     _value("nothing for a list", "clean.reject: expected a list, as [first, second]; got null",
            r"reject: \[.*?\]", "reject:"),
 )  # fmt: skip
