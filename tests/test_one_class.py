@@ -75,8 +75,8 @@ def test_a_method_goes_from_train_to_evaluate_and_predict(
     named = [card[name] for name in ("task", "normal_class", "outlier_method")]
     assert named == ["one_class", "sharp", method]
     counts = json.loads((tmp_path / "metrics/train.json").read_text())["images"]
-    normal = {"train": 6, "augmented": 1, "validation": 3}
-    both = {"train": 18, "augmented": 1, "validation": 9}
+    normal = {"train": 6, "augmented": 1, "left_out": 0, "validation": 3}
+    both = {"train": 18, "augmented": 1, "left_out": 0, "validation": 9}
     assert counts | (both if method == "deep" else normal) == counts
 
     evaluate.run(tmp_path, params)

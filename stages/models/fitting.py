@@ -92,7 +92,7 @@ def fit_model(
             logger.info(
                 "train: train.augment applies to fine_tune alone; head sees cached features"
             )
-        backbone = _in_precision(build_backbone(params), params)
+        backbone = in_precision(build_backbone(params), params)
         freeze_below(backbone, params.unfreeze)
         head = build_head(backbone, train.targets.shape[1], params)
         model = join(backbone, head)
@@ -119,7 +119,7 @@ def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _in_precision(backbone: Backbone, params: TrainParams) -> Backbone:
+def in_precision(backbone: Backbone, params: TrainParams) -> Backbone:
     """Return the backbone as `train.precision` wants it; `small` squares beyond float16's range."""
     if params.backbone == "small" or not is_mixed(params.precision):
         return backbone

@@ -22,17 +22,24 @@ from stages.lib.pixels import Pixels
 from stages.lib.randomness import generator
 from stages.models import inputs
 from stages.models.autoencoder import build_autoencoder
-from stages.models.backbones import Backbone, build_backbone
+from stages.models.backbones import Backbone, build_backbone, freeze_below
 from stages.models.checkpoints import Checkpoint, Progress
 from stages.models.features import extract, viewer
-from stages.models.fitting import Examples, Fitted, fingerprint
+from stages.models.fitting import Examples, Fitted, fingerprint, in_precision
 from stages.models.heads import build_head
 from stages.models.layers import build_augmenter
 from stages.models.live import Watch, unwatched
 from stages.models.losses import cross_entropy, one_class_loss
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.scorers import fit_scorer
-from stages.models.steps import ahead, predictor, start_tensorflow
+from stages.models.steps import (
+    ahead,
+    is_mixed,
+    on_all_devices,
+    predictor,
+    rebuild,
+    start_tensorflow,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -108,13 +115,16 @@ def fit_one_class(
     start_tensorflow(seed, params.threads)
     checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
     watch([])
-    if params.outlier_method == "autoencoder":
-        fitted = _fit_autoencoder(normal, params, seed, checkpoint, watch)
-    elif params.outlier_method == "deep":
-        fitted = _fit_deep(normal, reference, params, seed, checkpoint, watch)
-    else:
-        backbone = build_backbone(params)
-        fitted = Fitted(backbone.features, backbone.rule, params.image_size, [])
+    with on_all_devices() as devices:
+        if params.outlier_method == "autoencoder":
+            fitted = _fit_autoencoder(normal, params, seed, checkpoint, watch)
+        elif params.outlier_method == "deep":
+            fitted = _fit_deep(normal, reference, params, seed, checkpoint, watch)
+        else:
+            backbone = build_backbone(params)
+            fitted = Fitted(backbone.features, backbone.rule, params.image_size, [])
+    if devices > 1 or is_mixed(params.precision):  # saved, and scored by, in float32 on one device
+        fitted = replace(fitted, model=rebuild(fitted.model, mixed=False))
     known, unseen = (
         extract(Backbone(fitted.model, fitted.rule), images, params.image_size) for images in normal
     )
@@ -191,7 +201,8 @@ def _fit_deep(
     """Train a head on the reference set, then head and backbone by both losses."""
     import keras
 
-    backbone = build_backbone(params)
+    backbone = in_precision(build_backbone(params), params)
+    freeze_below(backbone, params.unfreeze)
     head = build_head(backbone, reference.train.targets.shape[1], params)
     image = keras.Input(backbone.features.input_shape[1:], name="image")
     features = backbone.features(image)
@@ -287,12 +298,12 @@ def _viewed(images: Images, params: TrainParams, rule: inputs.Rule) -> inputs.Ca
 
 def _random_looks(
     images: Images, params: TrainParams, rule: inputs.Rule, seed: int, name: str
-) -> Callable[[int, NDArray[np.int64]], NDArray[np.uint8]]:
+) -> Callable[[int, NDArray[np.int64]], inputs.Views]:
     """Return a function from an epoch and rows to one random view of each: (b, size, size, 3)."""
     size = params.image_size
     kept = inputs.Cached(lambda i: inputs.for_training(images[i], size, rule), len(images))
 
-    def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def look(epoch: int, rows: NDArray[np.int64]) -> inputs.Views:
         views = [
             inputs.random_view(kept[i], size, generator(seed, name, epoch, int(i))) for i in rows
         ]
