@@ -40,6 +40,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         """Use `folder`; `fingerprint` stands for data, parameters and code."""
+        self.folder = folder
         self._path = folder / "checkpoint.npz" if folder else None
         self._fingerprint = fingerprint
 

@@ -1,4 +1,7 @@
-"""What the frozen phase learns from: the backbone's features, each image going through it once."""
+"""What a model learns from: features, which the frozen phase reads, and random views.
+
+Each image is decoded once, ahead of the model and on all cores, and kept as it is looked at.
+"""
 
 import io
 import logging
@@ -10,9 +13,10 @@ from numpy.typing import NDArray
 
 from stages.lib.files import write_bytes
 from stages.lib.pixels import Pixels
+from stages.lib.randomness import generator
 from stages.models import inputs
 from stages.models.backbones import Backbone
-from stages.models.steps import ahead, predictor
+from stages.models.steps import predictor
 
 PART_IMAGES = 256  # are kept together: a kill loses no more
 
@@ -35,7 +39,7 @@ def extract(
         if path and path.exists():
             parts.append(np.load(path, allow_pickle=False))
             continue
-        parts.append(inputs.predict_each(predict, ahead(see, rows)))
+        parts.append(inputs.predict_each(predict, inputs.ahead(see, rows)))
         if path:
             stream = io.BytesIO()
             np.save(stream, parts[-1])
@@ -50,3 +54,25 @@ def viewer(
 ) -> Callable[[int], inputs.Views]:
     """Return a function from a position to the squares through which a model sees that image."""
     return lambda i: inputs.views(images[i], size_px, rule)
+
+
+def random_looks(
+    images: Sequence[Pixels], size_px: int, rule: inputs.Rule, seed: int, folder: Path | None,
+    name: str = "view", turns: bool = False,
+) -> Callable[[int, NDArray[np.int64]], NDArray[np.uint8]]:  # fmt: skip
+    """Return a function from an epoch and rows to one random view of each: (b, size, size, 3).
+
+    A view depends on `seed`, `name`, epoch and row alone. What does not fit into memory is kept in
+    `folder`.
+    """
+    kept = inputs.Cached(
+        lambda i: inputs.for_training(images[i], size_px, rule), len(images), folder
+    )
+
+    def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.stack([
+            inputs.random_view(kept[i], size_px, generator(seed, name, epoch, int(i)), turns)
+            for i in rows
+        ])  # fmt: skip
+
+    return look

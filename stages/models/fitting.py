@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from stages.lib.failures import UserError
 from stages.lib.params import TrainParams
 from stages.lib.pixels import Pixels
-from stages.lib.randomness import generator
 from stages.models import inputs
 from stages.models.backbones import Backbone, build_backbone, freeze_below
 from stages.models.checkpoints import Checkpoint, HistoryRow, Progress
-from stages.models.features import extract, viewer
+from stages.models.features import extract, random_looks, viewer
 from stages.models.heads import build_head, join
 from stages.models.layers import build_augmenter
 from stages.models.live import Watch, unwatched
@@ -29,7 +28,6 @@ from stages.models.losses import loss_of, weighted
 from stages.models.outliers import Scorer
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.steps import (
-    ahead,
     is_mixed,
     on_all_devices,
     predictor,
@@ -104,7 +102,9 @@ def fit_model(
             phase = _head_phase(train, validation, backbone, head, params, seed, kept)
             progress = run_phase(phase, params, checkpoint, progress, watch)
         if params.epochs.fine_tune:
-            phase = _fine_tune_phase(train, validation, backbone, model, params, seed, augmenter)
+            phase = _fine_tune_phase(
+                train, validation, backbone, model, params, seed, augmenter, scratch
+            )
             progress = run_phase(phase, params, checkpoint, progress, watch)
     if devices > 1 or is_mixed(params.precision):
         model = rebuild(model, mixed=False)  # as it is saved: float32, on one device
@@ -170,27 +170,19 @@ def _head_phase(
 
 def _fine_tune_phase(
     train: Examples, validation: Examples, backbone: Backbone, model: "keras.Model",
-    params: TrainParams, seed: int, augmenter: "keras.Sequential | None",
+    params: TrainParams, seed: int, augmenter: "keras.Sequential | None", scratch: Path | None,
 ) -> Phase:  # fmt: skip
     """Train the layers that are not frozen on random views of the images."""
     size, rule = params.image_size, backbone.rule
-    kept = inputs.Cached(
-        lambda i: inputs.for_training(train.images[i], size, rule), len(train.images)
+    look = random_looks(
+        train.images, size, rule, seed, scratch, turns=params.task == "rating" and rule == "crop"
     )
-    seen = inputs.Cached(viewer(validation.images, size, rule), len(validation.images))
+    seen = inputs.Cached(viewer(validation.images, size, rule), len(validation.images), scratch)
     predict = predictor(model)
-    turns = params.task == "rating" and rule == "crop"
 
     def batches(epoch: int) -> Iterator[Batch]:
-        def make(rows: NDArray[np.int64]) -> Batch:
-            views = [
-                inputs.random_view(kept[i], size, generator(seed, "view", epoch, int(i)), turns)
-                for i in rows
-            ]
-            return np.stack(views), train.targets[rows]
-
-        order = shuffled_batches(len(kept), params.batch_size, seed, "fine_tune", epoch)
-        return ahead(make, order)
+        order = shuffled_batches(len(train.images), params.batch_size, seed, "fine_tune", epoch)
+        return inputs.ahead(lambda rows: (look(epoch, rows), train.targets[rows]), order)
 
     return Phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,

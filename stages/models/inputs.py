@@ -9,27 +9,51 @@ Two rules, stored in `model.json` so that training, evaluation and prediction ap
 - `resize` (every other backbone): the short side is resized to the square, the centre is taken.
 
 Training looks at one square per image and epoch, at a random place and flipped at random; under
-`resize` the short side is then an eighth larger than the square, so that there are places. Ratings
+`resize` the short side is then a seventh larger than the square, so that there are places. Ratings
 under `crop` are of technical quality, which has no upright: there quarter turns come on top.
+
+A JPEG that is resized and not filtered first is decoded at 1/2 to 1/8 of its size where that is
+still large enough for training; again everywhere alike. Decoding runs ahead on all cores.
 """
 
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
-from typing import Literal, overload
+from typing import Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.pixels import Pixels, resize
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Rule = Literal["crop", "resize"]
 Views = NDArray[np.uint8]  # (views, size, size, 3) RGB
 
 MOST_VIEWS_PER_SIDE = 3
 VIEWS_PER_BATCH = 32
-CACHE_BYTES = 2 * 2**30  # of prepared images in memory; beyond it they are decoded every epoch
-MARGIN = 1.125  # short side of a training image over the square, as 256 to 224 px in common use
+CACHE_BYTES = 2 * 2**30  # of prepared images in memory; beyond it they go to disk
+LEAST_FREE_BYTES = 4 * 2**30  # left on the disk; beyond it images are decoded every epoch
+MARGIN = 256 / 224  # short side of a training image over the square, as in common use
 MOST_SQUARES_KEPT = 4  # a training image is cut to this many squares per side, to bound memory
+
+logger = logging.getLogger(__name__)
+
+
+def least_side(size_px: int, rule: Rule, filtered: bool) -> int | None:
+    """Return the side in px down to which a JPEG may be decoded; None for whole images.
+
+    Filters are set for pixels as they were taken, and so is what `crop` looks at.
+    """
+    return round(size_px * MARGIN) if rule == "resize" and not filtered else None
 
 
 def views(pixels: Pixels, size_px: int, rule: Rule) -> Views:
@@ -123,15 +147,45 @@ def _gathered(images: Iterable[Views]) -> Iterator[list[Views]]:
         yield batch
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield function(item) in order, made ahead by a thread per core (decoding frees the lock).
+
+    Twice as many results as cores wait at most.
+    """
+    threads = cores()
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 class Cached(Sequence[NDArray[np.uint8]]):
-    """Arrays that are made when first asked for, and kept while they fit into memory."""
+    """Arrays that are made when first asked for, and kept: in memory, then in a file.
+
+    The file has no name and goes with the process, also when that is killed.
+    """
 
     def __init__(
-        self, make: Callable[[int], NDArray[np.uint8]], count: int, limit: int = CACHE_BYTES
-    ) -> None:
-        """Promise `count` arrays from `make(position)`, keeping at most `limit` bytes of them."""
-        self._make, self._count, self._free = make, count, limit
+        self, make: Callable[[int], NDArray[np.uint8]], count: int, folder: Path | None = None,
+        limit: int = CACHE_BYTES,
+    ) -> None:  # fmt: skip
+        """Promise `count` arrays from `make(position)`; `limit` bytes stay in memory at most.
+
+        What is beyond goes to the disk of `folder`; without one it is made each time.
+        """
+        self._make, self._count, self._free, self._folder = make, count, limit, folder
         self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._stored: dict[int, tuple[int, tuple[int, ...]]] = {}  # where in the file, its shape
+        self._end = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -151,9 +205,36 @@ class Cached(Sequence[NDArray[np.uint8]]):
         kept = self._kept.get(position)
         if kept is not None:
             return kept
+        if position in self._stored:
+            return self._read(*self._stored[position])
         made = self._make(position)
         with self._lock:
-            if made.nbytes <= self._free and position not in self._kept:
-                self._kept[position] = made
-                self._free -= made.nbytes
+            self._keep(position, made)
         return made
+
+    def _keep(self, position: int, made: NDArray[np.uint8]) -> None:
+        if position in self._kept or position in self._stored:
+            return
+        if made.nbytes <= self._free:
+            self._kept[position] = made
+            self._free -= made.nbytes
+        elif self._folder:
+            self._write(self._folder, position, made)
+
+    def _write(self, folder: Path, position: int, made: NDArray[np.uint8]) -> None:
+        if not self._end:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file, name = tempfile.mkstemp(dir=folder)
+            Path(name).unlink()
+            weakref.finalize(self, os.close, self._file)
+        if shutil.disk_usage(folder).free - made.nbytes < LEAST_FREE_BYTES:
+            logger.warning("%s: the disk is full, images are decoded in every epoch", folder)
+            self._folder = None
+            return
+        os.pwrite(self._file, np.ascontiguousarray(made).data, self._end)
+        self._stored[position] = self._end, made.shape
+        self._end += made.nbytes
+
+    def _read(self, start: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        content = os.pread(self._file, int(np.prod(shape)), start)
+        return np.frombuffer(content, np.uint8).reshape(shape)

@@ -6,7 +6,7 @@ normal images lie close together while a reference set stays told apart (Perera 
 arXiv 1801.05365). The phases are those of `fitting.py`, with their checkpoints.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +24,7 @@ from stages.models import inputs
 from stages.models.autoencoder import build_autoencoder
 from stages.models.backbones import Backbone, build_backbone, freeze_below
 from stages.models.checkpoints import Checkpoint, Progress
-from stages.models.features import extract, viewer
+from stages.models.features import extract, random_looks, viewer
 from stages.models.fitting import Examples, Fitted, fingerprint, in_precision
 from stages.models.heads import build_head
 from stages.models.layers import build_augmenter
@@ -32,14 +32,7 @@ from stages.models.live import Watch, unwatched
 from stages.models.losses import cross_entropy, one_class_loss
 from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
 from stages.models.scorers import fit_scorer
-from stages.models.steps import (
-    ahead,
-    is_mixed,
-    on_all_devices,
-    predictor,
-    rebuild,
-    start_tensorflow,
-)
+from stages.models.steps import is_mixed, on_all_devices, predictor, rebuild, start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -172,8 +165,8 @@ def _fit_autoencoder(
 ) -> Fitted:
     """Train it on random views of the normal images, until those of validation gain no more."""
     model = build_autoencoder(params.image_size)
-    predict, see = predictor(model), _viewed(normal.validation, params, "resize")
-    look = _random_looks(normal.train, params, "resize", seed, "view")
+    predict, see = predictor(model), _viewed(normal.validation, params, "resize", checkpoint.folder)
+    look = random_looks(normal.train, params.image_size, "resize", seed, checkpoint.folder)
 
     def batches(epoch: int) -> Iterator[Batch]:
         def make(rows: NDArray[np.int64]) -> Batch:
@@ -181,7 +174,7 @@ def _fit_autoencoder(
             return views, np.zeros((len(views), 1), np.float32)
 
         order = shuffled_batches(len(normal.train), params.batch_size, seed, "fine_tune", epoch)
-        return ahead(make, order)
+        return inputs.ahead(make, order)
 
     phase = Phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
@@ -213,7 +206,7 @@ def _fit_deep(
     if params.epochs.head and not (reached and reached.phase == "fine_tune"):
         phase = _describe_phase(normal, reference, backbone, head, params, seed)
         progress = run_phase(phase, params, checkpoint, progress, watch)
-    phase = _deep_phase(normal, reference, backbone, model, params, seed)
+    phase = _deep_phase(normal, reference, backbone, model, params, seed, checkpoint.folder)
     progress = run_phase(phase, params, checkpoint, progress, watch)
     return Fitted(backbone.features, backbone.rule, params.image_size, progress.history)
 
@@ -249,15 +242,17 @@ def _describe_phase(
 
 def _deep_phase(
     normal: Normal, reference: Reference, backbone: Backbone, model: "keras.Model",
-    params: TrainParams, seed: int,
+    params: TrainParams, seed: int, folder: Path | None,
 ) -> Phase:  # fmt: skip
     """Train on batches of normal and as many reference images, by both losses together."""
     classes = reference.train.targets.shape[1]
     width = model.output_shape[1] - classes
     loss, predict = one_class_loss(width), predictor(model)
-    see = [_viewed(x, params, backbone.rule) for x in (normal.validation, reference.validation[0])]
-    look = _random_looks(normal.train, params, backbone.rule, seed, "view")
-    look_around = _random_looks(reference.train.images, params, backbone.rule, seed, "reference")
+    unseen = normal.validation, reference.validation.images
+    see = [_viewed(images, params, backbone.rule, folder) for images in unseen]
+    size, rule = params.image_size, backbone.rule
+    look = random_looks(normal.train, size, rule, seed, folder)
+    look_around = random_looks(reference.train.images, size, rule, seed, folder, "reference")
     # Every batch wants two normal images at least, whose spread is what is to be small.
     steps = max(1, len(normal.train) // max(2, params.batch_size))
 
@@ -272,7 +267,7 @@ def _deep_phase(
         others = np.resize(
             rng.permutation(len(reference.train.images)), len(normal.train)
         )  # some reference images only, or some of them more than once
-        return ahead(make, zip(rows, np.array_split(others, steps), strict=True))
+        return inputs.ahead(make, zip(rows, np.array_split(others, steps), strict=True))
 
     def validate() -> float:
         predicted = np.concatenate([inputs.predict_each(predict, each) for each in see])
@@ -292,21 +287,7 @@ def _padded(normal: int, targets: NDArray[np.float32], width: int) -> NDArray[np
     return wanted
 
 
-def _viewed(images: Images, params: TrainParams, rule: inputs.Rule) -> inputs.Cached:
-    return inputs.Cached(viewer(images, params.image_size, rule), len(images))
-
-
-def _random_looks(
-    images: Images, params: TrainParams, rule: inputs.Rule, seed: int, name: str
-) -> Callable[[int, NDArray[np.int64]], inputs.Views]:
-    """Return a function from an epoch and rows to one random view of each: (b, size, size, 3)."""
-    size = params.image_size
-    kept = inputs.Cached(lambda i: inputs.for_training(images[i], size, rule), len(images))
-
-    def look(epoch: int, rows: NDArray[np.int64]) -> inputs.Views:
-        views = [
-            inputs.random_view(kept[i], size, generator(seed, name, epoch, int(i))) for i in rows
-        ]
-        return np.stack(views)
-
-    return look
+def _viewed(
+    images: Images, params: TrainParams, rule: inputs.Rule, folder: Path | None
+) -> inputs.Cached:
+    return inputs.Cached(viewer(images, params.image_size, rule), len(images), folder)

@@ -6,11 +6,9 @@ TensorFlow is imported by the functions that need it.
 import json
 import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
 
 WEIGHT_DECAY = 1e-3
 CLIP_NORM = 1.0  # of each variable's gradient
-AHEAD_THREADS = 2
-AHEAD_ITEMS = 4
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +139,8 @@ def train_step(
         batch = tf.cast(batch, tf.float32)
         batch = augmenter(batch, training=True) if augmenter else batch
         with tf.GradientTape() as tape:
-            losses = loss(targets, network(batch, training=True))
+            losses = tf.convert_to_tensor(loss(targets, network(batch, training=True)))
+            losses = tf.reduce_mean(losses, list(range(1, losses.shape.rank)))
             value = tf.reduce_sum(weights * losses) / tf.cast(count, tf.float32)
             scaled = optimizer.scale_loss(value)
         gradients = tape.gradient(scaled, model.trainable_variables)
@@ -172,15 +167,3 @@ def predictor(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[n
         input_signature=[tf.TensorSpec(model.input_shape)],
     )
     return lambda batch: np.asarray(compiled(batch).numpy(), np.float32)
-
-
-def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield function(item) in order, with a few made ahead in threads (decoding frees the lock)."""
-    with ThreadPoolExecutor(AHEAD_THREADS) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > AHEAD_ITEMS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

@@ -70,3 +70,43 @@ def test_cached_makes_each_once_while_it_fits():
     for _ in range(2):
         assert [int(one[0]) for one in cached] == [0, 1, 2]
     assert made == [0, 1, 2, 2], "the third does not fit into 20 bytes and is made again"
+
+
+def test_beyond_memory_goes_to_disk_and_leaves_nothing(tmp_path):
+    made = []
+
+    def make(position):
+        made.append(position)
+        return np.arange(12, dtype=np.uint8).reshape(2, 6)[:, : position + 1] + position
+
+    cached = inputs.Cached(make, 3, tmp_path / "scratch", limit=3)
+    first, second = list(cached), list(cached)
+    assert made == [0, 1, 2], "each is made once"
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_full_disk_costs_time_alone(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(inputs, "LEAST_FREE_BYTES", 2**62)
+    made = []
+    cached = inputs.Cached(
+        lambda i: made.append(i) or np.full(4, i, np.uint8), 2, tmp_path, limit=4
+    )
+    assert [int(one[0]) for one in (*cached, *cached)] == [0, 1, 0, 1]
+    assert made == [0, 1, 1]
+    assert "disk is full" in caplog.text
+
+
+def test_made_ahead_comes_in_order_and_is_bounded():
+    asked = []
+
+    def items():
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    results = inputs.ahead(lambda n: n * n, items())
+    assert next(results) == 0
+    assert len(asked) <= 2 * inputs.cores() + 1
+    assert list(results) == [n * n for n in range(1, 100)]
