@@ -261,7 +261,8 @@ def judged(task) -> DataSet:
 def parameters(values):
     def make(task="rating", **evaluate):
         values["train"]["task"] = task
-        values["train"]["normal_class"] = "good" if task == "one_class" else None
+        if task == "one_class":
+            values["train"] |= {"normal_class": "good", "backbone": "bundled", "image_size": 128}
         values["evaluate"].update(evaluate)
         return check_params(values)
 
@@ -906,7 +907,10 @@ def rows_of(text):
 
 def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
     data = full()
-    data.metrics["train"] |= {"parameters": 52218, "images": {"train": 13, "augmented": 3}}
+    data.metrics["train"] |= {
+        "parameters": 52218,
+        "images": {"train": 13, "augmented": 3, "left_out": 2},
+    }
     text = card(data.write(tmp_path), parameters())
     rows = rows_of(text)
     assert rows["network"] == ["MobileNetV2, width 0.35"]
@@ -921,6 +925,7 @@ def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
     assert rows["dedupe"] == ["Kept", "20 images", "3 copy, 1 label conflict"]
     assert rows["train"] == ["13", "13", "13", "3"]
     assert "The model learnt from 13 images and 3 made of them" in text
+    assert "2 more were left out by `train.most_per_bin`" in text
     assert "simulated by a panel that does not exist" in text
     assert "python -m stages.predict" in text
     assert "secret" not in text

@@ -90,6 +90,7 @@ def describe(
         "n_test": tree.get("n", 0),
         "n_validation": tree.get("n_validation", 0),
         "test_groups": tree.get("groups", 0),
+        "reference_images": tree.get("reference_images_left_out", 0),
         "widest_gap": _widest_gap(calibration),
         "limits": list(_limits(page, tree, params)),
         "formats": ", ".join(EXTENSIONS),
