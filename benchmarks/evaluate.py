@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from stages import evaluate
 from stages.lib import shards, tables
@@ -71,8 +72,9 @@ def draw_classes(rows: pd.DataFrame, count: int) -> tuple[pd.DataFrame, SavedMod
 
 def time_figures(name: str, table: pd.DataFrame, model: SavedModel, params: Params) -> float:
     chosen, seed = params.evaluate, params.seed
-    figures, judging = timed(lambda: evaluate.judge(table, model, chosen, seed))
-    _, drawing = timed(lambda: evaluate.draw(table, model, chosen, seed, figures))
+    with threadpool_limits(1):  # as the stage does
+        figures, judging = timed(lambda: evaluate.judge(table, model, chosen, seed))
+        _, drawing = timed(lambda: evaluate.draw(table, model, chosen, seed, figures))
     print(
         f"{len(table):8} {name:12} figures {judging:7.2f} s, plots {drawing:6.2f} s,"
         f" peak {peak_mb():5.0f} MB"
