@@ -847,10 +847,10 @@ def mistakes_of(data, tmp_path, parameters):
     data.write(tmp_path)
     html = section(page(tmp_path, parameters(data.task)), "mistakes")
     found = {}
-    for part in html.split("<h3")[1:]:
+    for part in html.split("<h4")[1:]:
         captions = re.findall(r"<figcaption.*?</figcaption>", part, re.DOTALL)
         lines = [tuple(re.findall(r">([^<\n]+)</(?:b|span)>", caption)) for caption in captions]
-        found[re.search(r">(.*?)</h3>", part)[1]] = lines
+        found[re.search(r">(.*?)</h4>", part)[1]] = lines
     return found
 
 
@@ -879,12 +879,12 @@ def test_the_worst_confusions_are_shown_by_kind(tmp_path, parameters):
     data.predictions[1]["target_label"] = "bird"  # the model does not know it
     found = mistakes_of(data, tmp_path, parameters)
     assert found == {
-        "Cat, predicted as dog": [
+        "cat, predicted as dog": [
             ("0.100", "sample", "image 15.jpg"), ("0.200", "sample", "image 17.jpg"),
             ("0.400", "sample", "image 19.jpg"),
         ],
-        "Bird, predicted as dog": [("0.000", "sample", "image 16.jpg")],
-        "Dog, predicted as cat": [("0.100", "sample", "image 18.jpg")],
+        "bird, predicted as dog": [("0.000", "sample", "image 16.jpg")],
+        "dog, predicted as cat": [("0.100", "sample", "image 18.jpg")],
     }  # fmt: skip
 
 

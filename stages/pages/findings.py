@@ -60,11 +60,13 @@ def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str
     """Return the curves on how positives are told from the rest."""
     roc = results.read_plot(plots / "evaluate/roc.csv")
     curves = results.curves(roc, "false_positive_rate", "true_positive_rate")
+    not_drawn = max(len(curves) - MOST_CLASSES, 0)
     curves = dict(list(curves.items())[:MOST_CLASSES])
     band = results.intervals(roc, "false_positive_rate")
     return {
         "roc": evaluation.roc_chart(curves, band, _marks(tree)) if curves else None,
         "roc_band": bool(band) and len(curves) == 1,
+        "not_drawn": not_drawn,
         "roc_classes": list(curves) if len(curves) > 1 else [],
         "predictive": _predictive(plots, tree, params),
         "positive": _positive(tree, params),

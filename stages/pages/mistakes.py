@@ -79,7 +79,7 @@ def _ratings(album: Album, test: pd.DataFrame, arrived: Source) -> list[Sheet]:
     rows = test.dropna(subset=["target_mean", "predicted_mean"])
     rows = rows.assign(error=rows["predicted_mean"] - rows["target_mean"])
     found = []
-    for title, sign in (("predicted too high", 1), ("predicted too low", -1)):
+    for title, sign in (("Predicted too high", 1), ("Predicted too low", -1)):
         side = rows[rows["error"] * sign > 0]
         worst = side.assign(size=-side["error"].abs()).sort_values(["size", "key"])
         frames = [
@@ -98,8 +98,8 @@ def _outliers(
     rows = test.dropna(subset="outlier_score")
     normal = rows["target_label"] == normal_class
     sides = (
-        ("outliers with the lowest scores", rows[~normal], True),
-        ("normal images with the highest scores", rows[normal], False),
+        ("Outliers with the lowest scores", rows[~normal], True),
+        ("Normal images with the highest scores", rows[normal], False),
     )
     found = []
     for title, side, rising in sides:
