@@ -7,6 +7,7 @@ from PIL import Image
 from stages import predict
 from stages.lib.params import Scale
 from stages.models import saved
+from stages.models.outliers import Scorer
 from stages.models.saved import SavedModel
 from stages.transforms.prepare import read_steps
 
@@ -17,6 +18,13 @@ class Bright(SavedModel):
     def predict(self, images):
         shares = [[1 - i.mean() / 255, 0, i.mean() / 255] for i in images]
         return np.array(shares, np.float32).reshape(-1, 3)
+
+
+class Outlying(SavedModel):
+    """The brighter, the more outlying."""
+
+    def predict(self, images):
+        return np.array([[image.mean() / 255] for image in images], np.float64).reshape(-1, 1)
 
 
 @pytest.fixture
@@ -72,6 +80,18 @@ def test_an_image_too_small_for_train_prepare_stops_nothing(folder, monkeypatch,
 def test_classes_are_named(classes, folder, monkeypatch, capsys):
     assert run(classes, monkeypatch, folder / "a.png") == 0
     assert "class bad, probability_bad 1.000" in capsys.readouterr().out
+
+
+def test_one_class_prints_the_score_and_how_usual_it_is(folder, monkeypatch, capsys, tmp_path):
+    scorer = Scorer("autoencoder", {}, np.array([0.0, 0.25, 0.5, 2.0]))
+    model = Outlying("one_class", (), None, 64, "crop", b"", scorer=scorer, normal_class="dark")
+    out = tmp_path / "scores.csv"
+    assert run(model, monkeypatch, folder / "a.png", folder / "deep", "--out", out) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("a.png: outlier_score 0, normal_scoring_lower 0.000")
+    assert lines[1].endswith("=b.jpg: outlier_score 1, normal_scoring_lower 0.750")
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == ["name", "outlier_score", "normal_scoring_lower", "error"]
 
 
 def test_spreadsheets_see_no_formula(rating, folder, monkeypatch):

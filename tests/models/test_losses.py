@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from stages.models.losses import cross_entropy, emd_loss, weighted
+from stages.models.losses import (
+    COMPACTNESS_SHARE,
+    compactness,
+    cross_entropy,
+    emd_loss,
+    one_class_loss,
+    weighted,
+)
 from stages.models.targets import strata
 
 
@@ -51,3 +58,27 @@ def test_a_weighted_loss_is_the_loss_times_the_weight_of_its_stratum(loss, targe
     plain = np.asarray(loss(wanted, predicted))
     found = np.asarray(weighted(loss, weights)(wanted, predicted))
     np.testing.assert_allclose(found, plain * weights[strata(wanted)], rtol=1e-6)
+
+
+def test_compactness_is_the_mean_squared_distance_from_the_others():
+    features = np.random.default_rng(1).normal(size=(6, 5)).astype(np.float32)
+    counted = np.array([1, 1, 0, 1, 0, 1], np.float32)
+    kept = features[counted == 1]
+    others = [np.delete(kept, i, axis=0).mean(axis=0) for i in range(len(kept))]
+    wanted = np.mean((kept - others) ** 2)
+    assert float(compactness(features, counted)) == pytest.approx(wanted, rel=1e-5)
+    n = len(kept)
+    assert wanted == pytest.approx(kept.var(axis=0).mean() * n**2 / (n - 1) ** 2, rel=1e-5)
+    assert float(compactness(features, np.array([1, 0, 0, 0, 0, 0], np.float32))) == 0.0
+
+
+def test_the_loss_of_one_class_counts_each_kind_by_its_own():
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(5, 4)).astype(np.float32)
+    shares = rng.dirichlet(np.ones(3), 5).astype(np.float32)
+    target = np.zeros((5, 7), np.float32)
+    target[[2, 3, 4], [4, 5, 4]] = 1  # two normal images, then three of reference classes 0, 1, 0
+    value = float(one_class_loss(4)(target, np.concatenate([features, shares], axis=1)))
+    described = -np.mean(np.log(shares[[2, 3, 4], [0, 1, 0]]))
+    close = np.mean((features[0] - features[1]) ** 2)
+    assert value == pytest.approx(described + COMPACTNESS_SHARE * close, rel=1e-5)
