@@ -131,7 +131,7 @@ def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]
     from stages.models.examples import StoredImages, read_rows
     from stages.models.features import extract
 
-    rows, _ = read_rows(root, "one_class")
+    rows = read_rows(root, "one_class")
     rows = rows[(rows["split"] == "train") & rows["label"].isin([NORMAL, "class0"])]
     normal = (rows["label"] == NORMAL).to_numpy(bool)
     for name, settings in BACKBONES.items():

@@ -126,7 +126,7 @@ def run(root: Path, params: Params) -> None:
         _write_none(root)
         return
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
-    rows, _ = read_rows(root, params.train.task)
+    rows = read_rows(root, params.train.task)
     if params.train.task == "one_class":
         rows = learnt_rows(rows, params.train)
     classes = find_classes(rows) if params.train.task == "classification" else ()

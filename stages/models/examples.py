@@ -141,8 +141,8 @@ def add_augmented(train: pd.DataFrame, augmented: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([train, children], ignore_index=True)
 
 
-def read_rows(root: Path, task: str) -> tuple[pd.DataFrame, int]:
-    """Return the labelled images of train (then augmented), validation; and train's originals."""
+def read_rows(root: Path, task: str) -> pd.DataFrame:
+    """Return the labelled images of train (then augmented), and of validation."""
     rows = select_labelled(
         tables.read_table(root / SPLIT, tables.SPLIT),
         tables.read_table(root / GROUPS, tables.GROUPS), task,
@@ -155,4 +155,4 @@ def read_rows(root: Path, task: str) -> tuple[pd.DataFrame, int]:
     train = rows[rows["split"] == "train"]
     augmented = tables.read_table(root / AUGMENTED / "index.parquet", tables.AUGMENTED)
     used = [add_augmented(train, augmented), rows[rows["split"] == "validation"]]
-    return pd.concat(used, ignore_index=True), len(train)
+    return pd.concat(used, ignore_index=True)

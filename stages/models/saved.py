@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import keras
 
 CARD = "model.json"
+TASKS = ("rating", "classification", "one_class", "none")
 KERAS = "model.keras"
 LITE = "model.tflite"
 SCORER = "scorer.npz"
@@ -58,7 +59,10 @@ class SavedModel:
 
     @classmethod
     def load(cls, folder: Path) -> "SavedModel":
-        """Read the model in `folder`. Raises FileNotFoundError naming what to run."""
+        """Read the model in `folder`.
+
+        Raises FileNotFoundError naming what to run, and UserError for a task that is not known.
+        """
         path = folder / CARD
         if not path.exists():
             raise FileNotFoundError(f"{path} is absent: run `dvc repro train`, which writes it")
@@ -72,6 +76,11 @@ class SavedModel:
 
     @classmethod
     def _read(cls, folder: Path, card: dict[str, Any]) -> "SavedModel":
+        if card["task"] not in TASKS:
+            raise UserError(
+                f"{folder / CARD}: expected a model of {', '.join(TASKS)}, got task"
+                f" {card['task']!r}; run `dvc repro train` to write it anew"
+            )
         if card["task"] == "none":
             return cls("none", (), None, 0, "resize", b"")
         scale = Scale.model_validate(card["scale"]) if card["scale"] else None
@@ -90,7 +99,7 @@ class SavedModel:
         A model of one class returns (n, 1) float64 instead: outlier scores, higher = more outlying.
 
         Images may be a generator: about a batch of them is in memory at a time. Raises UserError
-        for the task "none".
+        for the task "none", and where model.tflite belongs to a model of another task.
         """
         if self.task == "none":
             raise UserError(
@@ -102,14 +111,14 @@ class SavedModel:
         outputs = inputs.predict_each(_Lite(self.content), views)
         if self.scorer:
             return self.scorer.score(outputs)[:, None]
-        wanted = self.scale.bins if self.scale else len(self.classes)
-        if outputs.size != len(outputs) * wanted:
+        expected = self.scale.bins if self.scale else len(self.classes)
+        if len(outputs) and outputs.shape[1] != expected:
             raise UserError(
-                f"data/model: {CARD} names {wanted} {'bins' if self.scale else 'classes'}, but"
-                f" {LITE} gives {outputs.size // len(outputs)} numbers per image: they are of"
-                " different models; run `dvc repro train`"
+                f"{LITE}: expected {expected} outputs, as {CARD} says of this {self.task} model,"
+                f" got {outputs.shape[1]}: the two files are of different models; run `dvc repro"
+                " -f train`, or take both from one revision"
             )
-        return outputs.reshape(-1, wanted)
+        return outputs.reshape(-1, expected)
 
 
 class _Lite:

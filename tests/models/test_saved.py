@@ -107,3 +107,18 @@ def test_none_loads_and_does_not_predict(tmp_path):
 def test_absent_model_says_what_to_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc repro"):
         saved.SavedModel.load(tmp_path)
+
+
+def test_files_of_different_models_are_said(tmp_path, model, images):
+    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
+    of_three = CARD | {"task": "classification", "scale": None, "classes": ["a", "b", "c"]}
+    saved.write_model(tmp_path, model, of_three, probe)
+    with pytest.raises(UserError, match=r"expected 3 outputs, .* classification model, got 5"):
+        saved.SavedModel.load(tmp_path).predict(images)
+
+
+@pytest.mark.parametrize("card", [{"task": "segmentation"}, {}])
+def test_a_card_of_no_task_that_is_known_is_said(tmp_path, card):
+    (tmp_path / saved.CARD).write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"model\.json: expected a model of rating"):
+        saved.SavedModel.load(tmp_path)
