@@ -21,11 +21,12 @@ from stages.lib.cells import to_csv
 from stages.lib.failures import UserError
 from stages.lib.files import MetricTree, write_metrics, write_text
 from stages.lib.params import EvaluateParams, Params, Scale
-from stages.lib.pixels import Pixels, decode
+from stages.lib.pixels import Pixels, decode_at_least
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.lib.shards import Place, read_member, stored
 from stages.lib.tables import GROUPS, INDEX, SPLIT, read_table, write_table
+from stages.models.inputs import ahead
 from stages.models.saved import SavedModel
 from stages.statistics import classes, curves, one_class, ratings, sides
 from stages.statistics.calibration import reliability_of_means, reliability_of_shares
@@ -161,7 +162,7 @@ def predict(root: Path, model: SavedModel) -> pd.DataFrame:
     """
     rows = read_rows(root, model)
     rows = rows[~rows["label"].isin(model.reference_classes)]
-    outputs = model.predict(read_images(root / RAW, rows["key"].tolist()))
+    outputs = model.predict(read_images(root / RAW, rows["key"].tolist(), model.least_side))
     check_outputs(outputs, model)
     if model.scale is not None:
         return rating_predictions(rows, outputs, model.scale)
@@ -185,12 +186,15 @@ def count_reference(rows: pd.DataFrame, model: SavedModel) -> MetricTree:
     return {"reference_images_left_out": int(seen.sum())} if model.reference_classes else {}
 
 
-def read_images(folder: Path, keys: list[str]) -> Iterator[Pixels]:
-    """Yield the pixels of each key in turn, one image in memory at a time."""
-    members = stored(read_table(folder / "index.parquet", INDEX)).set_index("key")
+def read_images(folder: Path, keys: list[str], min_side: int | None) -> Iterator[Pixels]:
+    """Yield the pixels of each key in turn, a few of them decoded ahead on all cores."""
+    members = stored(read_table(folder / "index.parquet", INDEX)).set_index("key").loc[keys]
+    places = map(Place, members["shard"], map(int, members["offset"]), map(int, members["size"]))
     progress = Progress("evaluate", len(keys))
-    for place in members.loc[keys].itertuples(index=False):
-        yield decode(read_member(folder, Place(place.shard, int(place.offset), int(place.size))))
+    for pixels in ahead(
+        lambda place: decode_at_least(read_member(folder, place), min_side), places
+    ):
+        yield pixels
         progress.advance(1)
     progress.close(kept=len(keys), rejected={})
 

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from stages.lib.failures import UserError, explain
 from stages.lib.files import write_text
 from stages.lib.pixels import DecodeError, Pixels, decode
+from stages.models.inputs import ahead
 from stages.models.saved import SavedModel
 from stages.models.targets import bin_scores
 from stages.transforms.prepare import check_size
 
 MODEL = Path("data/model")
+PATHS_AT_ONCE = 1024  # are predicted, then shown: memory does not grow with their number
 OUTLIER = "outlier_score"
 EXTENSIONS = {
     ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm",
@@ -57,27 +59,38 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predict(model: SavedModel, paths: Sequence[Path]) -> list[Prediction]:
-    """Return one prediction per path, in the same order; images are read one after the other."""
+def predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
+    """Yield one prediction per path, in the same order; images are decoded ahead on all cores."""
+    for start in range(0, len(paths), PATHS_AT_ONCE):
+        yield from _predict(model, paths[start : start + PATHS_AT_ONCE])
+
+
+def _predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
     errors: dict[Path, str] = {}
 
     def readable() -> Iterator[Pixels]:
-        for path in paths:
-            try:
-                pixels = decode(path.read_bytes())
-                check_size(pixels, model.prepare)
-            except (DecodeError, OSError, UserError) as error:
-                errors[path] = str(error)
+        for path, read in zip(paths, ahead(lambda path: _read(model, path), paths), strict=True):
+            if isinstance(read, str):
+                errors[path] = read
             else:
-                yield pixels
+                yield read
 
     shares = iter(model.predict(readable()))
-    return [
-        Prediction(str(path), {}, errors[path])
-        if path in errors
-        else Prediction(str(path), describe(model, next(shares)))
-        for path in paths
-    ]
+    for path in paths:
+        if path in errors:
+            yield Prediction(str(path), {}, errors[path])
+        else:
+            yield Prediction(str(path), describe(model, next(shares)))
+
+
+def _read(model: SavedModel, path: Path) -> Pixels | str:
+    """Return the pixels of a file, or why it has none."""
+    try:
+        pixels = decode(path.read_bytes(), min_side=model.least_side)
+        check_size(pixels, model.prepare)
+    except (DecodeError, OSError, UserError) as error:
+        return str(error)
+    return pixels
 
 
 def describe(model: SavedModel, shares: NDArray[Any]) -> dict[str, float | str]:
@@ -141,17 +154,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=MODEL, help="default: data/model")
     parser.add_argument("--out", type=Path, help="a CSV file to write as well")
     given = parser.parse_args(arguments)
+    shown: list[Prediction] = []
+    failed = False
     try:
-        predictions = predict(SavedModel.load(given.model), find_images(given.paths))
+        for prediction in predict(SavedModel.load(given.model), find_images(given.paths)):
+            stream = sys.stderr if prediction.error else sys.stdout
+            stream.write(as_line(prediction) + "\n")
+            failed |= bool(prediction.error)
+            shown += [prediction] if given.out else []
         if given.out:
-            write_text(given.out, as_csv(predictions))
+            write_text(given.out, as_csv(shown))
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {explain(error)}\n")
         return 1
-    for prediction in predictions:
-        stream = sys.stderr if prediction.error else sys.stdout
-        stream.write(as_line(prediction) + "\n")
-    return int(any(p.error for p in predictions))
+    return int(failed)
 
 
 if __name__ == "__main__":

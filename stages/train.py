@@ -35,6 +35,7 @@ from stages.lib.params import Params, TrainParams, resolve_path
 from stages.lib.progress import Progress
 from stages.lib.script import run_as_script
 from stages.models import inputs, targets
+from stages.models.backbones import rule_for
 from stages.models.checkpoints import HistoryRow
 from stages.models.examples import StoredImages, draw_most, find_classes, read_rows
 from stages.models.fitting import Examples, Fitted, fit_model
@@ -134,11 +135,10 @@ def run(root: Path, params: Params) -> None:
     used = draw_most(rows, targets.strata(wanted), params.train.most_per_bin, params.seed)
     left_out = int((rows["key"] == rows["parent"])[~used].sum())
     rows, wanted = rows[used], wanted[used]
+    side = inputs.least_side(params.train.image_size, rule_for(params.train), bool(steps))
     train, validation = (
-        Examples(
-            StoredImages(root, rows[rows["split"] == name], steps), wanted[rows["split"] == name]
-        )
-        for name in ("train", "validation")
+        Examples(StoredImages(root, rows[part], steps, side), wanted[part])
+        for part in (rows["split"] == name for name in ("train", "validation"))
     )
     progress = Progress("train", len(rows))
     data = digest(rows, wanted)

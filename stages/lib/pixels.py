@@ -70,12 +70,12 @@ def _prepare(kind: str, content: bytes) -> bytes:
     return content
 
 
-def decode(content: bytes, max_pixels: int = 100_000_000) -> Pixels:
+def decode(content: bytes, max_pixels: int = 100_000_000, min_side: int | None = None) -> Pixels:
     """Decode the whole image; a stream that ends early or breaks is an error, never grey pixels.
 
-    Raises DecodeError with a reason as `DecodeError` lists them.
+    `min_side` is that of `pixels_of`. Raises DecodeError with a reason as `DecodeError` lists them.
     """
-    return pixels_of(open_image(content, max_pixels), content)
+    return pixels_of(open_image(content, max_pixels), content, min_side)
 
 
 def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -> Pixels:
@@ -149,12 +149,12 @@ _UNSUPPORTED = (
 )  # fmt: skip
 
 
-def decode_at_least(content: bytes, min_side: int) -> Pixels:
+def decode_at_least(content: bytes, min_side: int | None) -> Pixels:
     """Decode for a network: a JPEG may come at 1/2 to 1/8 of its size, never below `min_side`.
 
-    For images that `clean` has found whole. Raises DecodeError.
+    None stands for its whole size. For images that `clean` has found whole. Raises DecodeError.
     """
-    if formats.sniff(content) != "JPEG":
+    if min_side is None or formats.sniff(content) != "JPEG":
         return decode(content)
     try:
         colours = simplejpeg.decode_jpeg_header(content)[2]

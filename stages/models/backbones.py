@@ -28,6 +28,12 @@ class Backbone:
     rule: Rule
 
 
+def rule_for(params: TrainParams) -> Rule:
+    """Return how the network that the parameters name wants its images."""
+    whole = params.task == "one_class" and params.outlier_method == "autoencoder"
+    return "crop" if params.backbone == "small" and not whole else "resize"
+
+
 def build_backbone(params: TrainParams) -> Backbone:
     """Build the backbone that the parameters name. Raises UserError for what cannot be."""
     if params.backbone in ("small", "bundled"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stages.lib import shards, tables
 from stages.lib.failures import UserError
-from stages.lib.pixels import Pixels, decode
+from stages.lib.pixels import Pixels, decode_at_least
 from stages.lib.randomness import digest_number
 from stages.lib.splits import SPLITS
 from stages.transforms.prepare import Step, prepare
@@ -30,11 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 class StoredImages(Sequence[Pixels]):
-    """Images that are read from their shards, decoded whole and prepared, when asked for."""
+    """Images that are read from their shards, decoded and prepared, when asked for."""
 
-    def __init__(self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = ()) -> None:
-        """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters."""
-        self._root, self._steps = root, steps
+    def __init__(
+        self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = (),
+        min_side: int | None = None,
+    ) -> None:  # fmt: skip
+        """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters.
+
+        `min_side` is that of `decode_at_least`.
+        """
+        self._root, self._steps, self._min_side = root, steps, min_side
         self._places = list(rows[["folder", "shard", "offset", "size"]].itertuples(index=False))
 
     def __len__(self) -> int:
@@ -45,7 +51,8 @@ class StoredImages(Sequence[Pixels]):
         """Read, decode and prepare one image."""
         folder, shard, offset, size = self._places[position]
         place = shards.Place(shard, int(offset), int(size))
-        return prepare(decode(shards.read_member(self._root / folder, place)), self._steps)
+        content = shards.read_member(self._root / folder, place)
+        return prepare(decode_at_least(content, self._min_side), self._steps)
 
 
 def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -93,22 +93,26 @@ class SavedModel:
             card.get("normal_class"), tuple(card.get("reference_classes", ())),
         )  # fmt: skip
 
+    @property
+    def least_side(self) -> int | None:
+        """Return down to which side in px a JPEG may be decoded; None for whole images."""
+        return inputs.least_side(self.size_px, self.rule, bool(self.prepare))
+
     def predict(self, images: Iterable[Pixels]) -> NDArray[Any]:
         """Return (n, bins or classes) float32, rows sum to 1, for RGB uint8 images of any size.
 
         A model of one class returns (n, 1) float64 instead: outlier scores, higher = more outlying.
 
-        Images may be a generator: about a batch of them is in memory at a time. Raises UserError
-        for the task "none", and where model.tflite belongs to a model of another task.
+        JPEGs are to be decoded down to `least_side`, as they were in training. Images may be a
+        generator: about a batch of them is in memory at a time. Raises UserError for the task
+        "none", and where model.tflite belongs to a model of another task.
         """
         if self.task == "none":
             raise UserError(
                 "data/model holds no model, since train.task was none: set it to rating,"
                 " classification or one_class in params.yaml and run `dvc repro`"
             )
-        prepared = (prepare(image, self.prepare) for image in images)
-        views = (inputs.views(image, self.size_px, self.rule) for image in prepared)
-        outputs = inputs.predict_each(_Lite(self.content), views)
+        outputs = inputs.predict_each(_Lite(self.content), inputs.ahead(self._look, images))
         if self.scorer:
             return self.scorer.score(outputs)[:, None]
         expected = self.scale.bins if self.scale else len(self.classes)
@@ -120,6 +124,9 @@ class SavedModel:
             )
         return outputs.reshape(-1, expected)
 
+    def _look(self, image: Pixels) -> inputs.Views:
+        return inputs.views(prepare(image, self.prepare), self.size_px, self.rule)
+
 
 class _Lite:
     """A LiteRT interpreter for batches of any length."""
@@ -129,7 +136,7 @@ class _Lite:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._network = Interpreter(model_content=content)
+            self._network = Interpreter(model_content=content, num_threads=inputs.cores())
         except ValueError as error:
             raise UserError(
                 f"data/model/{LITE} is no whole model ({error}): run `dvc repro train`"
