@@ -139,6 +139,12 @@ def test_ratings_are_judged_as_scipy_and_scikit_learn_do(tmp_path, params, use):
     assert figures["interval_reliable"]
     assert plots["roc"][["false_positive_rate", "true_positive_rate"]].iloc[-1].tolist() == [1, 1]
     assert plots["calibration"]["n"].sum() == len(plots["confusion"]) == 120
+    ranges = plots["ranges"]
+    assert ranges[["low", "high"]].to_numpy().tolist() == [[1, 4], [4, 7], [7, 10]]
+    assert ranges["n"].sum() == 120
+    assert ranges["rmse"][0] == pytest.approx(
+        figures["ranges"]["1_to_4"]["rmse"]["value"], abs=1e-5
+    )
 
 
 def test_the_threshold_is_chosen_on_validation_alone(tmp_path, params, use):
@@ -195,6 +201,16 @@ def test_two_classes(tmp_path, values, use):
     assert ppv["value"] == pytest.approx(0.01 * hits / (0.01 * hits + 0.99 * false_calls))
     assert ppv["ci95"]["low"] < ppv["value"] < ppv["ci95"]["high"]
     assert set(plots["roc"]["class"]) == {"scene"}
+    assert set(plots["prevalence"]["point"]) == {"closest_to_corner", "youden", "specificity_90"}
+    band = plots["roc"].groupby("false_positive_rate").last()
+    assert (
+        (band["low"] <= band["true_positive_rate"]) & (band["true_positive_rate"] <= band["high"])
+    ).all()
+    bins = plots["calibration"]
+    assert bins["n"].sum() == figures["n"]
+    assert ((bins["low"] <= bins["observed"]) & (bins["observed"] <= bins["high"])).all()
+    gaps = (bins["n"] * (bins["predicted"] - bins["observed"]).abs()).sum() / figures["n"]
+    assert figures["calibration_error"]["value"] == pytest.approx(gaps, abs=1e-5)
 
 
 def test_a_positive_class_can_be_chosen_and_must_exist(tmp_path, values, use):
@@ -427,6 +443,28 @@ def test_two_runs_agree_byte_for_byte_whatever_the_order(tmp_path, params, use):
     for path in outs:
         other = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == other.read_bytes(), path.name
+
+
+def fields_of(template):
+    """Return the columns that a Vega template names, and how often it lets one zoom."""
+    if isinstance(template, list):
+        parts = [fields_of(part) for part in template]
+    elif isinstance(template, dict):
+        parts = [fields_of(part) for name, part in template.items() if name != "data"]
+        own = template.get("field")
+        parts.append(({own} if isinstance(own, str) else set(), int("params" in template)))
+    else:
+        parts = []
+    return set().union(*(names for names, _ in parts)), sum(zooms for _, zooms in parts)
+
+
+@pytest.mark.parametrize("name", ["roc", "prevalence"])
+def test_the_templates_of_plots_draw_columns_that_exist(repository, name):
+    template = json.loads((repository / f".dvc/plots/{name}.json").read_text())
+    fields, zooms = fields_of(template)
+    named = {field for field in fields if not field.startswith("<DVC_METRIC_")}
+    assert named <= {*PLOTS[name], "x", "y"}  # x and y are of the line of chance
+    assert zooms == 1  # more than one, and Vega refuses: Duplicate signal name
 
 
 def test_a_cutoff_off_the_scale_stops_at_once(values):
