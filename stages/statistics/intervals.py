@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from stages.statistics.agreement import Statistic
 from stages.statistics.roc import Flags, auc
@@ -59,7 +59,7 @@ def wilson(successes: float, total: float, confidence: float) -> Interval:
     """
     if total <= 0:
         return no_interval("wilson", "no images")
-    share, z = successes / total, stats.norm.ppf((1 + confidence) / 2)
+    share, z = successes / total, ndtri((1 + confidence) / 2)
     middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
     # the clip and min/max only undo rounding at shares of 0 and 1
@@ -91,7 +91,7 @@ def share_interval(success: Flags, groups: Groups, confidence: float) -> Interva
         effective = total / max(1.0, between / (share * (1 - share) / total))
         freedom = matched_freedom(residuals, count, _COUNTED)
     level = (1 + confidence) / 2
-    effective *= (stats.norm.ppf(level) / stats.t.ppf(level, freedom)) ** 2
+    effective *= (ndtri(level) / stdtrit(freedom, level)) ** 2
     low, high, _, note = wilson(share * effective, effective, confidence)
     return Interval(low, high, method, note)
 
@@ -152,7 +152,7 @@ def auc_interval(positive: Flags, score: Reals, groups: Groups, confidence: floa
     variance, freedom = delong_variance(positive, score, groups)
     if variance <= 0:
         return no_interval(method, "no spread: constant predictions, or groups that are all alike")
-    reach = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance) / (value * (1 - value))
+    reach = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
     low, high = expit(logit(value) - reach), expit(logit(value) + reach)
     return Interval(float(min(low, value)), float(max(high, value)), method)
 
@@ -205,7 +205,7 @@ def draw_groups(
     if np.ptp(defined) <= 1e-12 * np.abs(defined).max():
         return "no spread: every draw gives the same value"
     estimate = statistic(np.ones((1, codes.size)))[0]
-    bias = stats.norm.ppf(np.mean(defined < estimate) + np.mean(defined == estimate) / 2)
+    bias = ndtri(np.mean(defined < estimate) + np.mean(defined == estimate) / 2)
     return Draws(defined, float(bias), *_shape(statistic, codes, count))
 
 
@@ -216,7 +216,7 @@ def bca(draws: Draws, confidence: float) -> Interval:
     if np.isfinite(bias) and np.isfinite(skew):
         ends = np.sort(bias + (bias + ends) / (1 - skew * (bias + ends)))
     # of B draws the k-th lies at k / (B + 1) of a new one's chances: Davison and Hinkley 1997, 5.2
-    low, high = np.quantile(draws.values, stats.norm.cdf(ends), method="weibull")
+    low, high = np.quantile(draws.values, ndtr(ends), method="weibull")
     return Interval(float(low), float(high), BOOTSTRAP)
 
 
@@ -277,7 +277,7 @@ def expanded_ends(count: int, confidence: float, freedom: float | None = None) -
     >>> expanded_ends(8, 0.95).round(2), expanded_ends(10_000, 0.95).round(2)
     (array([-2.53,  2.53]), array([-1.96,  1.96]))
     """
-    reach = stats.t.ppf((1 + confidence) / 2, count - 1 if freedom is None else freedom)
+    reach = stdtrit(count - 1 if freedom is None else freedom, (1 + confidence) / 2)
     return np.asarray(np.sqrt(count / (count - 1)) * np.array([-reach, reach]))
 
 
