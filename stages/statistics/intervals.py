@@ -21,6 +21,8 @@ Groups = NDArray[Any]  # (n,) any hashable names, one per image
 # Intervals of 95 % covered 94 % in draws of 20 groups, 93 to 95 % of 8, but 78 % of 3; groups that
 # differ more than normally distributed ones do need more of them: benchmarks/coverage.py.
 LEAST_GROUPS = 20
+LEAST_OF_CLASS = 10  # independent images or groups that DeLong's interval wants of each class
+NEAR_PERFECT = 0.99  # an AUC above it rests on a handful of pairs in the wrong order
 BOOTSTRAP = "cluster bootstrap, bca"
 DELONG, CLUSTERED_DELONG = "delong, logit", "delong for clusters (obuchowski), logit"
 _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache takes
@@ -30,7 +32,10 @@ _DEFINED = 0.9  # share of resamples that must have a value
 
 
 class Interval(NamedTuple):
-    """`low` ≤ `high`, or None twice and a `note` that says why; `method` names how."""
+    """`low` ≤ `high`, or None twice; `method` names how.
+
+    `note` says why there is no interval, or why not to rely on the one there is.
+    """
 
     low: float | None
     high: float | None
@@ -154,7 +159,17 @@ def auc_interval(positive: Flags, score: Reals, groups: Groups, confidence: floa
         return no_interval(method, "no spread: constant predictions, or groups that are all alike")
     reach = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
     low, high = expit(logit(value) - reach), expit(logit(value) + reach)
-    return Interval(float(min(low, value)), float(max(high, value)), method)
+    note = _doubt(value, min(witnesses))
+    return Interval(float(min(low, value)), float(max(high, value)), method, note)
+
+
+def _doubt(value: float, scarcer: int) -> str | None:
+    """Return why DeLong's interval of an AUC may cover less, or more, than it says."""
+    if scarcer < LEAST_OF_CLASS:
+        return f"interval unreliable: {scarcer} independent images or groups of one class"
+    if max(value, 1 - value) > NEAR_PERFECT:
+        return f"interval unreliable: AUC within {1 - NEAR_PERFECT:.2g} of the end of its scale"
+    return None
 
 
 def _separated(value: float, scarcer: int, confidence: float) -> Interval:

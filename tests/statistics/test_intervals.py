@@ -186,6 +186,22 @@ def test_a_perfect_auc_is_not_certain(right):
     assert grouped.high - grouped.low > interval.high - interval.low
 
 
+@pytest.mark.parametrize(
+    ("positives", "noise", "note"),
+    [
+        pytest.param(40, 0.6, None, id="enough"),
+        pytest.param(9, 0.6, "9 independent", id="few positives"),
+        pytest.param(40, 0.27, "end of its scale", id="nearly perfect"),
+    ],
+)
+def test_an_auc_with_a_doubtful_interval_says_so(positives, noise, note):
+    positive = np.arange(100) < positives
+    score = positive + noise * rng().normal(size=100)
+    interval = auc_interval(positive, score, np.arange(100), 0.95)
+    assert interval.low < auc(positive, score) < interval.high
+    assert interval.note is None if note is None else note in interval.note
+
+
 def test_copies_of_images_do_not_add_certainty_to_an_auc():
     positive = RNG.random(400) < 0.4
     score, images = positive + RNG.normal(size=400), np.arange(400)
