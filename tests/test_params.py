@@ -99,6 +99,13 @@ def test_the_committed_settings_are_valid(repository, params):
     assert check_params(yaml.safe_load(text)) == params
 
 
+def test_a_small_number_is_read_as_dvc_writes_it(repository, tmp_path):
+    text = (repository / "params.yaml").read_text()
+    text = text.replace("fine_tune: 0.005}", "fine_tune: 3e-05}")
+    (tmp_path / "params.yaml").write_text(text)
+    assert load_params(tmp_path).train.learning_rate.fine_tune == 0.00003
+
+
 def test_settings_never_change_after_reading(params):
     with pytest.raises(ValueError, match="frozen"):
         params.clean.min_side_px = 1

@@ -1,5 +1,6 @@
 """Reading a YAML file for people: no key twice, no silent surprise, every error with its line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+# `dvc exp run -S train.learning_rate.fine_tune=0.00003` writes 3e-05, which is text in YAML 1.1.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE]-[0-9]+\Z"), list("-+0123456789")
+)
 
 
 def read_yaml(path: Path) -> Any:
