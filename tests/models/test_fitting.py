@@ -1,11 +1,13 @@
+import os
+
 import numpy as np
 import pytest
 
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.models import checkpoints, features, fitting
+from stages.models import checkpoints, features, fitting, inputs
 from stages.models.backbones import Backbone
-from stages.models.saved import keras_bytes
+from stages.models.saved import SavedModel, keras_bytes, write_model
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -166,6 +168,41 @@ def test_class_weights_make_up_for_rarity(tiny):
     )
     shares = [fitted.predict(validation.images).mean(axis=0) for fitted in (plain, balanced)]
     assert shares[1][0] > shares[0][0]
+
+
+BY_HAND = pytest.mark.skipif("ALL_BACKBONES" not in os.environ, reason="slow; set ALL_BACKBONES=1")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size_px", "unfreeze"),
+    [
+        pytest.param("MobileNet", 32, None, id="MobileNet, as NIMA"),
+        pytest.param("VGG16", 32, 4, id="VGG16, the last four", marks=BY_HAND),
+        pytest.param("ResNet50", 32, 4, id="ResNet50", marks=BY_HAND),
+        pytest.param("EfficientNetB0", 32, None, id="EfficientNetB0", marks=BY_HAND),
+        pytest.param("bundled", 128, None, id="bundled", marks=BY_HAND),
+        pytest.param("small", 32, None, id="small", marks=BY_HAND),
+    ],
+)
+def test_a_backbone_learns_and_its_export_agrees(values, tmp_path, backbone, size_px, unfreeze):
+    values["train"] |= {
+        "task": "rating", "backbone": backbone, "image_size": size_px, "unfreeze": unfreeze,
+        "dropout": 0.75, "batch_size": 4, "epochs": {"head": 1, "fine_tune": 1},
+        "learning_rate": {"head": 0.001, "fine_tune": 0.0001},
+        "alpha": 0.25 if backbone == "MobileNet" else None,
+    }  # fmt: skip
+    rng = np.random.default_rng(5)
+    images = list(rng.integers(0, 256, (12, 150, 140, 3)).astype(np.uint8))
+    scores = rng.dirichlet(np.ones(10), 12).astype(np.float32)
+    train, validation = (fitting.Examples(images[s], scores[s]) for s in (slice(8), slice(8, 12)))
+    fitted = fitting.fit_model(train, validation, check_params(values).train, 17)
+    assert [row["phase"] for row in fitted.history] == ["head", "fine_tune"]
+    probe = np.stack([inputs.views(i, size_px, fitted.rule)[0] for i in images]).astype(np.float32)
+    card = {"task": "rating", "classes": [], "scale": {"low": 1.0, "high": 10.0, "bins": 10},
+            "input": {"size_px": size_px, "rule": fitted.rule}}  # fmt: skip
+    assert write_model(tmp_path, fitted.model, card, probe) < 1e-4
+    loaded = SavedModel.load(tmp_path).predict(images)
+    np.testing.assert_allclose(loaded, fitted.predict(images), atol=1e-4)
 
 
 def test_fine_tuning_that_does_harm_is_not_kept(tiny):
