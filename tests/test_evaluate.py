@@ -304,6 +304,48 @@ def test_classes_that_cannot_be_measured(labels):
         assert "ci90" in figures["auc"]
 
 
+def figures_in(tree):
+    """Return every figure in a metrics tree."""
+    if not isinstance(tree, dict):
+        return []
+    inner = [figure for value in tree.values() for figure in figures_in(value)]
+    return [*inner, tree] if "value" in tree else inner
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_predicted_a_number_has_its_method_and_none_has_its_reason(seed):
+    rng = np.random.default_rng(seed)
+    count, kinds = int(rng.integers(0, 9)), ["rating", "two", "three"]
+    keys = [f"k{i}" for i in range(count)]
+    rows = pd.DataFrame({"key": keys, "split": rng.choice(["validation", "test"], count)})
+    rows = rows.assign(split_group=rng.choice(list("abcde"), count).astype(object))
+    shares = rng.dirichlet(np.ones(10), count).round(1 + seed % 3)
+    if kinds[seed % 3] == "rating":
+        votes = rng.multinomial(5, np.full(10, 0.1), count)
+        known = rng.random(count) < 0.7
+        ratings = [v.tolist() if k else None for v, k in zip(votes, known, strict=True)]
+        rows = rows.assign(ratings=ratings, mean=rng.uniform(1, 10, count), std=np.nan)
+        rows["ratings"] = rows["ratings"].astype(object)
+        table, model = rating_predictions(rows, shares, SCALE), RATER
+    else:
+        classes = ("a", "b", "c")[: 2 + seed % 2]
+        labels = rng.choice([*classes, "unknown"], count).astype(object)
+        table = class_predictions(rows.assign(label=labels), shares[:, : len(classes)], classes)
+        model = SavedModel("classification", classes, None, 16, "resize", b"")
+    params = settings(costs={"false_positive": 1, "false_negative": 5}, prevalence=0.1)
+    figures = evaluate.judge(table, model, params, 17)
+    plots = evaluate.draw(table, model, params, 17, figures)
+    json.dumps(figures, allow_nan=False)
+    assert {name: list(rows.columns) for name, rows in plots.items()} == PLOTS
+    for figure in figures_in(figures):
+        low, high = figure["ci95"]["low"], figure["ci95"]["high"]
+        assert figure["method"]
+        if low is None or figure["value"] is None:
+            assert figure["note"]
+        else:
+            assert low <= high
+
+
 def test_without_a_task_every_out_is_there_and_empty(tmp_path, params):
     (tmp_path / "data/model").mkdir(parents=True)
     (tmp_path / "data/model/model.json").write_text('{"task": "none"}')
