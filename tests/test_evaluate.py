@@ -500,7 +500,7 @@ def fields_of(template):
     return set().union(*(names for names, _ in parts)), sum(zooms for _, zooms in parts)
 
 
-@pytest.mark.parametrize("name", ["roc", "prevalence"])
+@pytest.mark.parametrize("name", ["roc", "prevalence", "calibration"])
 def test_the_templates_of_plots_draw_columns_that_exist(repository, name):
     template = json.loads((repository / f".dvc/plots/{name}.json").read_text())
     fields, zooms = fields_of(template)
