@@ -34,8 +34,10 @@ from stages.lib.failures import UserError
 from stages.lib.files import MetricTree
 from stages.lib.params import Params, load_params, resolve_path
 from stages.lib.pixels import Pixels
+from stages.models.backbones import rule_for
 from stages.models.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
 from stages.models.fitting import Examples, fit_model
+from stages.models.inputs import least_side
 from stages.models.saved import SavedModel
 from stages.statistics.figures import interval_name
 from stages.statistics.predictions import class_predictions, rating_predictions
@@ -141,8 +143,11 @@ def predict_fold(
     """Fit on the first part, stop by the second, and return what is predicted for the third."""
     train, validation, test = parts
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
-    more = Augmented(StoredImages(root, rows.iloc[train]), rows.iloc[train], params, target)
-    stops, tests = (StoredImages(root, rows.iloc[part], steps) for part in (validation, test))
+    side = least_side(params.train.image_size, rule_for(params.train), bool(steps))
+    whole = target > len(train)  # new images are made of originals in full
+    originals = StoredImages(root, rows.iloc[train], (), None if whole else side)
+    more = Augmented(originals, rows.iloc[train], params, target)
+    stops, tests = (StoredImages(root, rows.iloc[part], steps, side) for part in (validation, test))
     fitted = fit_model(
         Examples(more, wanted[train[more.parents]]), Examples(stops, wanted[validation]),
         params.train, params.seed,

@@ -41,7 +41,7 @@ from benchmarks.folds import (
     read_rows,
 )
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
-from stages.evaluate import judge
+from stages.evaluate import judge, settings_of
 from stages.lib import shards, tables
 from stages.lib.files import MetricTree, write_text
 from stages.lib.params import FILE, Params, load_params
@@ -154,8 +154,7 @@ def show_hotdog(root: Path, params: Params, seeds: Sequence[int]) -> None:
             tested.append(test_given(root, rows, chosen).assign(moment=moment, seed=seed))
             share = tested[-1]["right"].mean()
             print(f"  seed {seed}, {moment}: accuracy {share:.3f}", flush=True)
-    confidence = params.evaluate.confidence
-    settings = Settings(confidence, params.evaluate.bootstrap, None, params.seed)
+    settings = settings_of(params.evaluate, params.seed)
     for name, figures in compare(pd.concat(tested, ignore_index=True), settings).items():
         print_figures(name, figures)
 

@@ -6,7 +6,7 @@ from benchmarks.public import compare, divide_given, given_rows
 from stages.lib import tables
 from stages.statistics.figures import Settings
 
-SETTINGS = Settings(confidence=0.95, resamples=200, prevalence=None, seed=1)
+SETTINGS = Settings(0.95, 200, None, 1, 0.9, None, 0.1)
 
 
 def make_tables(files):
