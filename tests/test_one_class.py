@@ -105,7 +105,7 @@ def examples(patches, labels, classes):
 
 
 @pytest.mark.parametrize(
-    ("method", "killed_after"), [("autoencoder", 1), ("deep", 1), ("deep", 2)], ids=str
+    ("method", "killed_after"), [("autoencoder", 1), ("deep", 2)], ids=str
 )
 def test_killed_and_resumed_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
