@@ -104,9 +104,7 @@ def examples(patches, labels, classes):
     return Examples(small, np.eye(len(classes), dtype=np.float32)[labels])
 
 
-@pytest.mark.parametrize(
-    ("method", "killed_after"), [("autoencoder", 1), ("deep", 2)], ids=str
-)
+@pytest.mark.parametrize(("method", "killed_after"), [("autoencoder", 1), ("deep", 2)], ids=str)
 def test_killed_and_resumed_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
 ):
