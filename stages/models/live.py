@@ -3,8 +3,8 @@
 `dvc exp show` and `dvc metrics show` beside a running train read `metrics/live/metrics.json`, and
 editors are told of each epoch. The curves are in `history.csv` alone, which train renews with every
 epoch, so DVCLive is given numbers and no plots. It saves no experiment, writes no dvc.yaml and
-sends nothing anywhere, unless the user has given DVC a token of DVC Studio. The file is a function
-of the history alone: a killed and resumed training leaves the same bytes.
+sends nothing anywhere. The file is a function of the history alone: a killed and resumed training
+leaves the same bytes.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,17 @@ def watched(folder: Path) -> Iterator[Watch]:
     """Give a function that shows the history in `folder`/metrics.json."""
     from dvclive import Live  # type: ignore[attr-defined]  # it re-exports without saying so
 
-    with Live(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
+    class Quiet(Live):
+        """DVCLive that leaves repository and network alone."""
+
+        def _init_dvc(self) -> None:
+            # Its own makes a DVC repository where there is none, and fails before the first commit.
+            self._dvc_file = "dvc.yaml"
+
+        def _init_studio(self) -> None:
+            self._studio_events_to_skip = {"start", "data", "done"}
+
+    with Quiet(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
 
         def show(history: list[HistoryRow]) -> None:
             live.summary = newest(history)
