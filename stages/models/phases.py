@@ -93,8 +93,9 @@ def _run_epoch(phase: Phase, progress: Progress, step: Any, optimizer: Any) -> N
     progress.epoch += 1
     if not (math.isfinite(loss) and math.isfinite(val_loss)):
         raise UserError(
-            f"train: the loss of {phase.name} became {loss} in epoch {progress.epoch}; lower"
-            f" train.learning_rate.{phase.name} in params.yaml (it is {phase.rate})"
+            f"train: in epoch {progress.epoch} of {phase.name} the loss became {loss} and the"
+            f" validation loss {val_loss}; lower train.learning_rate.{phase.name} in params.yaml"
+            f" (it is {phase.rate})"
         )
     if val_loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = val_loss, progress.epoch

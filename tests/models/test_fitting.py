@@ -224,6 +224,18 @@ def test_fine_tuning_that_does_harm_is_not_kept(tiny):
         np.testing.assert_array_equal(one, other)
 
 
+def test_training_stops_when_validation_gets_no_better(tiny):
+    train, validation, params = tiny
+    swapped = fitting.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
+    changes = {
+        "epochs": params.epochs.model_copy(update={"head": 6, "fine_tune": 0}),
+        "learning_rate": params.learning_rate.model_copy(update={"head": 0.1}),
+        "patience": 2,
+    }
+    fitted = fitting.fit_model(train, swapped, params.model_copy(update=changes), 17)
+    assert fitted.best["epoch"] + 2 == len(fitted.history) < 6
+
+
 def test_without_epochs_the_model_is_a_plain_guess(tiny):
     train, validation, params = tiny
     none = params.epochs.model_copy(update={"head": 0, "fine_tune": 0})
