@@ -1,13 +1,16 @@
 """What a model is to predict: one distribution per image, over score bins or over classes."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from stages.lib.failures import UserError
 from stages.lib.params import Scale
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Distributions = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
@@ -93,7 +96,7 @@ def one_hot(labels: Sequence[str], classes: Sequence[str]) -> Distributions:
     return np.eye(len(classes), dtype=np.float32)[[position[label] for label in labels]]
 
 
-def distributions(rows: pd.DataFrame, scale: Scale) -> Distributions:
+def distributions(rows: "pd.DataFrame", scale: Scale) -> Distributions:
     """Return the targets of rows with `ratings`, or else `mean` and perhaps `std`."""
     targets = np.zeros((len(rows), scale.bins), np.float32)
     counted = rows["ratings"].notna().to_numpy(bool)

@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Plane = NDArray[np.uint8]  # (height, width)
 NO_RESPONSE = 128
@@ -65,6 +63,8 @@ def laplacian_of_gaussian(plane: Plane, sigma_px: float, gain: float) -> Plane:
     is taken from the middle: a plain has no response.
     """
     values = plane.astype(np.float32)
+    from scipy import ndimage  # 0.3 s, which predict need not spend
+
     response = ndimage.gaussian_laplace(values, sigma_px, mode="mirror")
     response -= values * ndimage.gaussian_laplace(np.ones((1, 1)), sigma_px, mode="mirror").item()
     return _signed(gain * sigma_px**2 * response)
@@ -210,6 +210,8 @@ def _filter_frequencies(
     The plane is mirrored to twice its sides first: the transform takes it for periodic, and a jump
     from the right edge to the left one would ring.
     """
+    import scipy.fft  # 0.3 s, which predict need not spend
+
     height, width = plane.shape
     whole = np.pad(plane.astype(np.float32), ((0, height), (0, width)), mode="symmetric")
     down = scipy.fft.fftfreq(2 * height)[:, None]
