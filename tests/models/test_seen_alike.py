@@ -1,0 +1,70 @@
+"""What train, evaluate and predict see of one file is the same to the last pixel."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from skimage import data
+
+from stages import evaluate, predict
+from stages.lib import shards, tables
+from stages.lib.params import check_params
+from stages.models import inputs
+from stages.models.backbones import rule_for
+from stages.models.examples import StoredImages
+from stages.models.saved import SavedModel
+from stages.transforms.prepare import read_steps
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(data.astronaut()).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def model(rule, steps=()):
+    return SavedModel("classification", ("a", "b"), None, 64, rule, b"", tuple(steps))
+
+
+@pytest.mark.parametrize(
+    ("rule", "filters", "side"),
+    [
+        pytest.param("resize", [], 128, id="resize: decoded at a quarter"),
+        pytest.param("crop", [], 512, id="crop: whole"),
+        pytest.param("resize", [{"filter": "median", "size_px": 3}], 512, id="filtered: whole"),
+    ],
+)
+def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, filters, side):
+    steps = read_steps(filters, "params.yaml")
+    key = shards.key_of(photograph)
+    (place,) = shards.write_shard(tmp_path / "00000.tar", [(f"{key}.jpg", photograph)])
+    row = dict.fromkeys(tables.INDEX.names) | {"key": key, "status": "kept"} | place._asdict()
+    tables.write_table(pd.DataFrame([row]),
+                       tmp_path / "index.parquet", tables.INDEX)  # fmt: skip
+    (tmp_path / "a.jpg").write_bytes(photograph)
+    saved = model(rule, steps)
+    (evaluated,) = evaluate.read_images(tmp_path, [key], saved.least_side)
+    predicted = predict._read(saved, tmp_path / "a.jpg")
+    np.testing.assert_array_equal(evaluated, predicted)
+    assert min(evaluated.shape[:2]) == side
+    least = inputs.least_side(64, rule, bool(steps))
+    rows = pd.DataFrame([place._asdict() | {"folder": "."}])
+    (trained,) = StoredImages(tmp_path, rows, steps, least)
+    np.testing.assert_array_equal(inputs.views(trained, 64, rule), saved._look(evaluated))
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"backbone": "small"}, "crop"),
+        ({"backbone": "MobileNetV2"}, "resize"),
+        ({"backbone": "small", "task": "one_class", "outlier_method": "autoencoder"}, "resize"),
+        ({"backbone": "small", "task": "one_class", "outlier_method": "svm"}, "crop"),
+    ],
+)
+def test_the_rule_is_known_before_the_network_is_built(changes, rule, values):
+    params = check_params(values).train.model_copy(update=changes)
+    assert rule_for(params) == rule
