@@ -16,7 +16,18 @@ once per seed; a seed also chooses which training images stop the training. `hot
 included, and *after*, when dedupe has taken them out; a sixth of the training images stops both.
 Intervals draw groups of images; those over seeds count an image once, whatever the number of seeds.
 FOLDER keeps the stages' work for another run; the repository's params.yaml gives what is not said
-here. The settings below were not tuned on any test part: see the README.
+here. The settings below were there before the measurement; nothing was chosen by a test part.
+
+Found (2 cores; the last digits depend on the processor and on the version of TensorFlow):
+
+    quality:
+    1499 photographs in 984 split groups, 5 folds, out of fold
+      MobileNetV2 0.35: srcc 0.675 (0.635 to 0.711); plcc 0.694 (0.662 to 0.723);
+        rmse 0.133 (0.128 to 0.138); auc 0.788 (0.762 to 0.813)
+    cage:
+    leaking files that were rejected: {'train into test': 19}
+      seed 17, 120 test images in 119 groups: accuracy 0.992 (0.924 to 0.999);
+        auc 0.994 (0.918 to 1.000)
 """
 
 import argparse
