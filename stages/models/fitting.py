@@ -86,9 +86,10 @@ def fit_model(
     start_tensorflow(seed, params.threads)
     with on_all_devices() as devices:
         augmenter = build_augmenter(params.augment, params.task, seed)
-        if augmenter and params.epochs.head:
+        if params.epochs.head:
             logger.info(
-                "train: train.augment applies to fine_tune alone; head sees cached features"
+                "train: head learns from features that each image gives once; random crops, flips"
+                " and train.augment apply in fine_tune alone"
             )
         backbone = in_precision(build_backbone(params), params)
         freeze_below(backbone, params.unfreeze)

@@ -133,13 +133,15 @@ def test_checkpoint_of_other_data_is_not_resumed(tmp_path):
     assert (found.phase, found.epoch, len(found.variables)) == ("fine_tune", 2, 1)
 
 
-def test_frozen_phase_changes_the_head_alone(tiny):
+def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog):
     train, validation, params = tiny
     epochs = params.epochs.model_copy(update={"head": 2, "fine_tune": 0})
     params = params.model_copy(update={"epochs": epochs})
     fitting.start_tensorflow(17, params.threads)
     untouched = few_layers(params).features.get_weights()
-    fitted = fitting.fit_model(train, validation, params, 17)
+    with caplog.at_level("INFO"):
+        fitted = fitting.fit_model(train, validation, params, 17)
+    assert "crops, flips and train.augment apply in fine_tune alone" in caplog.text
     trained = fitted.model.get_layer("backbone").get_weights()
     for old, new in zip(untouched, trained, strict=True):
         np.testing.assert_array_equal(old, new)
