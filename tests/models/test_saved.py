@@ -117,8 +117,14 @@ def test_files_of_different_models_are_said(tmp_path, model, images):
         saved.SavedModel.load(tmp_path).predict(images)
 
 
-@pytest.mark.parametrize("card", [{"task": "segmentation"}, {}])
-def test_a_card_of_no_task_that_is_known_is_said(tmp_path, card):
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        pytest.param({"task": "segmentation"}, "expected a model of rating", id="unknown"),
+        pytest.param({}, "is no description of a model", id="none"),
+    ],
+)
+def test_a_card_of_no_task_that_is_known_is_said(tmp_path, card, words):
     (tmp_path / saved.CARD).write_text(json.dumps(card))
-    with pytest.raises(UserError, match=r"model\.json: expected a model of rating"):
+    with pytest.raises(UserError, match=rf"model\.json:? {words}"):
         saved.SavedModel.load(tmp_path)
