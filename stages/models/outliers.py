@@ -78,19 +78,18 @@ def mahalanobis(features: Reals, arrays: Arrays) -> Reals:
 
 
 def svm(features: Reals, arrays: Arrays) -> Reals:
-    """Return −(Σᵢ αᵢ exp(−γ |z − sᵢ|²) + b): above 0 is outside of the region that was learnt.
+    """Return −(Σᵢ αᵢ exp(−γ |x − sᵢ|²) + b): above 0 is outside of the region that was learnt.
 
-    z are the features, standardised by `mean` and `spread` (d,); sᵢ are `support` (s, d), αᵢ their
-    `weights` (s,), b `intercept`, γ `gamma`. Source: Schölkopf et al. 2001, "Estimating the support
-    of a high-dimensional distribution", Neural Computation 13:1443, eq. 3.10.
+    sᵢ are `support` (s, d), αᵢ their `weights` (s,), b `intercept`, γ `gamma`. Source: Schölkopf et
+    al. 2001, "Estimating the support of a high-dimensional distribution", Neural Computation
+    13:1443, eq. 3.10.
 
-    >>> arrays = {"mean": np.zeros(1), "spread": np.ones(1), "support": np.zeros((1, 1)),
-    ...           "weights": np.ones(1), "intercept": np.array(-0.5), "gamma": np.array(1.0)}
+    >>> arrays = {"support": np.zeros((1, 1)), "weights": np.ones(1),
+    ...           "intercept": np.array(-0.5), "gamma": np.array(1.0)}
     >>> svm(np.array([[0.0], [10.0]]), arrays).round(3)
     array([-0.5,  0.5])
     """
-    scaled = (features - arrays["mean"]) / arrays["spread"]
-    kernel = np.exp(-arrays["gamma"] * _squared_distances(scaled, arrays["support"]))  # (n, s)
+    kernel = np.exp(-arrays["gamma"] * _squared_distances(features, arrays["support"]))  # (n, s)
     return np.asarray(-(kernel @ arrays["weights"] + arrays["intercept"]))
 
 

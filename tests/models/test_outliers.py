@@ -6,8 +6,6 @@ from sklearn.covariance import LedoitWolf
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from stages.lib.randomness import digest_number
@@ -31,7 +29,7 @@ def sklearn_scores(method, normal, rows):
     if method == "mahalanobis":
         return LedoitWolf().fit(normal).mahalanobis(rows)
     if method == "svm":
-        model = make_pipeline(StandardScaler(), OneClassSVM(gamma="scale", nu=NU)).fit(normal)
+        model = OneClassSVM(gamma="scale", nu=NU).fit(normal)
         return -model.decision_function(rows)
     if method == "isolation_forest":
         seed = digest_number(17, "isolation_forest") % 2**32
