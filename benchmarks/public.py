@@ -28,6 +28,14 @@ Found (2 cores; the last digits depend on the processor and on the version of Te
     leaking files that were rejected: {'train into test': 19}
       seed 17, 120 test images in 119 groups: accuracy 0.992 (0.924 to 0.999);
         auc 0.994 (0.918 to 1.000)
+    hotdog:  (--seeds 3)
+    leaking files that were rejected: {'train into test': 54}
+      all test images: before 0.980 (0.916 to 0.996); after 0.917 (0.840 to 0.958);
+        before less after 0.063 (0.020 to 0.143)
+      of which leaked: before 1.000 (0.927 to 1.000); after 0.895 (0.780 to 0.954);
+        before less after 0.105 (0.039 to 0.226)
+      not leaked: before 0.949 (0.802 to 0.989); after 0.949 (0.802 to 0.989);
+        before less after 0.000 (-0.040 to 0.051)
 """
 
 import argparse
