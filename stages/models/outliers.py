@@ -121,7 +121,7 @@ def isolation_forest(features: Reals, arrays: Arrays) -> Reals:
 def nearest(features: Reals, arrays: Arrays) -> Reals:
     """Return the distance to the nearest of the `templates` (m, d): normal training features.
 
-    Source: template matching of Perera and Patel 2019 (arXiv 1801.05365), section III.
+    Source: template matching of Perera and Patel 2019 (arXiv 1801.05365).
 
     >>> nearest(np.array([[3.0, 4.0]]), {"templates": np.array([[0.0, 0.0], [9.0, 9.0]])})
     array([5.])
