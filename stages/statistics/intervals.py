@@ -29,6 +29,7 @@ _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache ta
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
 _COUNTED = 0.5  # of an AUC's excess kurtosis; the logit scale takes up the rest: by trial
 _DEFINED = 0.9  # share of resamples that must have a value
+_FAR = 1.0  # bias in normal deviates: 84 % of the draws on one side of the estimate; chosen by us
 
 
 class Interval(NamedTuple):
@@ -181,6 +182,7 @@ class Draws(NamedTuple):
     """A statistic over resamples of groups, and what BCa corrects for."""
 
     values: Reals  # (b,) all finite
+    estimate: float  # of all groups, each once
     bias: float  # z0 of Efron 1987; not finite, like the skew, where it cannot be measured
     skew: float  # the acceleration, a
     groups: int
@@ -196,8 +198,8 @@ def cluster_bootstrap(
 ) -> Interval:
     """Return the BCa interval of a statistic, drawing whole groups with replacement.
 
-    `statistic` maps weights (b, n) to (b,); a group that is drawn twice weighs 2. The interval is
-    ordered and within the statistic's range. Source: Efron 1987, JASA 82:171, eqs. 2.3 and 6.6,
+    `statistic` maps weights (b, n) to (b,); a group that is drawn twice weighs 2. The interval
+    contains the estimate and is within the statistic's range. Source: Efron 1987, JASA 82:171, eqs. 2.3 and 6.6,
     with the jackknife over groups and the ends of `expanded_ends`; Field and Welsh 2007, JRSS B
     69:369 for drawing clusters.
     """
@@ -220,18 +222,42 @@ def draw_groups(
         return "no spread: every draw gives the same value"
     estimate = statistic(np.ones((1, codes.size)))[0]
     bias = ndtri(np.mean(defined < estimate) + np.mean(defined == estimate) / 2)
-    return Draws(defined, float(bias), *_shape(statistic, codes, count))
+    return Draws(defined, float(estimate), float(bias), *_shape(statistic, codes, count))
 
 
 def bca(draws: Draws, confidence: float) -> Interval:
-    """Return the BCa interval; the plain quantiles where bias or skew cannot be measured."""
-    bias, skew = draws.bias, draws.skew
-    ends = expanded_ends(draws.groups, confidence, draws.freedom)
-    if np.isfinite(bias) and np.isfinite(skew):
-        ends = np.sort(bias + (bias + ends) / (1 - skew * (bias + ends)))
+    """Return the BCa interval; it is wider than a point and contains the estimate.
+
+    There is none where the draws say otherwise: BCa shifts both ends by twice the bias, and beyond
+    the estimate where the bias is larger than half the nominal interval.
+    """
+    ends = _corrected(expanded_ends(draws.groups, confidence, draws.freedom), draws)
     # of B draws the k-th lies at k / (B + 1) of a new one's chances: Davison and Hinkley 1997, 5.2
-    low, high = np.quantile(draws.values, ndtr(ends), method="weibull")
-    return Interval(float(low), float(high), BOOTSTRAP)
+    low, high = map(float, np.quantile(draws.values, ndtr(ends), method="weibull"))
+    rounding = 1e-12 * float(np.abs(draws.values).max())
+    if not low - rounding <= draws.estimate <= high + rounding:
+        return no_interval(BOOTSTRAP, "the draws lie to one side of the estimate, which is biased")
+    if high - low <= rounding:
+        return no_interval(BOOTSTRAP, "no spread: nearly every draw gives the same value")
+    note = None
+    if abs(draws.bias) > _FAR:
+        share = 100 * max(ndtr(draws.bias), ndtr(-draws.bias))
+        note = f"interval unreliable: {share:.0f} % of the draws lie to one side of the estimate"
+    return Interval(min(low, draws.estimate), max(high, draws.estimate), BOOTSTRAP, note)
+
+
+def _corrected(ends: Reals, draws: Draws) -> Reals:
+    """Return BCa's standard normal ends, rising; a plain one where its own is undefined.
+
+    That is so where bias or skew cannot be measured, and beyond the pole of Efron's equation, which
+    few groups reach: their ends are wide.
+    """
+    bias, skew = draws.bias, draws.skew
+    if not (np.isfinite(bias) and np.isfinite(skew)):
+        return ends
+    shifted = bias + ends
+    room = 1 - skew * shifted
+    return np.asarray(bias + np.divide(shifted, room, out=ends - bias, where=room > 0))
 
 
 def resampled(

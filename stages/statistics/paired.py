@@ -94,7 +94,8 @@ def paired_bootstrap(
 
     draws = draw_groups(difference, groups, resamples, rng)
     if not isinstance(draws, str):
-        return bca(draws, confidence)._replace(method=PAIRED_BOOTSTRAP), _smallest_level(draws)
+        interval = bca(draws, confidence)._replace(method=PAIRED_BOOTSTRAP)
+        return interval, None if interval.low is None else _smallest_level(draws)
     estimate = float(difference(np.ones((1, len(groups))))[0])
     p = _unanimous(estimate, codes_of(groups)[1]) if draws.startswith("no spread") else None
     return no_interval(PAIRED_BOOTSTRAP, draws), p
