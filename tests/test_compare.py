@@ -592,9 +592,9 @@ def test_every_difference_of_ratings_is_known(groups):
         right = [(f["predicted_mean"] > 5) == (f["target_mean"] > 5) for f in (base, head)]
         lost, won = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
         assert found["accuracy"].p == stats.binomtest(won, won + lost).pvalue
-        assert found["auc"].interval.method == "paired delong"
+        assert found["auc"].interval.method == "paired DeLong"
     else:
-        assert {d.interval.method for d in found.values()} == {"paired cluster bootstrap, bca"}
+        assert {d.interval.method for d in found.values()} == {"paired cluster bootstrap, BCa"}
 
 
 def expected_classes(test, names, positive):

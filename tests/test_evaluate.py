@@ -134,8 +134,8 @@ def test_ratings_are_judged_as_scipy_and_scikit_learn_do(tmp_path, params, use):
     for name in ("srcc", "plcc", "rmse", "auc", "accuracy"):
         ends = figures[name]["ci95"]
         assert ends["low"] < figures[name]["value"] < ends["high"], name
-    assert figures["auc"]["method"] == "delong for clusters (obuchowski), logit"
-    assert figures["srcc"]["method"] == "cluster bootstrap, bca"
+    assert figures["auc"]["method"] == "DeLong for clusters (Obuchowski), logit"
+    assert figures["srcc"]["method"] == "cluster bootstrap, BCa"
     assert figures["interval_reliable"]
     assert plots["roc"][["false_positive_rate", "true_positive_rate"]].iloc[-1].tolist() == [1, 1]
     assert plots["calibration"]["n"].sum() == len(plots["confusion"]) == 120
@@ -156,7 +156,7 @@ def test_the_threshold_is_chosen_on_validation_alone(tmp_path, params, use):
     held = table[table["split"] == "validation"]
     rates = sk.roc_curve(held["target_mean"] > 5, held["predicted_mean"], drop_intermediate=False)
     assert point["threshold"] == rates[2][np.argmax(rates[1] - rates[0])]
-    assert point["chosen_by"] == "youden's index on validation"
+    assert point["chosen_by"] == "greatest sum of sensitivity and specificity on validation"
     test = table[table["split"] == "test"]
     good, called = test["target_mean"] > 5, test["predicted_mean"] >= point["threshold"]
     assert point["sensitivity"]["value"] == pytest.approx(called[good].mean())
@@ -192,9 +192,9 @@ def test_two_classes(tmp_path, values, use):
     truth, score = test["target_label"] == "scene", test["probability_scene"]
     assert figures["positive_class"] == "scene"
     assert figures["auc"]["value"] == pytest.approx(sk.roc_auc_score(truth, score))
-    assert figures["auc"]["method"] == "delong, logit"
+    assert figures["auc"]["method"] == "DeLong, logit"
     assert figures["brier"]["value"] == pytest.approx(sk.brier_score_loss(truth, score))
-    assert figures["accuracy"]["method"] == "wilson"
+    assert figures["accuracy"]["method"] == "Wilson"
     point = figures["operating_points"]["youden"]
     hits, false_calls = point["sensitivity"]["value"], 1 - point["specificity"]["value"]
     ppv = point["at_prevalence"]["ppv"]

@@ -185,13 +185,13 @@ def full(task="rating") -> DataSet:
         "groups": 5,
         "interval_reliable": False,
         "note": "interval unreliable: 5 groups",
-        "auc": {"value": 0.912, "ci95": interval, "method": "delong"},
+        "auc": {"value": 0.912, "ci95": interval, "method": "DeLong"},
         "srcc": {"value": None, "ci95": {"low": None, "high": None}},
     }
     return data
 
 
-def figure(value, low=None, high=None, method="wilson", **more):
+def figure(value, low=None, high=None, method="Wilson", **more):
     return {"value": value, "ci95": {"low": low, "high": high}, "method": method, **more}
 
 
@@ -448,7 +448,7 @@ def test_results_come_with_intervals_method_and_warnings(tmp_path, parameters):
     html = page(full().write(tmp_path), parameters())
     text = text_of(html[html.index('id="test"') :])
     assert (
-        "AUC chance that a positive image scores above a negative one 0.912 0.810 to 0.970 delong"
+        "AUC chance that a positive image scores above a negative one 0.912 0.810 to 0.970 DeLong"
         in text
     )
     assert "interval unreliable: 5 groups" in text
@@ -779,7 +779,7 @@ def test_operating_points_are_tabled_and_marked_on_the_curve(tmp_path, parameter
     assert "3. specificity 99.5 % a rule 0.700 0.300 0.200 to 0.400 0.950" in text
     assert "PPV at 1 % NPV at 1 %" in text
     assert "0.050 0.010 to 0.200 0.990 0.900 to 1.000" in text
-    assert "Sensitivity, Specificity, PPV, NPV, PPV at 1 %, NPV at 1 %: wilson." in text
+    assert "Sensitivity, Specificity, PPV, NPV, PPV at 1 %, NPV at 1 %: Wilson." in text
     assert "partial AUC" in text
     assert "up to a false positive rate of 0.1" in text
     roc = test[test.index("ROC curve") :].split("</svg>")[0]
@@ -937,7 +937,7 @@ def test_the_card_gives_results_with_intervals_methods_and_limits(tmp_path, para
     text = card(data.write(tmp_path), parameters())
     rows = rows_of(text)
     auc = "AUC: chance that a positive image scores above a negative one"
-    assert rows[auc] == ["0.912", "0.810 to 0.970", "delong"]
+    assert rows[auc] == ["0.912", "0.810 to 0.970", "DeLong"]
     assert rows["7 to 10"] == ["30", "2.000 (1.500 to 2.500)", "−1.500 (−2.000 to −1.000)"]
     assert "predicted 3.000, observed 3.500, on 9 images" in text
     limits = text[text.index("## Caveats") :]

@@ -9,6 +9,7 @@ from stages.lib.files import MetricTree
 from stages.lib.randomness import generator
 from stages.statistics.agreement import Statistic
 from stages.statistics.intervals import (
+    BOOTSTRAP,
     LEAST_GROUPS,
     Groups,
     Interval,
@@ -80,7 +81,7 @@ def bootstrap_figure(
 ) -> MetricTree:
     """Return a figure with the cluster bootstrap's interval."""
     if value is None:
-        interval = no_interval("cluster bootstrap, bca", "undefined: too few or constant values")
+        interval = no_interval(BOOTSTRAP, "undefined: too few or constant values")
     else:
         interval = cluster_bootstrap(
             statistic, groups, settings.confidence, settings.resamples, settings.rng(name)

@@ -23,8 +23,8 @@ Groups = NDArray[Any]  # (n,) any hashable names, one per image
 LEAST_GROUPS = 20
 LEAST_OF_CLASS = 10  # independent images or groups that DeLong's interval wants of each class
 NEAR_PERFECT = 0.99  # an AUC above it rests on a handful of pairs in the wrong order
-BOOTSTRAP = "cluster bootstrap, bca"
-DELONG, CLUSTERED_DELONG = "delong, logit", "delong for clusters (obuchowski), logit"
+BOOTSTRAP = "cluster bootstrap, BCa"
+DELONG, CLUSTERED_DELONG = "DeLong, logit", "DeLong for clusters (Obuchowski), logit"
 _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache takes
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
 _COUNTED = 0.5  # of an AUC's excess kurtosis; the logit scale takes up the rest: by trial
@@ -64,13 +64,13 @@ def wilson(successes: float, total: float, confidence: float) -> Interval:
     [0.49, 0.943]
     """
     if total <= 0:
-        return no_interval("wilson", "no images")
+        return no_interval("Wilson", "no images")
     share, z = successes / total, ndtri((1 + confidence) / 2)
     middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
     # the clip and min/max only undo rounding at shares of 0 and 1
     low, high = max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
-    return Interval(float(low), float(high), "wilson")
+    return Interval(float(low), float(high), "Wilson")
 
 
 def share_interval(success: Flags, groups: Groups, confidence: float) -> Interval:
@@ -85,7 +85,7 @@ def share_interval(success: Flags, groups: Groups, confidence: float) -> Interva
     total, successes = success.size, float(success.sum())
     if count == total:
         return wilson(successes, total, confidence)
-    method = "wilson at effective sample size"
+    method = "Wilson at effective sample size"
     if count < 2:
         return no_interval(method, "one group alone: the spread between groups is unknown")
     share = successes / total
@@ -175,7 +175,7 @@ def _doubt(value: float, scarcer: int) -> str | None:
 def _separated(value: float, scarcer: int, confidence: float) -> Interval:
     """Bound a perfect AUC as the share of the scarcer class on the right side: chosen by us."""
     low, high, _, _ = wilson(value * scarcer, scarcer, confidence)
-    return Interval(low, high, "wilson on the scarcer class")
+    return Interval(low, high, "Wilson on the scarcer class")
 
 
 class Draws(NamedTuple):
@@ -199,9 +199,9 @@ def cluster_bootstrap(
     """Return the BCa interval of a statistic, drawing whole groups with replacement.
 
     `statistic` maps weights (b, n) to (b,); a group that is drawn twice weighs 2. The interval
-    contains the estimate and is within the statistic's range. Source: Efron 1987, JASA 82:171, eqs. 2.3 and 6.6,
-    with the jackknife over groups and the ends of `expanded_ends`; Field and Welsh 2007, JRSS B
-    69:369 for drawing clusters.
+    contains the estimate and is within the statistic's range. Source: Efron 1987, JASA 82:171,
+    eqs. 2.3 and 6.6, with the jackknife over groups and the ends of `expanded_ends`; Field and
+    Welsh 2007, JRSS B 69:369 for drawing clusters.
     """
     draws = draw_groups(statistic, groups, resamples, rng)
     return no_interval(BOOTSTRAP, draws) if isinstance(draws, str) else bca(draws, confidence)

@@ -39,7 +39,7 @@ def rules(validation: Side, settings: Settings) -> dict[str, Rule]:
             lambda side: thresholds.closest_to_corner(side.positive, side.score),
         ),
         "youden": Rule(
-            "youden's index on validation",
+            "greatest sum of sensitivity and specificity on validation",
             lambda side: thresholds.youden(side.positive, side.score),
         ),
         metric_key(f"specificity_{100 * least:g}"): Rule(
@@ -136,7 +136,7 @@ def _complement(share: Share) -> Share:
 
 def _predictive_value(right: Share, wrong: Share, odds: float, confidence: float) -> MetricTree:
     """Return odds·right / (odds·right + wrong); None where nothing is called so."""
-    method = "mover-r of the likelihood ratio"
+    method = "MOVER-R of the likelihood ratio"
     if right is None or wrong is None:
         return figure(None, no_interval(method, "one class only"), confidence)
     calls = odds * right[0] + wrong[0]

@@ -27,7 +27,7 @@ from stages.statistics.roc import Flags
 
 Reals = NDArray[np.float64]
 
-DELONG, BONETT_PRICE = "paired delong", "bonett-price"
+DELONG, BONETT_PRICE = "paired DeLong", "Bonett-Price"
 PAIRED_BOOTSTRAP = f"paired {BOOTSTRAP}"
 _ROUNDING = 1e-24  # a variance of differences of shares below this is none
 

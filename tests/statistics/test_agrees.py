@@ -289,7 +289,7 @@ def test_ratings(seed):
 def point_of(sensitivity, specificity):
     """Return an operating point with these rates, known from 100 images each."""
     return {
-        name: {"value": value, "method": "wilson",
+        name: {"value": value, "method": "Wilson",
                "ci95": dict(zip(("low", "high"), wilson(100 * value, 100, 0.95)[:2], strict=True))}
         for name, value in (("sensitivity", sensitivity), ("specificity", specificity))
     }  # fmt: skip

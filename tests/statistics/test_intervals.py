@@ -209,8 +209,8 @@ def test_copies_of_images_do_not_add_certainty_to_an_auc():
     score, images = positive + RNG.normal(size=400), np.arange(400)
     once = auc_interval(positive, score, images, 0.95)
     twice = auc_interval(*(np.tile(each, 2) for each in (positive, score, images)), 0.95)
-    assert once.method == "delong, logit"
-    assert twice.method == "delong for clusters (obuchowski), logit"
+    assert once.method == "DeLong, logit"
+    assert twice.method == "DeLong for clusters (Obuchowski), logit"
     assert twice[:2] == pytest.approx(once[:2], abs=1e-12)
 
 
