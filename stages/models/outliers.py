@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 
+WIDE = ("mean", "support", "templates")  # arrays (…, d) for features (n, d)
 ROWS_AT_ONCE = 1024  # bounds the memory of distances between features
 
 
@@ -34,6 +35,17 @@ class Scorer:
         parts = range(0, len(features), ROWS_AT_ONCE)
         scores = [SCORES[self.method](features[i : i + ROWS_AT_ONCE], self.arrays) for i in parts]
         return np.concatenate([np.zeros(0), *scores])
+
+    def takes(self, width: int) -> bool:
+        """Tell whether outputs (n, width) can be scored; a forest knows the least width alone.
+
+        >>> Scorer("deep", {"templates": np.zeros((5, 2))}, np.zeros(0)).takes(3)
+        False
+        """
+        if self.method == "isolation_forest":
+            return width > int(self.arrays["feature"].max())
+        wide = (array for name, array in self.arrays.items() if name in WIDE)
+        return width == next((array.shape[-1] for array in wide), 1)
 
     def share_below(self, score: float) -> float:
         """Return the share of the normal validation images whose score is lower, in [0, 1].

@@ -27,7 +27,7 @@ from stages.lib.params import Scale
 from stages.lib.pixels import Pixels
 from stages.models import inputs, outliers
 from stages.models.outliers import Scorer
-from stages.transforms.prepare import Step, prepare
+from stages.transforms.prepare import Step, prepare, read_steps
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +38,10 @@ KERAS = "model.keras"
 LITE = "model.tflite"
 SCORER = "scorer.npz"
 MOST_DIFFERENCE = 1e-3  # between the two files' outputs; float32 sums differ by about 1e-6
+OTHER_MODELS = (
+    "the two files are of different models; run `dvc repro -f train`, or take both from one"
+    " revision"
+)
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 _FIXED_DATE = "1980-01-01@00:00:00"
 
@@ -61,7 +65,8 @@ class SavedModel:
     def load(cls, folder: Path) -> "SavedModel":
         """Read the model in `folder`.
 
-        Raises FileNotFoundError naming what to run, and UserError for a task that is not known.
+        Raises FileNotFoundError naming what to run, and UserError for a task that is not known, and
+        for files that are broken or of different models.
         """
         path = folder / CARD
         if not path.exists():
@@ -84,12 +89,15 @@ class SavedModel:
         if card["task"] == "none":
             return cls("none", (), None, 0, "resize", b"")
         scale = Scale.model_validate(card["scale"]) if card["scale"] else None
-        one_class = card["task"] == "one_class"
+        size, rule = (card["input"][name] for name in ("size_px", "rule"))
+        if not (isinstance(size, int) and size > 0 and rule in ("crop", "resize")):
+            raise ValueError(f"input: size_px {size!r} and rule {rule!r}")
+        # Models made before it was there have none.
+        filters = read_steps(card.get("prepare", ()), f"{folder / CARD}: prepare")
         return cls(
-            card["task"], tuple(card["classes"]), scale, card["input"]["size_px"],
-            card["input"]["rule"], (folder / LITE).read_bytes(),
-            tuple(card.get("prepare", ())),  # models made before it was there have none
-            outliers.from_bytes((folder / SCORER).read_bytes()) if one_class else None,
+            card["task"], tuple(card["classes"]), scale, size, rule, (folder / LITE).read_bytes(),
+            tuple(filters),
+            _read_scorer(folder / SCORER, card) if card["task"] == "one_class" else None,
             card.get("normal_class"), tuple(card.get("reference_classes", ())),
         )  # fmt: skip
 
@@ -114,18 +122,36 @@ class SavedModel:
             )
         outputs = inputs.predict_each(_Lite(self.content), inputs.ahead(self._look, images))
         if self.scorer:
+            if len(outputs) and not self.scorer.takes(outputs.shape[1]):
+                raise UserError(
+                    f"{LITE}: its {outputs.shape[1]} outputs are not those that {SCORER},"
+                    f" {self.scorer.method}, was fitted on: {OTHER_MODELS}"
+                )
             return self.scorer.score(outputs)[:, None]
         expected = self.scale.bins if self.scale else len(self.classes)
         if len(outputs) and outputs.shape[1] != expected:
             raise UserError(
                 f"{LITE}: expected {expected} outputs, as {CARD} says of this {self.task} model,"
-                f" got {outputs.shape[1]}: the two files are of different models; run `dvc repro"
-                " -f train`, or take both from one revision"
+                f" got {outputs.shape[1]}: {OTHER_MODELS}"
             )
         return outputs.reshape(-1, expected)
 
     def _look(self, image: Pixels) -> inputs.Views:
         return inputs.views(prepare(image, self.prepare), self.size_px, self.rule)
+
+
+def _read_scorer(path: Path, card: dict[str, Any]) -> Scorer:
+    """Read the scorer that belongs to the card. Raises UserError for a broken or another one."""
+    try:
+        scorer = outliers.from_bytes(path.read_bytes())
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no whole scorer: run `dvc repro -f train`") from error
+    expected = card.get("outlier_method", scorer.method)
+    if scorer.method != expected:
+        raise UserError(
+            f"{path}: expected {expected}, as {CARD} says, got {scorer.method}: {OTHER_MODELS}"
+        )
+    return scorer
 
 
 class _Lite:
@@ -148,6 +174,12 @@ class _Lite:
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the outputs of (b, size, size, 3) float32 in [0, 255]."""
         if len(batch) != self._length:
+            own = tuple(map(int, self._input["shape"][1:]))
+            if batch.shape[1:] != own:
+                raise UserError(
+                    f"{LITE}: expected images of {batch.shape[1:]}, as {CARD} says, but it takes"
+                    f" {own}: {OTHER_MODELS}"
+                )
             self._network.resize_tensor_input(self._input["index"], batch.shape)
             self._network.allocate_tensors()
             self._length = len(batch)

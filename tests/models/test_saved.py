@@ -8,6 +8,7 @@ from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.models import saved
 from stages.models.backbones import build_backbone
+from stages.models.outliers import Scorer, to_bytes
 from stages.transforms.prepare import prepare, read_steps
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
@@ -117,13 +118,72 @@ def test_files_of_different_models_are_said(tmp_path, model, images):
         saved.SavedModel.load(tmp_path).predict(images)
 
 
+def write_scored(folder, model, probe, method="deep", width=5):
+    arrays = {
+        "deep": {"templates": np.zeros((3, width), np.float32)},
+        "mahalanobis": {"mean": np.zeros(width), "precision": np.eye(width)},
+        "isolation_forest": {"feature": np.array([-1, width - 1])},
+        "autoencoder": {},
+    }
+    scorer = Scorer(method, arrays[method], np.array([1.0, 2.0]))
+    card = CARD | {"task": "one_class", "scale": None, "outlier_method": method}
+    saved.write_model(folder, model, card, probe, scorer)
+
+
+@pytest.mark.parametrize(
+    ("method", "width", "fits"),
+    [("deep", 5, True), ("deep", 6, False), ("mahalanobis", 4, False), ("autoencoder", 1, False),
+     ("isolation_forest", 6, False)],
+)  # fmt: skip
+def test_a_scorer_of_another_network_is_said(tmp_path, model, images, method, width, fits):
+    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
+    write_scored(tmp_path, model, probe, method, width)
+    loaded = saved.SavedModel.load(tmp_path)
+    if fits:
+        assert loaded.predict(images).shape == (len(images), 1)
+        return
+    with pytest.raises(UserError, match=rf"its 5 outputs .* {method}, .*different models"):
+        loaded.predict(images)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(lambda whole: b"nothing", "is no whole scorer", id="garbage"),
+        pytest.param(lambda whole: whole[:100], "is no whole scorer", id="truncated"),
+        pytest.param(lambda whole: to_bytes(Scorer("autoencoder", {}, np.zeros(2))),
+                     "expected deep, .* got autoencoder", id="of another method"),
+    ],
+)  # fmt: skip
+def test_a_scorer_that_is_none_is_said(tmp_path, model, images, content, words):
+    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
+    write_scored(tmp_path, model, probe)
+    path = tmp_path / saved.SCORER
+    path.write_bytes(content(path.read_bytes()))
+    with pytest.raises(UserError, match=rf"scorer\.npz:? {words}"):
+        saved.SavedModel.load(tmp_path)
+
+
+def test_a_network_of_another_size_than_the_card_says_is_refused(tmp_path, model, images):
+    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
+    saved.write_model(tmp_path, model, CARD | {"input": {"size_px": 48, "rule": "crop"}}, probe)
+    with pytest.raises(UserError, match=r"expected images of \(48, 48, 3\), .* \(64, 64, 3\)"):
+        saved.SavedModel.load(tmp_path).predict(images)
+
+
 @pytest.mark.parametrize(
     ("card", "words"),
     [
+        pytest.param(CARD | {"input": {"size_px": 0, "rule": "crop"}},
+                     "is no description of a model", id="no size"),
+        pytest.param(CARD | {"input": {"size_px": 64, "rule": "squash"}},
+                     "is no description of a model", id="no rule"),
+        pytest.param(CARD | {"prepare": [{"filter": "sharpen"}]},
+                     r"prepare\[0\].filter: expected one of", id="no filter"),
         pytest.param({"task": "segmentation"}, "expected a model of rating", id="unknown"),
         pytest.param({}, "is no description of a model", id="none"),
     ],
-)
+)  # fmt: skip
 def test_a_card_of_no_task_that_is_known_is_said(tmp_path, card, words):
     (tmp_path / saved.CARD).write_text(json.dumps(card))
     with pytest.raises(UserError, match=rf"model\.json:? {words}"):
