@@ -357,12 +357,33 @@ def _check_one_class(train: TrainParams) -> None:
             f"image_size must be a multiple of {AUTOENCODER_STEP_PX} with outlier_method:"
             f" autoencoder, which halves it again and again; got {train.image_size}"
         )
+    _check_what_learns(train)
     pretrained = train.backbone == "bundled" or train.weights is not None
     if method in ("mahalanobis", "svm", "isolation_forest") and not pretrained:
         raise ValueError(
             f"outlier_method: {method} reads a backbone that is not trained further, and"
             f" {train.backbone} without weights has learnt nothing: set backbone: bundled"
             " (image_size: 128), or weights: imagenet with a network of keras.applications"
+        )
+
+
+def _check_what_learns(train: TrainParams) -> None:
+    """Raise ValueError for settings of a kind of learning that the method has no part of."""
+    method = train.outlier_method
+    if train.class_weights != "none":
+        raise ValueError(
+            "class_weights must be none with task: one_class, whose losses weigh no classes; got"
+            f" {train.class_weights}"
+        )
+    if train.augment and method not in ("deep", "autoencoder"):
+        raise ValueError(
+            f"augment must be [] with outlier_method: {method}, which has no fine-tuning for it to"
+            f" apply in; got {train.augment}"
+        )
+    if train.unfreeze is not None and method != "deep":
+        raise ValueError(
+            f"unfreeze must be null with outlier_method: {method}, which fine-tunes no backbone;"
+            f" got {train.unfreeze}"
         )
 
 

@@ -180,6 +180,16 @@ VALUES = (
     _value("autoencoder of an odd size", "train: image_size must be a multiple of 16 with "
            "outlier_method: autoencoder, which halves it again and again; got 40",
            *_one_class("outlier_method: autoencoder", "image_size: 40")),
+    _value("classes weighed where there is one", "train: class_weights must be none with task: "
+           "one_class, whose losses weigh no classes; got balanced",
+           *_one_class("class_weights: balanced")),
+    _value("layers before features that are made once", "train: augment must be [] with "
+           "outlier_method: svm, which has no fine-tuning for it to apply in; got [{'layer': "
+           "'RandomFlip'}]",
+           *_one_class("outlier_method: svm", "augment: [{layer: RandomFlip}]")),
+    _value("layers of no backbone", "train: unfreeze must be null with outlier_method: autoencoder,"
+           " which fine-tunes no backbone; got 4",
+           *_one_class("outlier_method: autoencoder", "unfreeze: 4")),
     _value("nothing for a list", "clean.reject: expected a list, as [first, second]; got null",
            r"reject: \[.*?\]", "reject:"),
 )  # fmt: skip
