@@ -9,7 +9,7 @@ import pytest
 from stages import evaluate, predict, train
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.models import one_class, outliers
+from stages.models import inputs, one_class, outliers
 from stages.models.backbones import Backbone
 from stages.models.checkpoints import Checkpoint
 from stages.models.fitting import Examples
@@ -132,6 +132,39 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
 
 
+@pytest.mark.parametrize("method", ["svm", "autoencoder", "deep"])
+def test_features_made_before_a_kill_are_not_made_again(
+    tmp_path, patches, settings, monkeypatch, tiny, method
+):
+    params = settings(method).train
+    classes = one_class.learnt_classes(params)
+    labels = np.arange(18) % len(classes)
+    parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
+    undisturbed = fit_one_class(*parts, params, 17)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one_class, "fit_scorer", die)
+        with pytest.raises(KeyboardInterrupt):
+            fit_one_class(*parts, params, 17, tmp_path, "these images")
+    with monkeypatch.context() as patch:
+        patch.setattr(inputs, "predict_each", die)
+        resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
+    assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
+
+
+def test_a_wrong_layer_stops_before_the_first_epoch(patches, settings, tiny):
+    params = settings("deep", augment=[{"layer": "RandomNonsense"}]).train
+    classes = one_class.learnt_classes(params)
+    part = examples(patches, np.arange(9) % len(classes), classes)
+    seen = []
+    with pytest.raises(UserError, match=r"augment\[0\]\.layer"):
+        fit_one_class(part, part, params, 17, watch=lambda history: seen.extend(history))
+    assert not seen
+
+
 def test_outliers_are_not_looked_at_before_the_evaluation(settings):
     rows = pd.DataFrame({"key": list("abcd"), "label": LABELS})
     assert list(learnt_rows(rows, settings("svm", reference_classes=["sky"]).train)["key"]) == ["a"]
@@ -163,6 +196,9 @@ def test_outliers_are_not_looked_at_before_the_evaluation(settings):
         pytest.param("deep", {}, {"train": 8, "validation": 2}, {"label": LABELS},
                      "no image of train.reference_classes in the validation split",
                      id="no reference image to validate"),
+        pytest.param("deep", {}, {"train": 3, "validation": 8}, {"label": LABELS},
+                     "no image in the train split of train.reference_classes 'sky'",
+                     id="no image of a reference class to train on"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learnt_is_said(

@@ -84,10 +84,11 @@ def _application(params: TrainParams) -> "keras.Model":
     import keras
 
     size, path = params.image_size, params.weights
-    if path not in (None, "imagenet") and not Path(str(path)).exists():
+    if path not in (None, "imagenet") and not Path(str(path)).is_file():
+        wrong = "is no file" if Path(str(path)).exists() else "does not exist"
         raise UserError(
             f"params.yaml: train.weights: expected imagenet, null or a file, got {path!r}, which"
-            " does not exist"
+            f" {wrong}"
         )
     network = build_application(
         "train.backbone", params.backbone, size, params.alpha, path,

@@ -41,6 +41,7 @@ class Checkpoint:
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         """Use `folder`; `fingerprint` stands for data, parameters and code."""
         self.folder = folder
+        self.features = folder / "features" / fingerprint if folder else None  # of this training
         self._path = folder / "checkpoint.npz" if folder else None
         self._fingerprint = fingerprint
 
@@ -75,11 +76,6 @@ class Checkpoint:
                 for part in PARTS
             }
         return Progress(**notes, **arrays)
-
-    def remove(self) -> None:
-        """Forget the state, once the training's result is published."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
 
 def values_of(variables: Sequence[Any]) -> Arrays:

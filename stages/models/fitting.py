@@ -18,7 +18,7 @@ from stages.lib.failures import UserError
 from stages.lib.params import TrainParams
 from stages.lib.pixels import Pixels
 from stages.models import inputs
-from stages.models.backbones import Backbone, build_backbone, freeze_below
+from stages.models.backbones import BUNDLED, Backbone, build_backbone, freeze_below
 from stages.models.checkpoints import Checkpoint, HistoryRow, Progress
 from stages.models.features import extract, random_looks, viewer
 from stages.models.heads import build_head, join
@@ -95,12 +95,12 @@ def fit_model(
         freeze_below(backbone, params.unfreeze)
         head = build_head(backbone, train.targets.shape[1], params)
         model = join(backbone, head)
-        mark = fingerprint(params, seed, data_digest)
-        checkpoint = Checkpoint(scratch, mark)
+        checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
         progress, reached = Progress("none"), checkpoint.load()
         if params.epochs.head and not (reached and reached.phase == "fine_tune"):
-            kept = scratch / "features" / mark if scratch else None
-            phase = _head_phase(train, validation, backbone, head, params, seed, kept)
+            phase = _head_phase(
+                train, validation, backbone, head, params, seed, checkpoint.features
+            )
             progress = run_phase(phase, params, checkpoint, progress, watch)
         if params.epochs.fine_tune:
             phase = _fine_tune_phase(
@@ -113,10 +113,11 @@ def fit_model(
 
 
 def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
-    """Return a digest of all that a training depends on."""
-    weights = Path(params.weights) if params.weights else None
-    own = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.exists() else ""
-    text = "\n".join([CODE_VERSION, params.model_dump_json(), str(seed), data_digest, own])
+    """Return a digest of all that a training depends on, the device's precision included."""
+    given = BUNDLED if params.backbone == "bundled" else Path(params.weights or "imagenet")
+    own = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else ""
+    mixed = f"mixed: {is_mixed(params.precision)}"  # auto means either; checkpoints differ
+    text = "\n".join([CODE_VERSION, params.model_dump_json(), str(seed), data_digest, own, mixed])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -104,24 +104,32 @@ def fit_one_class(
     check_normal(normal, params.normal_class)
     reference = Reference(*map(_reference, (train, validation)))
     if params.outlier_method == "deep":
-        check_reference(reference)
+        check_reference(reference, learnt_classes(params)[1:])
     start_tensorflow(seed, params.threads)
     checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
     watch([])
     with on_all_devices() as devices:
+        augmenter = build_augmenter(params.augment, params.task, seed)
         if params.outlier_method == "autoencoder":
-            fitted = _fit_autoencoder(normal, params, seed, checkpoint, watch)
+            fitted = _fit_autoencoder(normal, params, seed, checkpoint, augmenter, watch)
         elif params.outlier_method == "deep":
-            fitted = _fit_deep(normal, reference, params, seed, checkpoint, watch)
+            fitted = _fit_deep(normal, reference, params, seed, checkpoint, augmenter, watch)
         else:
             backbone = build_backbone(params)
             fitted = Fitted(backbone.features, backbone.rule, params.image_size, [])
     if devices > 1 or is_mixed(params.precision):  # saved, and scored by, in float32 on one device
         fitted = replace(fitted, model=rebuild(fitted.model, mixed=False))
+    finished = Backbone(fitted.model, fitted.rule)
     known, unseen = (
-        extract(Backbone(fitted.model, fitted.rule), images, params.image_size) for images in normal
+        extract(finished, images, params.image_size, _kept(checkpoint, f"finished_{name}"))
+        for name, images in normal._asdict().items()
     )
     return replace(fitted, scorer=fit_scorer(params.outlier_method, known, unseen, seed))
+
+
+def _kept(checkpoint: Checkpoint, name: str) -> Path | None:
+    """Return where the features called `name` are kept, so that a kill loses few of them."""
+    return checkpoint.features and checkpoint.features / name
 
 
 def _rows(examples: Examples, normal: bool) -> NDArray[np.int64]:
@@ -149,20 +157,28 @@ def check_normal(normal: Normal, name: str | None) -> None:
         )
 
 
-def check_reference(reference: Reference) -> None:
+def check_reference(reference: Reference, names: Sequence[str]) -> None:
     """Raise UserError for a reference class without train images, or none in validation."""
-    for name, part in (("train", reference.train), ("validation", reference.validation)):
-        if not len(part.images):
-            raise UserError(
-                f"train: no image of train.reference_classes in the {name} split, and"
-                " train.outlier_method: deep needs some; add images of these classes, or take"
-                " other classes"
-            )
+    remedy = "add images of these classes, or take other classes"
+    if not len(reference.validation.images):
+        raise UserError(
+            "train: no image of train.reference_classes in the validation split, and"
+            f" train.outlier_method: deep needs some; {remedy}"
+        )
+    untrained = np.flatnonzero(reference.train.targets.sum(axis=0) == 0)
+    absent = [name for i, name in enumerate(names) if i in untrained]
+    if absent:
+        raise UserError(
+            "train: no image in the train split of train.reference_classes"
+            f" {', '.join(map(repr, absent))}, which train.outlier_method: deep is to tell apart;"
+            f" {remedy}"
+        )
 
 
 def _fit_autoencoder(
-    normal: Normal, params: TrainParams, seed: int, checkpoint: Checkpoint, watch: Watch
-) -> Fitted:
+    normal: Normal, params: TrainParams, seed: int, checkpoint: Checkpoint,
+    augmenter: "keras.Sequential | None", watch: Watch,
+) -> Fitted:  # fmt: skip
     """Train it on random views of the normal images, until those of validation gain no more."""
     model = build_autoencoder(params.image_size)
     predict, see = predictor(model), _viewed(normal.validation, params, "resize", checkpoint.folder)
@@ -181,7 +197,7 @@ def _fit_autoencoder(
         -(-len(normal.train) // params.batch_size), batches,
         lambda: float(inputs.predict_each(predict, see).mean()),
         lambda target, error: error[:, 0],  # the network's output is what is to be small
-        build_augmenter(params.augment, params.task, seed),
+        augmenter,
     )  # fmt: skip
     progress = run_phase(phase, params, checkpoint, Progress("none"), watch)
     return Fitted(model, "resize", params.image_size, progress.history)
@@ -189,7 +205,7 @@ def _fit_autoencoder(
 
 def _fit_deep(
     normal: Normal, reference: Reference, params: TrainParams, seed: int, checkpoint: Checkpoint,
-    watch: Watch,
+    augmenter: "keras.Sequential | None", watch: Watch,
 ) -> Fitted:  # fmt: skip
     """Train a head on the reference set, then head and backbone by both losses."""
     import keras
@@ -204,24 +220,31 @@ def _fit_deep(
     model = keras.Model(image, both, name="darkroom")
     progress, reached = Progress("none"), checkpoint.load()
     if params.epochs.head and not (reached and reached.phase == "fine_tune"):
-        phase = _describe_phase(normal, reference, backbone, head, params, seed)
+        phase = _describe_phase(normal, reference, backbone, head, params, seed, checkpoint)
         progress = run_phase(phase, params, checkpoint, progress, watch)
-    phase = _deep_phase(normal, reference, backbone, model, params, seed, checkpoint.folder)
+    phase = _deep_phase(
+        normal, reference, backbone, model, params, seed, checkpoint.folder, augmenter
+    )
     progress = run_phase(phase, params, checkpoint, progress, watch)
     return Fitted(backbone.features, backbone.rule, params.image_size, progress.history)
 
 
 def _describe_phase(
     normal: Normal, reference: Reference, backbone: Backbone, head: "keras.Model",
-    params: TrainParams, seed: int,
+    params: TrainParams, seed: int, checkpoint: Checkpoint,
 ) -> Phase:  # fmt: skip
     """Train the head alone, on features of the reference set.
 
     The features do not move, and so the compactness of the normal ones is a constant; validation
     counts it, so that the two phases' losses can be compared.
     """
-    known, unseen = (extract(backbone, part.images, params.image_size) for part in reference)
-    near = extract(backbone, normal.validation, params.image_size)
+    known, unseen, near = (
+        extract(backbone, images, params.image_size, _kept(checkpoint, name))
+        for name, images in (
+            ("train", reference.train.images), ("validation", reference.validation.images),
+            ("normal_validation", normal.validation),
+        )
+    )  # fmt: skip
     seen = np.concatenate([near, unseen])
     predict, loss = predictor(head), one_class_loss(seen.shape[1])
     wanted = _padded(len(near), reference.validation.targets, seen.shape[1])
@@ -242,7 +265,7 @@ def _describe_phase(
 
 def _deep_phase(
     normal: Normal, reference: Reference, backbone: Backbone, model: "keras.Model",
-    params: TrainParams, seed: int, folder: Path | None,
+    params: TrainParams, seed: int, folder: Path | None, augmenter: "keras.Sequential | None",
 ) -> Phase:  # fmt: skip
     """Train on batches of normal and as many reference images, by both losses together."""
     classes = reference.train.targets.shape[1]
@@ -276,7 +299,7 @@ def _deep_phase(
 
     return Phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune, steps,
-        batches, validate, loss, build_augmenter(params.augment, params.task, seed),
+        batches, validate, loss, augmenter,
     )  # fmt: skip
 
 
