@@ -9,7 +9,7 @@ import pytest
 from stages import evaluate, predict, train
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
-from stages.models import inputs, one_class, outliers
+from stages.models import inputs, one_class, outliers, steps
 from stages.models.backbones import Backbone
 from stages.models.checkpoints import Checkpoint
 from stages.models.fitting import Examples
@@ -153,6 +153,25 @@ def test_features_made_before_a_kill_are_not_made_again(
         patch.setattr(inputs, "predict_each", die)
         resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
     assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
+
+
+def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkeypatch):
+    params = settings("autoencoder", precision="mixed", epochs={"head": 0, "fine_tune": 1}).train
+    part = examples(patches, np.zeros(6, int), one_class.learnt_classes(params))
+    used = []
+
+    def remember(model, *rest):
+        used.extend(layer.compute_dtype for layer in model.layers)
+        return steps.train_step(model, *rest)
+
+    monkeypatch.setattr("stages.models.phases.train_step", remember)
+    fitted = fit_one_class(part, part, params, 17)
+    assert {"float16", "float32"} <= set(used)
+    assert {layer.compute_dtype for layer in fitted.model.layers} == {"float32"}
+    assert np.isfinite(fitted.history[0]["val_loss"])
+    assert fitted.scorer.normal_scores.mean() == pytest.approx(
+        fitted.history[0]["val_loss"], rel=0.05
+    )
 
 
 def test_a_wrong_layer_stops_before_the_first_epoch(patches, settings, tiny):

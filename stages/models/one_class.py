@@ -180,7 +180,7 @@ def _fit_autoencoder(
     augmenter: "keras.Sequential | None", watch: Watch,
 ) -> Fitted:  # fmt: skip
     """Train it on random views of the normal images, until those of validation gain no more."""
-    model = build_autoencoder(params.image_size)
+    model = build_autoencoder(params.image_size, is_mixed(params.precision))
     predict, see = predictor(model), _viewed(normal.validation, params, "resize", checkpoint.folder)
     look = random_looks(normal.train, params.image_size, "resize", seed, checkpoint.folder)
 
