@@ -1,4 +1,4 @@
-"""Fit a model: a frozen phase on cached features, then fine-tuning of the whole network.
+"""Fit a model: a frozen phase on cached features, then fine-tuning of all or the last layers.
 
 How a phase runs is in `phases.py`. Everything random (order, views, dropout) derives from the seed
 and the epoch or is part of the checkpoint, so that a killed training resumes to the same weights.

@@ -40,7 +40,9 @@ Views = NDArray[np.uint8]  # (views, size, size, 3) RGB
 
 MOST_VIEWS_PER_SIDE = 3
 VIEWS_PER_BATCH = 32
-CACHE_BYTES = 2 * 2**30  # of prepared images in memory; beyond it they go to disk
+# Of prepared images in memory, for each set of them (train and validation; for deep one-class
+# learning those of normal and of reference images); beyond it they go to disk.
+CACHE_BYTES = 2 * 2**30
 LEAST_FREE_BYTES = 4 * 2**30  # left on the disk; beyond it images are decoded every epoch
 MARGIN = 256 / 224  # short side of a training image over the square, as in common use
 MOST_SQUARES_KEPT = 4  # a training image is cut to this many squares per side, to bound memory

@@ -133,6 +133,18 @@ def test_checkpoint_of_other_data_is_not_resumed(tmp_path):
     assert (found.phase, found.epoch, len(found.variables)) == ("fine_tune", 2, 1)
 
 
+def test_a_checkpoint_knows_the_bundled_network_and_the_precision(params, tmp_path, monkeypatch):
+    network = tmp_path / "network.keras"
+    monkeypatch.setattr(fitting, "BUNDLED", network)
+    bundled = params.train.model_copy(update={"backbone": "bundled", "image_size": 128})
+    found = []
+    for content, mixed in ((b"one", False), (b"other", False), (b"other", True)):
+        network.write_bytes(content)
+        monkeypatch.setattr(fitting, "is_mixed", lambda precision, mixed=mixed: mixed)
+        found.append(fitting.fingerprint(bundled, 17, "data"))
+    assert len(set(found)) == 3
+
+
 def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog):
     train, validation, params = tiny
     epochs = params.epochs.model_copy(update={"head": 2, "fine_tune": 0})
