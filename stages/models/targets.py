@@ -40,10 +40,13 @@ def from_ratings(ratings: Sequence[Sequence[int]], scale: Scale) -> Distribution
             " set train.scale in params.yaml to the scale of your ratings"
         )
     counts = np.array(votes).reshape(-1, scale.bins)
-    if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts.sum(axis=1) > 0).all()):
+    whole = (np.isfinite(counts) & (counts >= 0)).all(axis=1) & (counts.sum(axis=1) > 0)
+    if not whole.all():
+        got = ", ".join(f"{count:g}" for count in counts[~whole][0])
         raise UserError(
-            "ratings: expected counts of votes, none below 0 and at least one per image;"
-            " correct the label table, or leave the image's cells empty to keep it unlabelled"
+            "ratings: expected counts of votes, none below 0 and at least one per image; got"
+            f" {got} ({int((~whole).sum())} of {len(counts)} images); correct the label table, or"
+            " leave the image's cells empty to keep it unlabelled"
         )
     return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float32)
 
@@ -143,7 +146,10 @@ def _check(means: NDArray[np.float64], stds: NDArray[np.float64], scale: Scale) 
             " in params.yaml to the scale of your labels"
         )
     if (stds < 0).any():
-        raise UserError("std: expected 0 or more, got a negative one; correct the label table")
+        raise UserError(
+            f"std: expected 0 or more, got {stds[stds < 0][0]:g} ({int((stds < 0).sum())} of"
+            f" {len(stds)} images); correct the label table"
+        )
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
