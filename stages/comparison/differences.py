@@ -32,7 +32,7 @@ from stages.statistics.paired import (
     paired_bootstrap,
     paired_delong,
 )
-from stages.statistics.roc import Flags, weighted_auc
+from stages.statistics.roc import Flags, weighted_auc, weighted_macro_auc
 
 Reals = NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference shown", "undefined"]
@@ -165,7 +165,9 @@ def _classes(head: Revision, pair: Pair) -> Judged:
         area = by_auc(is_class[:, k], [each[:, k] for each in chances], groups, settings)
     else:
         sides = "each class from the rest, the mean of all"
-        area = by_bootstrap("auc", [_macro_auc(is_class, e) for e in chances], groups, settings)
+        area = by_bootstrap(
+            "auc", [weighted_macro_auc(is_class, e) for e in chances], groups, settings
+        )
     errors = [agreement.weighted_mean(brier(is_class, each)) for each in chances]
     found = [
         by_accuracy(right, groups, settings),
@@ -221,11 +223,6 @@ def by_accuracy(right: Sequence[Flags], groups: NDArray[Any], settings: Settings
 def _value(statistic: Statistic, n: int) -> float | None:
     value = float(statistic(np.ones((1, n)))[0])
     return value if np.isfinite(value) else None
-
-
-def _macro_auc(is_class: NDArray[np.bool_], chances: Reals) -> Statistic:
-    parts = [weighted_auc(is_class[:, k], chances[:, k]) for k in range(is_class.shape[1])]
-    return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
 
 
 def _sides(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -22,7 +22,8 @@ from stages.statistics.figures import (
     metric_key,
     share_figure,
 )
-from stages.statistics.roc import Flags, auc, weighted_auc
+from stages.statistics.operating import Default
+from stages.statistics.roc import Flags, auc, weighted_macro_auc
 from stages.statistics.sides import judge_side
 
 Reals = NDArray[np.float64]
@@ -65,7 +66,9 @@ def judge_classes(
         "calibration_error": calibration_figure(
             positive, found.score, found.positive, groups, settings
         ),
-        **judge_side(found, side_of(validation, positive), 0.5, settings),
+        **judge_side(
+            found, side_of(validation, positive), Default(0.5, "a probability of 0.5"), settings
+        ),
     }
 
 
@@ -177,15 +180,14 @@ def _macro(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> Me
     known = [value for value in values if value is not None]
     macro = float(np.mean(known)) if known and len(known) == len(values) else None
     groups = test["split_group"].to_numpy()
-    figure = bootstrap_figure("auc", macro, _macro_auc(sides), groups, settings)
+    statistic = weighted_macro_auc(
+        np.column_stack([side.positive for side in sides]),
+        np.column_stack([side.score for side in sides]),
+    )
+    figure = bootstrap_figure("auc", macro, statistic, groups, settings)
     if macro is None:
         figure["note"] = "a class has no test image, or all of them"
     return figure | {"average": "macro, one class against the rest"}
-
-
-def _macro_auc(sides: Sequence[Side]) -> Statistic:
-    parts = [weighted_auc(side.positive, side.score) for side in sides]
-    return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
 
 
 def _is(rows: pd.DataFrame, name: str) -> Flags:

@@ -6,9 +6,11 @@ outliers: images of every label but the normal one.
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.lib.files import MetricTree
 from stages.statistics.figures import Settings, Side, group_counts
+from stages.statistics.operating import Default
 from stages.statistics.sides import judge_side
 
 
@@ -18,20 +20,33 @@ def judge_one_class(
     """Return every figure of the test rows; validation chooses the operating points alone.
 
     Where validation has no outlier, and a rule needs one, the threshold lies just above all normal
-    validation images.
+    validation images; where it has none of these either, there is no operating point.
     """
     found, known = (side_of(rows, normal_class) for rows in (test, validation))
-    highest = np.max(known.score[~known.positive], initial=-np.finfo(np.float64).max)
+    normal = known.score[~known.positive]
     tree: MetricTree = {
         "task": "one_class",
         "n": len(test),
         "n_validation": len(validation),
         **group_counts(found.groups),
-        **judge_side(found, known, float(np.nextafter(highest, np.inf)), settings),
+        **judge_side(found, known, above_all(normal), settings),
     }
+    notes = []
     if not found.positive.any():
-        tree["note"] = f"no outlier in the test split: every image is of {normal_class}"
-    return tree
+        notes.append(f"no outlier in the test split: every image is of {normal_class}")
+    if not normal.size:
+        notes.append("no normal validation image, and so no operating point")
+    notes += [tree["note"]] if "note" in tree else []
+    return tree | ({"note": "; ".join(notes)} if notes else {})
+
+
+def above_all(score: NDArray[np.float64]) -> Default | None:
+    """Return the threshold just above all of these scores, None where there are none."""
+    if not score.size:
+        return None
+    return Default(
+        float(np.nextafter(score.max(), np.inf)), "just above every normal validation image"
+    )
 
 
 def side_of(rows: pd.DataFrame, normal_class: str) -> Side:

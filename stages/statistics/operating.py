@@ -23,6 +23,13 @@ Reals = NDArray[np.float64]
 FEW = 20  # images of one kind: fewer move a rate by more than 5 points each
 
 
+class Default(NamedTuple):
+    """The threshold where validation cannot choose one, and what it is in words."""
+
+    threshold: float
+    words: str
+
+
 class Rule(NamedTuple):
     """How a threshold is chosen on validation; `choose` returns None where it cannot."""
 
@@ -68,17 +75,21 @@ def _cheapest(
 
 
 def operating_points(
-    test: Side, validation: Side, otherwise: float, settings: Settings
+    test: Side, validation: Side, otherwise: Default | None, settings: Settings
 ) -> MetricTree:
-    """Return each rule's operating point; `otherwise` is the threshold where none can be chosen."""
+    """Return each rule's operating point; without a default those alone that can be chosen."""
     positives = int(validation.positive.sum())
     counts = positives, validation.positive.size - positives
     tree: MetricTree = {}
     for name, rule in rules(validation, settings).items():
         best = rule.choose(validation)
-        chosen_by, threshold = (rule.words, best) if best is not None else (
-            "default: validation lacks a class, or no threshold beats chance", otherwise
-        )  # fmt: skip
+        if best is not None:
+            chosen_by, threshold = rule.words, best
+        elif otherwise is not None:
+            threshold = otherwise.threshold
+            chosen_by = f"default, {otherwise.words}: validation lacks a class, or shows no skill"
+        else:
+            continue
         tree[name] = {"chosen_by": chosen_by, **operating_point(threshold, test, settings)}
         if min(counts) < FEW:
             tree[name]["note"] = (

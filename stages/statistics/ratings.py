@@ -26,10 +26,10 @@ from stages.statistics.figures import (
     share_figure,
 )
 from stages.statistics.intervals import Groups
+from stages.statistics.operating import Default
 from stages.statistics.sides import judge_side
 
 Reals = NDArray[np.float64]
-
 
 RANGES = ["low", "high", "n", "rmse", "rmse_low", "rmse_high", "bias", "bias_low", "bias_high"]
 
@@ -60,7 +60,10 @@ def judge_ratings(
         "majority_share": float(max(good.mean(), 1 - good.mean())) if len(test) else None,
         "ranges": _ranges(test, scale, ranges, settings),
         **judge_side(
-            side, side_of(validation, cutoff), float(np.nextafter(cutoff, np.inf)), settings
+            side,
+            side_of(validation, cutoff),
+            Default(float(np.nextafter(cutoff, np.inf)), "just above the cutoff"),
+            settings,
         ),
     }
 

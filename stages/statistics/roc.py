@@ -68,6 +68,15 @@ def weighted_auc(positive: Flags, score: Reals) -> Statistic:
     return statistic
 
 
+def weighted_macro_auc(is_class: Flags, score: Reals) -> Statistic:
+    """Return the plain mean of the classes' AUCs, each against the rest; NaN as `weighted_auc`.
+
+    Both are (n, classes).
+    """
+    parts = [weighted_auc(*pair) for pair in zip(is_class.T, score.T, strict=True)]
+    return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
+
+
 def partial_auc(positive: Flags, score: Reals, below: float) -> float | None:
     """Return the area up to a false positive rate of `below`, standardised; None as `auc`.
 

@@ -18,7 +18,7 @@ from stages.statistics.figures import (
     interval_name,
     partial_auc_figure,
 )
-from stages.statistics.operating import at_prevalence, operating_points
+from stages.statistics.operating import Default, at_prevalence, operating_points
 from stages.statistics.roc import roc_curve
 
 MOST_CORNERS = 500  # of one curve
@@ -30,8 +30,10 @@ PREVALENCE = [
 ]  # fmt: skip
 
 
-def judge_side(test: Side, validation: Side, otherwise: float, settings: Settings) -> MetricTree:
-    """Return the figures of a positive side; `otherwise` is the threshold if none can be chosen."""
+def judge_side(
+    test: Side, validation: Side, otherwise: Default | None, settings: Settings
+) -> MetricTree:
+    """Return the figures of a positive side; operating points as `operating_points` has them."""
     return {
         "positives": int(test.positive.sum()),
         "auc": auc_figure(test, settings),

@@ -322,7 +322,7 @@ def test_a_point_is_what_its_confusion_matrix_says(seed):
     groups = np.arange(score.size)
     settings = Settings(0.95, 100, 0.02, 17, 0.9, (1.0, 5.0), 0.1)
     tree = operating_points(
-        Side(positive, score, groups), Side(held, held_score, np.arange(held.size)), 0.5, settings
+        Side(positive, score, groups), Side(held, held_score, np.arange(held.size)), None, settings
     )
     assert sorted(tree) == ["closest_to_corner", "least_cost", "specificity_90", "youden"]
     for point in tree.values():

@@ -45,6 +45,9 @@ def test_without_outliers_to_test_the_auc_is_null_with_a_note(split):
     assert tree["auc"]["value"] is None
     assert tree["auc"]["note"]
     assert "no outlier in the test split" in tree["note"]
+    few = judge_one_class(split(9, 0), split(20, 0), "cat", SETTINGS)
+    assert few["note"].startswith("no outlier")
+    assert few["note"].endswith("interval unreliable: 9 groups")
 
 
 def test_without_outliers_to_choose_by_the_threshold_lies_above_the_normal_images(split):
@@ -52,10 +55,18 @@ def test_without_outliers_to_choose_by_the_threshold_lies_above_the_normal_image
     tree = judge_one_class(split(30, 30), validation, "cat", SETTINGS)
     highest, point = validation["outlier_score"].max(), tree["operating_points"]["youden"]
     assert highest < point["threshold"] <= highest + 1e-9
-    assert point["chosen_by"].startswith("default")
+    assert point["chosen_by"].startswith("default, just above every normal validation image")
     specific = tree["operating_points"]["specificity_90"]
     assert (validation["outlier_score"] < specific["threshold"]).mean() >= 0.9
     assert specific["threshold"] <= highest, "it needs normal images alone"
+
+
+@pytest.mark.parametrize("outliers", [0, 4])
+def test_without_normal_images_to_choose_by_there_is_no_operating_point(split, outliers):
+    tree = judge_one_class(split(20, 20), split(0, outliers), "cat", SETTINGS)
+    assert tree["operating_points"] == {}
+    assert tree["note"] == "no normal validation image, and so no operating point"
+    assert tree["auc"]["value"] is not None
 
 
 def test_no_normal_image_at_all_is_no_crash(split):

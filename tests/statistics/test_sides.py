@@ -5,9 +5,10 @@ from scipy import stats
 from stages.statistics import sides
 from stages.statistics.bands import sensitivity_band
 from stages.statistics.figures import Settings, Side
-from stages.statistics.operating import at_prevalence, operating_points
+from stages.statistics.operating import Default, at_prevalence, operating_points
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
+DEFAULT = Default(3.0, "three")
 AT = np.array([0.05, 0.1, 0.2, 0.5])
 
 
@@ -63,20 +64,21 @@ def test_normal_images_alone_choose_the_specificity():
     test = drawn(1, 200)
     held = drawn(2, 100)
     held = Side(*(part[~held.positive] for part in held))
-    points = operating_points(test, held, 3.0, SETTINGS)
+    points = operating_points(test, held, DEFAULT, SETTINGS)
     chosen = points["specificity_90"]
     assert chosen["chosen_by"] == "specificity of at least 0.9 on validation"
     assert np.mean(held.score < chosen["threshold"]) == 0.9
     for name in ("youden", "closest_to_corner"):
         assert points[name]["threshold"] == 3.0
-        assert points[name]["chosen_by"].startswith("default: validation lacks a class")
+        assert points[name]["chosen_by"].startswith("default, three: validation lacks a class")
     assert all("0 positive, 50 negative" in point["note"] for point in points.values())
+    assert list(operating_points(test, held, None, SETTINGS)) == ["specificity_90"]
 
 
 def test_a_point_knows_nothing_of_the_test_split_before_it_is_judged():
     held = drawn(2, 100)
     settings = SETTINGS._replace(costs=(1.0, 5.0), specificity=0.975)
-    one, other = (operating_points(drawn(seed, 200), held, 0.0, settings) for seed in (3, 4))
+    one, other = (operating_points(drawn(seed, 200), held, DEFAULT, settings) for seed in (3, 4))
     assert sorted(one) == ["closest_to_corner", "least_cost", "specificity_97%2E5", "youden"]
     for name, point in one.items():
         assert point["threshold"] == other[name]["threshold"]
@@ -94,7 +96,7 @@ def test_a_point_knows_nothing_of_the_test_split_before_it_is_judged():
 def test_costs_are_weighed_at_the_prevalence_in_use(prevalence, words):
     settings = SETTINGS._replace(costs=(1.0, 5.0), prevalence=prevalence)
     held = drawn(2, 400)
-    points = operating_points(held, held, 0.0, settings)
+    points = operating_points(held, held, DEFAULT, settings)
     assert words in points["least_cost"]["chosen_by"]
     assert "5 per false negative" in points["least_cost"]["chosen_by"]
     rare = prevalence == 0.01
@@ -103,7 +105,7 @@ def test_costs_are_weighed_at_the_prevalence_in_use(prevalence, words):
 
 def test_predictive_values_are_drawn_for_each_point():
     held = drawn(2, 400)
-    points = operating_points(held, held, 0.0, SETTINGS)
+    points = operating_points(held, held, DEFAULT, SETTINGS)
     rows = sides.prevalence_rows(points, SETTINGS)
     assert set(rows["point"]) == set(points)
     assert rows["prevalence"].min() == pytest.approx(0.001)
