@@ -535,6 +535,16 @@ def test_few_groups_are_said():
     assert "Intervals are unreliable: 7 groups." in shown
 
 
+def test_a_doubt_about_an_interval_does_not_deny_it():
+    base, head = sides(ratings(1), ratings(1.5))
+    found = compare_pair(base, head, pair(base, head))
+    srcc, *others = found.differences
+    doubted = srcc._replace(interval=srcc.interval._replace(note="interval unreliable: biased"))
+    shown = as_text(found._replace(differences=[doubted, *others]))
+    assert "SRCC: interval unreliable: biased." in shown
+    assert "No interval" not in shown
+
+
 def test_one_class_of_images_leaves_auc_undefined_and_the_rest_told():
     low = ratings(1, KEYS)
     found = compared(low, low, cutoff=11.0)

@@ -152,12 +152,13 @@ def _remarks(comparison: Comparison) -> list[str]:
     for d in comparison.differences:
         methods.setdefault(d.interval.method, []).append(d.metric)
     used = "; ".join(f"{method} ({_names(metrics)})" for method, metrics in methods.items())
-    undefined = [
-        f"No interval for {TITLES[d.metric]}: {d.interval.note}."
+    doubts = [
+        f"{'No interval for ' if d.interval.low is None else ''}{TITLES[d.metric]}:"
+        f" {d.interval.note}."
         for d in comparison.differences
         if d.interval.note
     ]
-    notes = [f"Methods: {used}.", *undefined]
+    notes = [f"Methods: {used}.", *doubts]
     if any(d.metric in LOWER_IS_BETTER for d in comparison.differences):
         notes.append("↓ lower is better.")
     return notes
