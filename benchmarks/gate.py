@@ -70,7 +70,7 @@ def main() -> None:
     print(f"{given.images} images, {given.draws} draws")
     print("models             groups  called worse   called better")
     for name, error in (("equally good", ERROR), (f"second errs by {WORSE}", WORSE)):
-        for count in GROUPS:
+        for count in (each for each in GROUPS if each <= given.images):
             found = [
                 compare_drawn(draw, given.images, count, error, given.resamples)
                 for draw in range(given.draws)
