@@ -173,7 +173,7 @@ def _widest_gap(calibration: pd.DataFrame) -> str:
     whose = f" for {row['class']}" if calibration["class"].nunique() > 1 else ""
     return (
         f"predicted {grids.real(row['predicted'])}, observed {grids.real(row['observed'])}{whose},"
-        f" on {int(row['n'])} images"
+        f" on {_plural(int(row['n']), 'image')}"
     )
 
 
@@ -181,8 +181,8 @@ def _limits(page: Mapping[str, Any], tree: Mapping[str, Any], params: Params) ->
     """Yield what to beware of, as far as the figures show it."""
     if tree.get("interval_reliable") is False:
         yield (
-            f"The test images come from {tree.get('groups', 0)} groups. With fewer than 20 the"
-            " intervals are unreliable, most often too narrow, and another split could say"
+            f"The test images come from {_plural(tree.get('groups', 0), 'group')}. With fewer than"
+            " 20 the intervals are unreliable, most often too narrow, and another split could say"
             " something else."
         )
     others = [note for note in page["notes"] if not note.startswith("interval unreliable")]
@@ -200,7 +200,7 @@ def _limits(page: Mapping[str, Any], tree: Mapping[str, Any], params: Params) ->
 
 def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
     """Yield where on the scale ratings fail, and where nobody can tell."""
-    ranges = [(f"{low:g} to {high:g}", t) for low, high, t in grids.ordered_ranges(tree)]
+    ranges = [(grids.range_name(low, high), t) for low, high, t in grids.ordered_ranges(tree)]
     known = [(name, t) for name, t in ranges if t.get("rmse", {}).get("value") is not None]
     if known:
         name, worst = max(known, key=lambda pair: float(pair[1]["rmse"]["value"]))
@@ -208,7 +208,7 @@ def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"Ratings are furthest off where the true mean is {name}: RMSE"
             f" {grids.real(worst['rmse']['value'])}, bias {grids.real(bias)},"
-            f" on {worst.get('n', 0)} images."
+            f" on {_plural(worst.get('n', 0), 'image')}."
         )
     yield from _few(ranges, "with a true mean of")
 
@@ -222,7 +222,7 @@ def _class_limits(tree: Mapping[str, Any]) -> Iterator[str]:
         found = worst.get("sensitivity", {}).get("value")
         yield (
             f"The class found worst is {name}: F1 {grids.real(worst['f1']['value'])},"
-            f" sensitivity {grids.real(found)}, on {worst.get('n', 0)} images."
+            f" sensitivity {grids.real(found)}, on {_plural(worst.get('n', 0), 'image')}."
         )
     yield from _few(classes, "of class")
 
@@ -246,6 +246,15 @@ def _prevalence_limits(page: Mapping[str, Any], params: Params) -> Iterator[str]
             f"PPV and NPV hold where {100 * share:.1f} % of the images are positive, as in the"
             f" test split; {elsewhere}."
         )
+
+
+def _plural(count: int, what: str) -> str:
+    """Return how many, with their name.
+
+    >>> _plural(1, "image"), _plural(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _rejections(clean: CleanParams) -> Iterator[str]:

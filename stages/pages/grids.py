@@ -107,8 +107,17 @@ def classes(tree: Tree) -> Grid:
 
 def ranges(tree: Tree) -> Grid:
     """Return a row per range of the true mean score, from low to high."""
-    named = [(f"{low:g} to {high:g}", "", figures) for low, high, figures in ordered_ranges(tree)]
+    named = [(range_name(low, high), "", figures) for low, high, figures in ordered_ranges(tree)]
     return _grid("True mean score", {"n": "Images", **RANGE_COLUMNS}, named)
+
+
+def range_name(low: float, high: float) -> str:
+    """Return a range of scores as people write it.
+
+    >>> range_name(-1, 1 / 3)
+    '−1 to 0.333'
+    """
+    return f"{low:.3g} to {high:.3g}".replace("-", "−")
 
 
 def ordered_ranges(tree: Tree) -> list[tuple[float, float, Tree]]:

@@ -85,8 +85,10 @@ def _measure(path: tuple[str, ...], tree: Mapping[str, Any]) -> Measure:
 
 
 def _note(tree: Mapping[str, Any]) -> str:
-    """Return what is to be said of a measure besides its value: how far, averaged how, or why."""
+    """Return what is to be said of a measure besides its value: of what, how far, or why."""
     said = [tree.get("note"), tree.get("average")]
+    if "of" in tree:
+        said.insert(0, f"of the probability of {tree['of']}")
     if "below" in tree:
         said.append(f"up to a false positive rate of {tree['below']:g}")
     return "; ".join(str(text) for text in said if text)
