@@ -147,6 +147,24 @@ def test_ratings_are_judged_as_scipy_and_scikit_learn_do(tmp_path, params, use):
     )
 
 
+def test_a_range_of_few_groups_says_so_where_the_whole_has_enough():
+    means = np.append(np.linspace(1, 6.5, 40), [8.0, 9.0])
+    rows = pd.DataFrame(
+        {"key": [f"k{i}" for i in range(42)], "split": "test"}
+        | {"split_group": [f"g{i}" for i in range(42)], "ratings": None, "std": np.nan}
+        | {"mean": means}
+    )
+    outputs = np.zeros((42, 10), np.float32)
+    outputs[:, 0], outputs[:, 9] = 1 - means / 10, means / 10
+    figures = evaluate.judge(rating_predictions(rows, outputs, SCALE), RATER, settings(), 17)
+    assert figures["ranges"]["7_to_10"]["groups"] == 2
+    assert figures["ranges"]["7_to_10"]["note"] == (
+        "intervals unreliable for true means from 7 to 10: 2 groups"
+    )
+    assert "note" not in figures["ranges"]["1_to_4"]
+    assert figures["interval_reliable"]
+
+
 def test_the_threshold_is_chosen_on_validation_alone(tmp_path, params, use):
     use(RATER)
     write_root(tmp_path, rated(240))

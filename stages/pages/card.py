@@ -195,7 +195,8 @@ def _limits(page: Mapping[str, Any], tree: Mapping[str, Any], params: Params) ->
         yield f"Not defined on this test split: {', '.join(undefined)}."
     yield from _range_limits(tree)
     yield from _class_limits(tree)
-    yield from _prevalence_limits(page, params)
+    if tree.get("operating_points"):
+        yield from _prevalence_limits(page, params)
 
 
 def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:

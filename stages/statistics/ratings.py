@@ -25,7 +25,7 @@ from stages.statistics.figures import (
     metric_key,
     share_figure,
 )
-from stages.statistics.intervals import Groups
+from stages.statistics.intervals import LEAST_GROUPS, Groups
 from stages.statistics.operating import Default
 from stages.statistics.sides import judge_side
 
@@ -105,14 +105,20 @@ def _range_key(low: float, high: float) -> str:
 
 
 def _ranges(test: pd.DataFrame, scale: Scale, count: int, settings: Settings) -> MetricTree:
-    """Return the error by range of the true mean."""
+    """Return the error by range of the true mean; a range of few groups among many says so."""
     target, edges = _column(test, "target_mean"), range_edges(scale, count)
     inner = [low for low, _ in edges[1:]]
     number = np.searchsorted(inner, target, side="right")
-    return {
-        _range_key(*ends): _one_range(test[number == i], _range_key(*ends), settings)
-        for i, ends in enumerate(edges)
-    }
+    enough = test["split_group"].nunique() >= LEAST_GROUPS  # else all the figures are doubted
+    tree: MetricTree = {}
+    for i, (low, high) in enumerate(edges):
+        name, rows = _range_key(low, high), test[number == i]
+        groups = int(rows["split_group"].nunique())
+        tree[name] = _one_range(rows, name, settings) | {"groups": groups}
+        if enough and 0 < groups < LEAST_GROUPS:
+            where = f"true means from {low:.3g} to {high:.3g}"
+            tree[name]["note"] = f"intervals unreliable for {where}: {groups} groups"
+    return tree
 
 
 def _one_range(rows: pd.DataFrame, name: str, settings: Settings) -> MetricTree:
