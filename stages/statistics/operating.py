@@ -113,6 +113,12 @@ def operating_point(threshold: float, test: Side, settings: Settings) -> MetricT
         tree[name] = share_figure(success[among], test.groups[among], settings)
     if settings.prevalence is not None:
         tree["at_prevalence"] = at_prevalence(tree, settings.prevalence, settings.confidence)
+        both = np.intersect1d(test.groups[positive], test.groups[~positive]).size
+        if both:
+            tree["at_prevalence"]["note"] = (
+                "PPV and NPV at a prevalence: intervals take sensitivity and specificity as"
+                f" independent; groups that hold both kinds of images: {both}"
+            )
     return tree
 
 
@@ -120,7 +126,8 @@ def at_prevalence(point: MetricTree, prevalence: float, confidence: float) -> Me
     """Return ppv and npv of an operating point where the share of positives is `prevalence`.
 
     By Bayes the odds of a positive call are prevalence / (1 − prevalence) times the likelihood
-    ratio, sensitivity / (1 − specificity); the interval is that ratio's (MOVER-R).
+    ratio, sensitivity / (1 − specificity); the interval is that ratio's (MOVER-R), as if the two
+    were independent: groups that hold both kinds of images make it too wide or too narrow.
     """
     odds = prevalence / (1 - prevalence)
     hit, rest = (_bounds(point[name], confidence) for name in ("sensitivity", "specificity"))

@@ -120,6 +120,14 @@ def test_predictive_values_are_drawn_for_each_point():
     assert (youden["ppv"] <= youden["ppv_high"]).all()
 
 
+def test_groups_of_both_kinds_are_said_where_intervals_need_independence():
+    settings = SETTINGS._replace(prevalence=0.1)
+    for per_group, mixed in ((1, False), (5, True)):
+        side = drawn(2, 200, per_group=per_group)
+        found = operating_points(side, side, DEFAULT, settings)["youden"]["at_prevalence"]
+        assert ("hold both kinds of images: 40" in found.get("note", "")) == mixed
+
+
 def test_without_points_nothing_is_drawn():
     rows = sides.prevalence_rows({}, SETTINGS)
     assert (list(rows.columns), len(rows)) == (sides.PREVALENCE, 0)
