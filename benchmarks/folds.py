@@ -143,7 +143,8 @@ def predict_fold(
     """Fit on the first part, stop by the second, and return what is predicted for the third."""
     train, validation, test = parts
     steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
-    side = least_side(params.train.image_size, rule_for(params.train), bool(steps))
+    learning = params.train
+    side = least_side(learning.image_size, rule_for(learning), learning.task, bool(steps))
     whole = target > len(train)  # new images are made of originals in full
     originals = StoredImages(root, rows.iloc[train], (), None if whole else side)
     more = Augmented(originals, rows.iloc[train], params, target)

@@ -91,7 +91,7 @@ def settings(**changes: Any) -> TrainParams:
 
 def examples(folder: Path, params: TrainParams) -> tuple[Examples, Examples]:
     rows = pd.read_csv(folder / "index.csv")
-    side = inputs.least_side(SIZE, rule_for(params), filtered=False)
+    side = inputs.least_side(SIZE, rule_for(params), params.task, filtered=False)
     parts = (rows[rows["split"] == name] for name in ("train", "validation"))
     train, validation = (
         Examples(StoredImages(folder, part, (), side), one_hot(list(part["label"]), CLASSES))

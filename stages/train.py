@@ -135,7 +135,8 @@ def run(root: Path, params: Params) -> None:
     used = draw_most(rows, targets.strata(wanted), params.train.most_per_bin, params.seed)
     left_out = int((rows["key"] == rows["parent"])[~used].sum())
     rows, wanted = rows[used], wanted[used]
-    side = inputs.least_side(params.train.image_size, rule_for(params.train), bool(steps))
+    learning = params.train
+    side = inputs.least_side(learning.image_size, rule_for(learning), learning.task, bool(steps))
     train, validation = (
         Examples(StoredImages(root, rows[part], steps, side), wanted[part])
         for part in (rows["split"] == name for name in ("train", "validation"))

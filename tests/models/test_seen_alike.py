@@ -25,19 +25,22 @@ def photograph(tmp_path):
     return stream.getvalue()
 
 
-def model(rule, steps=()):
-    return SavedModel("classification", ("a", "b"), None, 64, rule, b"", tuple(steps))
+def model(rule, steps, task):
+    return SavedModel(task, ("a", "b"), None, 64, rule, b"", tuple(steps))
 
 
 @pytest.mark.parametrize(
-    ("rule", "filters", "side"),
+    ("rule", "task", "filters", "side"),
     [
-        pytest.param("resize", [], 128, id="resize: decoded at a quarter"),
-        pytest.param("crop", [], 512, id="crop: whole"),
-        pytest.param("resize", [{"filter": "median", "size_px": 3}], 512, id="filtered: whole"),
+        pytest.param("resize", "classification", [], 128, id="resize: decoded at a quarter"),
+        pytest.param("resize", "rating", [], 512, id="rating: whole"),
+        pytest.param("crop", "classification", [], 512, id="crop: whole"),
+        pytest.param(
+            "resize", "one_class", [{"filter": "median", "size_px": 3}], 512, id="filtered: whole"
+        ),
     ],
 )
-def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, filters, side):
+def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, filters, side):
     steps = read_steps(filters, "params.yaml")
     key = shards.key_of(photograph)
     (place,) = shards.write_shard(tmp_path / "00000.tar", [(f"{key}.jpg", photograph)])
@@ -45,12 +48,12 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, filter
     tables.write_table(pd.DataFrame([row]),
                        tmp_path / "index.parquet", tables.INDEX)  # fmt: skip
     (tmp_path / "a.jpg").write_bytes(photograph)
-    saved = model(rule, steps)
+    saved = model(rule, steps, task)
     (evaluated,) = evaluate.read_images(tmp_path, [key], saved.least_side)
     predicted = predict._read(saved, tmp_path / "a.jpg")
     np.testing.assert_array_equal(evaluated, predicted)
     assert min(evaluated.shape[:2]) == side
-    least = inputs.least_side(64, rule, bool(steps))
+    least = inputs.least_side(64, rule, task, bool(steps))
     rows = pd.DataFrame([place._asdict() | {"folder": "."}])
     (trained,) = StoredImages(tmp_path, rows, steps, least)
     np.testing.assert_array_equal(inputs.views(trained, 64, rule), saved._look(evaluated))
