@@ -120,7 +120,9 @@ def test_a_dead_link_and_broken_files_are_rows(reproduced):
 def test_metrics_parse_and_dvc_shows_them(reproduced):
     repository, _ = reproduced
     shown = json.loads(call(repository, "dvc", "metrics", "show", "--json"))[""]["data"]
-    files = {path.relative_to(repository).as_posix() for path in repository.glob("metrics/**/*.json")}
+    files = {
+        path.relative_to(repository).as_posix() for path in repository.glob("metrics/**/*.json")
+    }
     assert files == set(shown)
     assert all("error" not in entry for entry in shown.values())
 
