@@ -78,7 +78,13 @@ def test_every_command_is_known():
 def test_every_link_and_code_path_leads_somewhere():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
     code = re.findall(r"`((?:stages|benchmarks|\.ci|\.github)/[\w./]*)`", TEXT)
-    assert [path for path in links + code if not (REPOSITORY / path).exists()] == []
+    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    inside = {
+        "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+    }
+    paths = [link for link in links if not link.startswith("#")]
+    assert [path for path in paths + code if not (REPOSITORY / path).exists()] == []
+    assert [link for link in links if link.startswith("#") and link not in inside] == []
 
 
 def test_every_output_is_declared():
