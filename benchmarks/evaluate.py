@@ -127,7 +127,9 @@ def time_images(images: Path, params: Params) -> None:
         maker.join()
         _, whole = timed(lambda: evaluate.run(root, params))
         model = SavedModel.load(root / evaluate.MODEL)
-        table, reading = timed(lambda: evaluate.predict(root, model))
+        table, reading = timed(
+            lambda: evaluate.predict(root, model, evaluate.read_rows(root, model))
+        )
         print(f"{len(table):8} images       reading and inference {reading:7.2f} s")
         rest = time_figures("ratings", table, model, params)
         print(

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.public import with_training
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
 from stages.lib.files import MetricTree, write_text
 from stages.lib.params import FILE, Params, load_params
@@ -100,13 +101,6 @@ def write_settings(root: Path, data: Path, reference: Path, seed: int) -> None:
     write_text(root / FILE, json.dumps(values))  # JSON is YAML, too
 
 
-def with_training(params: Params, settings: dict[str, Any]) -> Params:
-    """Return the parameters with other settings of train."""
-    values = params.model_dump()
-    values["train"] |= settings
-    return Params.model_validate(values)
-
-
 def judge_run(root: Path, params: Params) -> MetricTree:
     """Train and evaluate by the stages; return the figures."""
     train.run(root, params)
@@ -136,7 +130,7 @@ def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]
     rows = rows[(rows["split"] == "train") & rows["label"].isin([NORMAL, "class0"])]
     normal = (rows["label"] == NORMAL).to_numpy(bool)
     for name, settings in BACKBONES.items():
-        chosen = with_training(params, settings).train
+        chosen = with_training(params, settings, params.seed).train
         images = StoredImages(root, rows)
         features = extract(build_backbone(chosen), images, chosen.image_size).astype(np.float64)
         for alternative, fit in _alternatives().items():
@@ -247,7 +241,7 @@ def main() -> None:
             if not name.startswith(given.only):
                 continue
             started = time.perf_counter()
-            tree = judge_run(root, with_training(params, settings))
+            tree = judge_run(root, with_training(params, settings, params.seed))
             print(as_row(name, tree, time.perf_counter() - started), flush=True)
         print(f"{tree['n']} test images, {tree['positives']} of them outliers", end="")
         print(f", {tree['reference_images_left_out']} of reference classes left out")

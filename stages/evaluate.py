@@ -155,12 +155,11 @@ def _draw_classes(
     }
 
 
-def predict(root: Path, model: SavedModel) -> pd.DataFrame:
-    """Return the prediction table of the labelled images of validation and test.
+def predict(root: Path, model: SavedModel, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the prediction table of the rows that `read_rows` gave.
 
     Images of reference classes are left out: the network has seen their class, and would flatter.
     """
-    rows = read_rows(root, model)
     rows = rows[~rows["label"].isin(model.reference_classes)]
     outputs = model.predict(read_images(root / RAW, rows["key"].tolist(), model.least_side))
     check_outputs(outputs, model)
@@ -206,15 +205,16 @@ def run(root: Path, params: Params) -> None:
         predictions, metrics = pd.DataFrame(columns=KEYS), {"task": "none"}
         plots = {name: pd.DataFrame(columns=columns) for name, columns in curves.PLOTS.items()}
     else:
-        predictions = predict(root, model)
+        rows = read_rows(root, model)
+        predictions = predict(root, model, rows)
         with threadpool_limits(1):  # how many threads share a sum moves its last digits
             metrics = judge(predictions, model, params.evaluate, params.seed)
-            metrics |= count_reference(read_rows(root, model), model)
+            metrics |= count_reference(rows, model)
             plots = draw(predictions, model, params.evaluate, params.seed, metrics)
     write_table(predictions, root / TARGET, schema_of(predictions))
     write_metrics(root / METRICS, metrics)
-    for name, rows in plots.items():
-        write_text(root / PLOTS / f"{name}.csv", to_csv(rows))
+    for name, drawn in plots.items():
+        write_text(root / PLOTS / f"{name}.csv", to_csv(drawn))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Run by a person. Prints one line per image: for ratings the mean score, its stan
 the share of each bin; for classes the likeliest and every probability; for one class the outlier
 score and the share of the normal validation images that score lower. `--out scores.csv` writes the
 same as a table. A file that is no whole image is named, the rest goes on, and the exit status
-is then 1. Uses LiteRT, so that one image takes a second; folders are searched recursively.
+is then 1. Uses LiteRT, so that one image takes less than a second; folders are searched with all
+that lies below them.
 """
 
 import argparse

@@ -150,13 +150,13 @@ def run(root: Path, params: Params) -> None:
             write_history(root / HISTORY, history)
             show(history)
 
+        watch([])  # what is watched is there even where no phase runs
         fitted = fit(
             train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data,
             watch,
         )  # fmt: skip
     card = describe(params, classes, steps, fitted, data)
     difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train), fitted.scorer)
-    write_history(root / HISTORY, fitted.history)
     write_metrics(root / METRICS, summarise(fitted, rows, left_out, difference))
     shutil.rmtree(root / SCRATCH, ignore_errors=True)
     progress.close(len(rows), {})

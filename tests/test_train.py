@@ -97,6 +97,12 @@ def quick(values):
     return change
 
 
+def test_without_epochs_every_output_is_there(tmp_path, patches, quick):
+    write_data(tmp_path, patches, {"train": 6, "validation": 2}, label=["sharp", "blurred"])
+    train.run(tmp_path, quick(task="classification", epochs={"head": 0, "fine_tune": 0}))
+    assert all((tmp_path / name).exists() for name in OUTPUTS)
+
+
 def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quick):
     votes = [np.eye(10, dtype=int)[8] * 5, np.eye(10, dtype=int)[2] * 5]
     for root in (tmp_path / "a", tmp_path / "b"):

@@ -107,7 +107,6 @@ def fit_one_class(
         check_reference(reference, learnt_classes(params)[1:])
     start_tensorflow(seed, params.threads)
     checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
-    watch([])
     with on_all_devices() as devices:
         augmenter = build_augmenter(params.augment, params.task, seed)
         if params.outlier_method == "autoencoder":
