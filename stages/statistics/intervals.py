@@ -282,6 +282,9 @@ def _shape(statistic: Statistic, codes: NDArray[np.intp], count: int) -> tuple[f
     """Return skew, number of groups and degrees of freedom, by the jackknife over groups."""
     without = _left_out(statistic, codes, count)
     deviations = without.mean() - without
+    largest = np.abs(deviations).max()
+    if largest > 0:
+        deviations = deviations / largest  # powers of tiny ones would vanish
     square = np.sum(deviations**2)
     skew = np.sum(deviations**3) / (6 * square**1.5) if square > 0 else np.nan
     return float(skew), count, min(matched_freedom(deviations, without.size), count - 1.0)
