@@ -61,7 +61,7 @@ review: set-up ## open a local page to decide by hand on copies, conflicts and r
 	python -m stages.review
 
 test: repro ## the same, then the tests
-	python -m pytest
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: set-up ## format, lint, types
 	ruff format --check .
