@@ -2,6 +2,7 @@
 
 import shutil
 
+import hypothesis
 import pytest
 import yaml
 
@@ -11,6 +12,12 @@ from tests.harness import REPOSITORY
 from tests.reviewing.stores import develop, records_of, write_store
 
 SIDE_PX = 96
+
+# A change must pass or fail by what it changes, not by what is drawn: the same examples each time.
+# New ones are looked for with `python -m pytest --hypothesis-profile=explore`.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture

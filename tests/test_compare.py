@@ -661,7 +661,7 @@ def test_the_main_metric_of_each_task(test, positive, main):
 # --- laws
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     noise=st.tuples(st.floats(0.1, 3), st.floats(0.1, 3)),
     together=st.integers(1, 5),
@@ -684,7 +684,7 @@ def test_swapping_base_and_head_mirrors_everything(noise, together, seed):
         assert mirrored.get(d.verdict, d.verdict) == other.verdict
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(noise=st.floats(0.1, 3), together=st.integers(1, 5))
 def test_a_model_is_neither_better_nor_worse_than_itself(noise, together):
     groups = [f"g{number // together}" for number in range(COUNT)]

@@ -466,7 +466,7 @@ def test_the_sample_comes_whole_twice_the_same(tmp_path):
     assert not (one / ".darkroom/download").exists()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     steps=st.lists(
         st.dictionaries(st.sampled_from("abcde"), st.binary(max_size=3), min_size=1), min_size=1,

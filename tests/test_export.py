@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import export as stage
@@ -180,7 +180,6 @@ def test_slug(label, name):
     assert slug(label) == name
 
 
-@settings(deadline=None)
 @given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), max_size=8))
 def test_slugs_are_distinct_safe_names(labels):
     names = slugs(labels)

@@ -161,7 +161,7 @@ def test_a_key_taken_off_the_list_comes_back(project):
 FILES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("uvwxyz"), min_size=1)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(steps=st.lists(st.tuples(FILES, st.sets(st.sampled_from("abcd"))), min_size=1, max_size=4))
 def test_whatever_is_purged_when_the_store_holds_the_rest_and_nothing_else(steps):
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

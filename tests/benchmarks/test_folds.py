@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.folds import Augmented, divide
@@ -11,7 +11,6 @@ from stages.transforms.chains import Recipe, allowed_operations, apply, draw_var
 from stages.transforms.prepare import prepare, read_steps
 
 
-@settings(deadline=None)
 @given(count=st.integers(30, 90), groups=st.integers(6, 18), seed=st.integers(0, 99))
 def test_every_image_is_tested_once_and_no_group_is_on_two_sides(count, groups, seed):
     rng = np.random.default_rng(seed)

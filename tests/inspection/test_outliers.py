@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.inspection.outliers import fence_scores, outlier_scores, ratio_scores
@@ -11,7 +11,6 @@ BOTH = pytest.mark.parametrize("scores", [fence_scores, ratio_scores])
 
 
 @BOTH
-@settings(deadline=None)
 @given(values=VALUES, seed=st.integers(0, 99))
 def test_scores_are_fractions_and_the_order_of_images_does_not_matter(scores, values, seed):
     found = scores(values)
@@ -47,7 +46,6 @@ def of_cleanvision(values, factor=3.0):
     return scores, scores < (0.5 if gap > 0 else 1.0)
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_odd_sizes_are_those_of_cleanvision(values):
     scores, odd = of_cleanvision(values)

@@ -5,7 +5,7 @@ import importlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
@@ -24,7 +24,6 @@ def photograph(height=150, width=190):
     return data.chelsea()[:height, :width]
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 90), st.integers(1, 90), st.integers(0, 255), st.sampled_from(["flat", "noise"])
 )
@@ -33,7 +32,6 @@ def test_scores_are_fractions_whatever_the_image(height, width, grey, kind):
     assert all(0 <= value <= 1 for value in score(pixels))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 140), st.integers(1, 140), st.integers(0, 9), st.booleans())
 def test_a_mirrored_image_has_the_same_scores(height, width, seed, real):
     pixels = photograph(height, width) if real else noise(height, width, seed)

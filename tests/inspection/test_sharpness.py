@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter, ImageStat
 from skimage import data
@@ -34,7 +34,6 @@ def test_blur_lowers_the_score_step_by_step():
     assert scores[-1] < 0.29  # the default threshold
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
 def test_edges_are_those_of_pillow(height, width, seed):
     grey = noise(height, width, seed)
@@ -42,7 +41,6 @@ def test_edges_are_those_of_pillow(height, width, seed):
     assert np.array_equal(laplacian(grey), expected)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(0, 99))
 def test_a_small_image_has_the_score_of_cleanvision(height, width, seed):
     grey = noise(height, width, seed)

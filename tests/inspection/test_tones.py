@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -59,7 +59,6 @@ def test_brightness_is_that_of_cleanvision_to_half_a_level():
     assert light_scores(pixels)[:2] == pytest.approx((high, 1 - low), abs=0.51 / 255)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=300), st.floats(0, 1))
 def test_percentiles_are_those_of_numpy(levels, share):
     counts = histogram(np.array([levels], np.uint8))

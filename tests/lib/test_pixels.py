@@ -114,7 +114,7 @@ def test_a_marker_amid_the_data_of_a_jpeg_is_found():
     assert fault_of(bytes(content)) in {"corrupt", "truncated"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_reduced_decode_finds_what_a_full_one_finds(data):
     content = bytearray(ENCODED[data.draw(st.sampled_from(["jpeg", "jpeg_progressive"]))]())
@@ -129,7 +129,7 @@ def test_a_reduced_decode_finds_what_a_full_one_finds(data):
     assert reduced == fault_of(changed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_hostile_bytes_raise_nothing_but_decode_errors(data):
     content = bytearray(ENCODED[data.draw(st.sampled_from(sorted(ENCODED)))]())

@@ -95,7 +95,7 @@ def _search(rows, memory=None):
 
 @pytest.mark.usefixtures("limit")
 @given(history=st.lists(st.sets(st.integers(0, len(POOL) - 1), min_size=8), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_history_of_images_that_come_and_go_ends_as_from_scratch(tmp_path_factory, history):
     memory = tmp_path_factory.mktemp("memory") / "neighbours.npz"
     for rows in history:

@@ -233,7 +233,7 @@ def test_error_and_ssim_are_none_of_a_copy_and_full_of_itself(photograph):
     assert evidence == (0, 1.0, 1.0, pytest.approx(1), pytest.approx(0))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     one=st.sampled_from(sorted(EDITS)), other=st.sampled_from(sorted(EDITS)), foreign=st.booleans()
 )

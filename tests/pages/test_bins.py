@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.pages import bins
@@ -12,7 +12,6 @@ from stages.pages.charts import Axis
 POSITIVE = st.floats(1e-3, 1e9)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40))
 def test_every_finite_number_is_counted_once(values):
     counted = bins.count(values, -10, 10, 7)
@@ -31,7 +30,6 @@ def test_rows_are_in_the_values_own_units():
     assert rows["share"].round(3).tolist() == [0.333, 0.667]
 
 
-@settings(deadline=None)
 @given(st.lists(POSITIVE, min_size=1, max_size=20))
 def test_a_logarithmic_axis_holds_its_values_between_few_round_labels(values):
     axis = bins.log_axis("px", min(values), max(values))
@@ -42,7 +40,6 @@ def test_a_logarithmic_axis_holds_its_values_between_few_round_labels(values):
     assert axis.ticks == tuple(sorted(set(axis.ticks)))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(POSITIVE, POSITIVE), max_size=40))
 def test_cells_hold_every_size_once(sizes):
     width, height = np.array(sizes).reshape(-1, 2).T
@@ -54,7 +51,6 @@ def test_cells_hold_every_size_once(sizes):
     assert drawing.count("<circle") == len(rows)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=9), st.text(max_size=9))
 def test_drawings_are_well_formed(counts, name):
     name = "".join(c for c in name if c.isprintable())

@@ -2,7 +2,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages.pages import charts, evaluation
@@ -10,7 +10,6 @@ from stages.pages import charts, evaluation
 REALS = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))
 
 
-@settings(deadline=None)
 @given(st.lists(REALS, max_size=20))
 @example([20001.0, -1e-05])
 def test_an_axis_covers_its_values_with_a_few_even_ticks(values):
@@ -21,7 +20,6 @@ def test_an_axis_covers_its_values_with_a_few_even_ticks(values):
     assert axis.ticks == tuple(sorted(axis.ticks))
 
 
-@settings(deadline=None)
 @given(st.floats(1e-9, 1e9))
 def test_a_nice_step_is_the_next_round_number(step):
     nice = charts.nice_step(step)
@@ -33,7 +31,6 @@ def _power(value):
     return int(f"{value:e}".split("e")[1])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(REALS, REALS), max_size=30), st.text(max_size=20))
 def test_every_drawing_is_well_formed_and_has_no_missing_number(points, name):
     name = "".join(c for c in name if c.isprintable())

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
@@ -39,7 +39,6 @@ def test_one_thing_that_differs_is_the_whole_of_the_variance():
     assert [component.share for component in made.components] == pytest.approx([1.0])
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
 def test_of_a_direction_and_its_opposite_one_is_chosen(values):
     direction = np.array(values)

@@ -2,7 +2,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.lib.decisions import REVIEW, Decision, parse
@@ -21,7 +21,6 @@ changes = st.lists(st.tuples(one, st.booleans()), min_size=1, max_size=3).map(
 moves = st.lists(st.one_of(changes, st.sampled_from(["undo", "redo"])), max_size=12)
 
 
-@settings(deadline=None)  # every step writes to disk
 @given(moves)
 def test_the_file_is_always_what_was_decided_and_all_can_be_undone(moves):
     with TemporaryDirectory() as folder:

@@ -288,7 +288,7 @@ SEEDS = [tar_of(GOOD), tar_of(GOOD, tarfile.GNU_FORMAT), zip_of(GOOD), gzip.comp
          PACKERS["tar.bz2"](tar_of(GOOD))]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     seed=st.sampled_from(SEEDS),
     flips=st.lists(st.tuples(st.floats(0, 0.9999), st.integers(1, 255)), min_size=1, max_size=4),

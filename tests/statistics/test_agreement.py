@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -35,7 +35,6 @@ def test_no_variation_no_correlation(function, values):
 
 
 @pytest.mark.parametrize(("plain", "weighted"), PAIRS)
-@settings(deadline=None)
 @given(x=scores, y=scores, weights=counts)
 def test_a_weight_counts_an_image_so_often(plain, weighted, x, y, weights):
     if not weights.sum():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import wasserstein_distance
@@ -30,7 +30,6 @@ def test_known_answers(target, predicted, r1, r2):
 
 
 @both
-@settings(deadline=None)
 @given(a=histograms, b=histograms)
 def test_it_is_a_distance(distance, a, b):
     assert (distance(a, a) == 0).all()
@@ -39,7 +38,6 @@ def test_it_is_a_distance(distance, a, b):
     assert (distance(a, b) <= 1).all()
 
 
-@settings(deadline=None)
 @given(a=histograms, b=histograms)
 def test_r1_is_the_wasserstein_distance_in_bins(a, b):
     bins = np.arange(BINS)

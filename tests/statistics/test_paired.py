@@ -65,7 +65,6 @@ def test_the_example_of_delongs_paper(test, difference, low, high, p):
     assert delong_test(positive, kg, score) == pytest.approx(p, abs=5e-5)
 
 
-@settings(deadline=None)
 @given(positive=flags, a=scores, b=scores, level=levels)
 def test_paired_delong_is_the_direct_computation(positive, a, b, level):
     assume(2 <= positive.sum() <= 14)
@@ -78,7 +77,6 @@ def test_paired_delong_is_the_direct_computation(positive, a, b, level):
     assert p == pytest.approx(2 * stats.norm.cdf(-abs(difference) / np.sqrt(variance)), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(positive=flags, a=scores, b=scores, level=levels)
 def test_swapping_the_models_mirrors_delong(positive, a, b, level):
     there, back = paired_delong(positive, a, b, level), paired_delong(positive, b, a, level)
@@ -112,7 +110,7 @@ def test_a_perfect_model_that_became_constant_is_found_although_nothing_varies()
     assert p == 2.0**-14
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     a=arrays(np.float64, 24, elements=st.floats(-1, 1, width=16)),
     b=arrays(np.float64, 24, elements=st.floats(-1, 1, width=16)),
@@ -149,7 +147,7 @@ def test_the_p_value_is_where_the_interval_reaches_zero(shift, count):
             assert (low > 0 or high < 0) == excluded
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     effect=arrays(np.float64, 7, elements=st.floats(-1, 3, width=16)),
     count=st.integers(2, 7),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
@@ -12,7 +12,6 @@ flags = arrays(np.bool_, 12)
 scores = arrays(np.float64, 12, elements=st.integers(0, 5).map(float))
 
 
-@settings(deadline=None)
 @given(positive=flags, score=scores, weights=arrays(np.int64, 12, elements=st.integers(0, 3)))
 def test_a_weight_counts_an_image_so_often(positive, score, weights):
     drawn = np.repeat(positive, weights), np.repeat(score, weights)
@@ -25,7 +24,6 @@ def test_a_weight_counts_an_image_so_often(positive, score, weights):
         assert auc(*drawn) is None
 
 
-@settings(deadline=None)
 @given(positive=flags, score=scores)
 def test_the_other_way_round_it_is_the_rest(positive, score):
     if has_both(positive):

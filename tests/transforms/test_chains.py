@@ -72,7 +72,7 @@ def test_what_does_not_is_explained(task, wanted, message):
         allowed_operations(task, wanted)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.integers(1, 12), st.sampled_from(["rating", "classification"]))
 def test_more_variants_change_no_earlier_one_and_all_differ(seed, count, task):
     names = LABEL_TRUE[task]

@@ -25,13 +25,13 @@ def photograph():
     return (128 + 60 * np.sin(x / 9) + 50 * np.cos(y / 7)).astype(np.uint8)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(planes, st.sampled_from([3, 5]))
 def test_conservative_smoothing_is_that_of_a_loop_over_pixels(plane, size):
     assert np.array_equal(filters.conservative(plane, size), loops.conservative(plane, size))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(planes, st.integers(1, 2))
 def test_crimmins_is_that_of_a_loop_over_pixels(plane, iterations):
     assert np.array_equal(filters.crimmins(plane, iterations), loops.crimmins(plane, iterations))
@@ -141,7 +141,7 @@ def test_all_components_give_the_plane_back():
     assert filters.compress(noise(), 1000)[1] == pytest.approx(1)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(planes.filter(lambda plane: min(plane.shape) >= 3))
 def test_smoothing_is_that_of_scipy(plane):
     mirror = {"mode": "mirror"}

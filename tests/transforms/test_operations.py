@@ -29,7 +29,6 @@ names = st.sampled_from(sorted(OPERATIONS))
 fills = st.sampled_from(sorted(FILLS))
 
 
-@settings(deadline=None)
 @given(names, sides, sides, st.integers(0, 999), fills)
 def test_each_keeps_type_and_size_and_repeats_itself(name, height, width, seed, fill):
     pixels = noise(height, width)
@@ -48,7 +47,7 @@ def test_each_keeps_type_and_size_and_repeats_itself(name, height, width, seed, 
     assert np.array_equal(pixels, before)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(names, st.sampled_from(["low", "high"]), st.integers(0, 99))
 def test_each_works_at_both_ends_of_its_range(name, end, seed):
     limit = OPERATIONS[name].limit
@@ -125,7 +124,7 @@ def test_only_a_constant_fill_leaves_empty_corners(degrees):
         assert empty == (fill == "constant")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(GEOMETRIC), st.integers(0, 999), fills)
 def test_masks_stay_binary_and_aligned_with_their_image(name, seed, fill):
     mask = np.zeros((60, 80), np.uint8)

@@ -29,7 +29,7 @@ def test_each_keeps_type_and_size_and_its_input_and_repeats_itself(name, on):
     assert not np.array_equal(found, pixels)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(FILTERS)), st.sampled_from(PLANES), st.integers(0, 30), st.data())
 def test_every_allowed_setting_works_on_every_size_from_its_kernel_on(name, on, more, data):
     step = {"filter": name, "on": on}
