@@ -37,7 +37,7 @@ from stages.statistics.agreement import (
 from stages.statistics.bands import sensitivity_band
 from stages.statistics.classes import brier
 from stages.statistics.emd import emd_r1, emd_r2
-from stages.statistics.figures import Settings, Side, figure
+from stages.statistics.figures import Side, figure
 from stages.statistics.intervals import Interval, auc_interval, cluster_bootstrap, share_interval
 from stages.statistics.operating import at_prevalence
 from stages.statistics.paired import (
@@ -149,13 +149,12 @@ def clustered_auc(
 
 
 def band(
-    codes: Codes, at: float, rng: np.random.Generator, resamples: int
+    codes: Codes, auc: float, at: float, rng: np.random.Generator, _: int
 ) -> tuple[float, Interval]:
-    """Draw scores whose AUC is 0.8; the band is read at the false positive rate `at`."""
-    positive, shift = some_positive(rng, codes, False), shift_of(0.8)
+    """Read the band at the false positive rate `at`."""
+    positive, shift = some_positive(rng, codes, False), shift_of(auc)
     side = Side(positive, effects(rng, codes) + shift * positive, codes)
-    settings = Settings(LEVEL, resamples, None, int(rng.integers(2**31)), 0.9, None, 0.1)
-    low, high = sensitivity_band(side, np.array([at]), settings)
+    low, high = sensitivity_band(side, np.array([at]), LEVEL)
     return float(ndtr(shift + ndtri(at))), Interval(float(low[0]), float(high[0]), "band")
 
 
@@ -328,22 +327,28 @@ def promised() -> Iterator[tuple[str, Case]]:
             yield f"AUC {truth:.2f}, {m} and {n} images", partial(auc, m, n, truth)
     for truth in (0.8, 0.95):
         for n in (20, 50, 200):
-            for whole in (False, True):
-                name = f"AUC {truth:.2f}, {n} groups{', each of one class' if whole else ''}"
-                yield name, partial(clustered_auc, codes_of(n), truth, whole)
+            yield f"AUC {truth:.2f}, {n} groups", partial(clustered_auc, codes_of(n), truth, False)
+        for n in (50, 200):  # 20 and 80 of them positive
+            name = f"AUC {truth:.2f}, {n} groups, each of one class"
+            yield name, partial(clustered_auc, codes_of(n), truth, True)
+    for truth in (0.8, 0.95):
+        for n, kind in ((20, "groups"), (50, "groups"), (100, "images"), (400, "images")):
+            codes = codes_of(n) if kind == "groups" else np.arange(n)
+            for at in (0.1, 0.3):
+                name = f"ROC of AUC {truth:.2f} at {at}, {n} {kind}"
+                yield name, partial(band, codes, truth, at)
     for m, n in ((50, 50), (100, 100), (100, 900)):
         yield f"AUC 0.80 to 0.85, {m} and {n} images", partial(auc_difference, m, n, 0.8, 0.85)
     for n in (100, 400):
         yield f"accuracy 0.80 to 0.85, {n} images", partial(accuracy_difference, n, 0.8, 0.85)
     for name, draw in BOOTSTRAPPED.items():
-        yield f"{name}, 20 groups", partial(bootstrap, draw, codes_of(20))
+        n = 25 if draw is range_rmse else 20  # about 20 of 25 groups have an image in the range
+        yield f"{name}, {n} groups", partial(bootstrap, draw, codes_of(n))
     for name in ("mean", "RMSE", "PLCC 0.71", "SRCC 0.69", "partial AUC"):
         yield f"{name}, 50 groups", partial(bootstrap, BOOTSTRAPPED[name], codes_of(50))
     yield "difference of two SRCC, 20 groups", partial(srcc_difference, codes_of(20))
     for n in (20, 50):
         yield f"difference of two RMSE, {n} groups", partial(rmse_difference, codes_of(n))
-    for n, at in ((20, 0.1), (20, 0.3), (50, 0.1)):
-        yield f"ROC band at {at}, {n} groups", partial(band, codes_of(n), at)
     for name in ("mean", "Brier", "SRCC 0.69"):
         yield f"{name}, 100 images", partial(bootstrap, BOOTSTRAPPED[name], np.arange(100))
 
@@ -364,6 +369,9 @@ def not_promised() -> Iterator[tuple[str, Case]]:
         for m, n in ((100, 100), (100, 900), (500, 500)):
             yield f"AUC {truth:.3g}, {m} and {n} images", partial(auc, m, n, truth)
         yield f"AUC {truth:.3g}, 50 groups", partial(clustered_auc, codes_of(50), truth, False)
+    for truth in (0.8, 0.95):
+        name = f"AUC {truth:.2f}, 20 groups, each of one class"  # 8 of them positive
+        yield name, partial(clustered_auc, codes_of(20), truth, True)
     for n in (3, 5, 8, 12):
         yield f"AUC 0.8, {n} groups", partial(clustered_auc, codes_of(n), 0.8, False)
     uneven = codes_of(50, "uneven")
@@ -372,6 +380,7 @@ def not_promised() -> Iterator[tuple[str, Case]]:
     for name in ("mean", "RMSE", "SRCC 0.69"):
         for n in (3, 5, 8, 12):
             yield f"{name}, {n} groups", partial(bootstrap, BOOTSTRAPPED[name], codes_of(n))
+    yield "RMSE of a third, 20 groups", partial(bootstrap, range_rmse, codes_of(20))
     for name in ("mean", "RMSE"):
         yield f"{name}, 50 uneven groups", partial(bootstrap, BOOTSTRAPPED[name], uneven)
     for n in (20, 50):

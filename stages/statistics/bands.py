@@ -2,52 +2,75 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
-from stages.statistics.figures import Settings, Side
-from stages.statistics.intervals import codes_of, expanded_ends, resampled, share_interval
+from stages.statistics.figures import Side
+from stages.statistics.intervals import COUNTED, Interval, codes_of, matched_freedom, wilson
 from stages.statistics.roc import has_both, weighted_rates
 
 Reals = NDArray[np.float64]
 
+# Standard errors of a threshold's false positive rate, to either side, over which the slope of the
+# curve is taken: more would flatten its bend, fewer would follow single images. By trial.
+_REACH = 1.3
 
-def sensitivity_band(side: Side, at: Reals, settings: Settings) -> tuple[Reals, Reals]:
+
+def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, Reals]:
     """Return the pointwise interval of the sensitivity at each false positive rate of rising `at`.
 
-    All are (m,). Cluster bootstrap with vertical averaging (Fawcett 2006, Pattern Recognition
-    Letters 27:861, section 8.1), the percentiles expanded for few groups. Nowhere is it narrower
-    than Wilson's interval of that sensitivity: a false positive rate that is known exactly leaves
-    the positives' own chance, which the bootstrap cannot see where all of them are found. Both ends
-    rise, as the sensitivity does. Below a rate of about one in so many negatives it covers too
-    seldom. NaN where there is none: one class alone, or one group.
+    All are (m,). It is Wilson's interval at the effective number of positives, with t ends: as many
+    as would give the variance of the sensitivity, to which the positives add their own chance and
+    the negatives, by the slope of the curve, that of the threshold. It holds the curve, and both
+    ends rise as it does. Below a rate of one in so many negatives it is too wide. NaN where there
+    is none: one class alone, or one group. Sources: Hsieh and Turnbull 1996, Annals of Statistics
+    24:25, theorem 2.2; Korn and Graubard 1998, Survey Methodology 24:193.
     """
     codes, count = codes_of(side.groups)
     if count < 2 or not has_both(side.positive):
         return np.full(at.size, np.nan), np.full(at.size, np.nan)
-    rates = weighted_rates(side.positive, side.score)
+    (across,), (up,) = weighted_rates(side.positive, side.score)(np.ones((1, codes.size)))
+    negatives = np.sort(side.score[~side.positive])[::-1]
+    # of n negatives the k-th highest lies above k / (n + 1) of a new one's chances
+    rates = np.concatenate([[0], (across * negatives.size + 0.5) / (negatives.size + 1), [1]])
+    risen = np.concatenate([[0], up, [1]])
+    places = np.clip(at * (negatives.size + 1) - 1, 0, negatives.size - 1)
+    thresholds = np.interp(places, np.arange(negatives.size), negatives)
 
-    def sensitivities(weights: Reals) -> Reals:
-        # where the curve rises at one rate, np.interp takes the top of the rise
-        pairs = zip(*rates(weights), strict=True)
-        return np.array([np.interp(at, across, up) for across, up in pairs])  # (b, m)
-
-    rng = settings.rng("roc band")
-    drawn = resampled(sensitivities, codes, count, settings.resamples, rng)
-    levels = stats.norm.cdf(expanded_ends(count, settings.confidence))
-    low, high = np.nanquantile(drawn, levels, axis=0)
-    found = sensitivities(np.ones((1, codes.size)))[0]
-    own = _shares_intervals(side, found, settings.confidence)
-    low = np.where(at < 1, np.minimum(low, own[:, 0]), 1)  # everything is called at a rate of 1
-    high = np.maximum(high, own[:, 1])
+    ends = []
+    for rate, threshold in zip(at, thresholds, strict=True):
+        found, false = _by_group(side, threshold, codes, count)
+        error = max(np.sqrt(false @ false), np.sqrt(rate * (1 - rate) / negatives.size))
+        reach = _REACH * max(error, 1 / negatives.size)
+        window = np.clip([rate - reach, rate + reach], 0, 1)
+        slope = np.diff(np.interp(window, rates, risen)) / np.diff(window)
+        sensitivity = float(np.interp(rate, rates, risen))
+        ends.append(_interval(sensitivity, found - slope * false, side, confidence)[:2])
+    low, high = np.array(ends, np.float64).T
+    curve = np.interp(at, across, up)  # where it rises at one rate, the top of the rise
+    low = np.where(at < 1, np.minimum(low, curve), 1)  # everything is called at a rate of 1
+    high = np.maximum(high, curve)
     return np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
 
 
-def _shares_intervals(side: Side, sensitivity: Reals, confidence: float) -> Reals:
-    """Return Wilson's interval (m, 2) of finding so many of the positives, the best scored ones."""
-    order = np.argsort(-side.score[side.positive], kind="stable")
-    groups = side.groups[side.positive][order]
-    ends = {}
-    for found in np.unique(np.floor(sensitivity * groups.size + 1e-9).astype(int)):
-        interval = share_interval(np.arange(groups.size) < found, groups, confidence)
-        ends[found] = (np.nan, np.nan) if interval.low is None else interval[:2]
-    return np.array([ends[int(np.floor(s * groups.size + 1e-9))] for s in sensitivity], np.float64)
+def _by_group(side: Side, threshold: float, codes: NDArray[np.intp], count: int) -> list[Reals]:
+    """Return what each group (groups,) adds to the error of sensitivity and false positive rate."""
+    called = side.score >= threshold
+    return [
+        np.bincount(codes[part], called[part] - called[part].mean(), count) / part.sum()
+        for part in (side.positive, ~side.positive)
+    ]
+
+
+def _interval(sensitivity: float, added: Reals, side: Side, confidence: float) -> Interval:
+    """Return Wilson's interval; `added` (groups,) is what each group adds to the error."""
+    level = (1 + confidence) / 2
+    z, positives = ndtri(level), int(side.positive.sum())
+    most = positives
+    if sensitivity in {0.0, 1.0}:  # images that all agree do not show how much groups are alike
+        most = len(np.unique(side.groups[side.positive]))
+    # Wilson's centre, so that a sensitivity of 1 does not make the threshold's chance infinite
+    share = (sensitivity * positives + z**2 / 2) / (positives + z**2)
+    variance = float(added @ added)
+    effective = min(most, share * (1 - share) / variance) if variance > 0 else most
+    effective *= (z / stdtrit(matched_freedom(added, added.size, COUNTED), level)) ** 2
+    return wilson(sensitivity * effective, effective, confidence)

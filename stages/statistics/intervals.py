@@ -27,7 +27,7 @@ BOOTSTRAP = "cluster bootstrap, BCa"
 DELONG, CLUSTERED_DELONG = "DeLong, logit", "DeLong for clusters (Obuchowski), logit"
 _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache takes
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
-_COUNTED = 0.5  # of an AUC's excess kurtosis; the logit scale takes up the rest: by trial
+COUNTED = 0.5  # of the excess kurtosis where a bounded scale takes up the rest: by trial
 _DEFINED = 0.9  # share of resamples that must have a value
 _FAR = 1.0  # bias in normal deviates: 84 % of the draws on one side of the estimate; chosen by us
 
@@ -129,7 +129,7 @@ def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[floa
         part = np.bincount(codes[side], placed - placed.mean(), count) / placed.size  # (groups,)
         parts.append(part)
         variances.append(among / (among - 1) * float(part @ part))
-        freedoms.append(matched_freedom(part, among, _COUNTED))
+        freedoms.append(matched_freedom(part, among, COUNTED))
     shared = 2 * count / (count - 1) * float(parts[0] @ parts[1])
     total, squares = sum(variances), sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     freedom = min(total**2 / squares, count - 1) if squares > 0 else count - 1
@@ -287,17 +287,18 @@ def _shape(statistic: Statistic, codes: NDArray[np.intp], count: int) -> tuple[f
         deviations = deviations / largest  # powers of tiny ones would vanish
     square = np.sum(deviations**2)
     skew = np.sum(deviations**3) / (6 * square**1.5) if square > 0 else np.nan
-    return float(skew), count, min(matched_freedom(deviations, without.size), count - 1.0)
+    return float(skew), count, matched_freedom(deviations, without.size)
 
 
 def matched_freedom(deviations: Reals, count: int, counted: float = 1.0) -> float:
     """Return the degrees of freedom of the variance of `count` groups' deviations, zeros left out.
 
     A few groups that weigh much, be they large or extreme, tell less of the spread than as many
-    equal ones. The degrees of freedom match the variance of the estimated variance under the
-    kurtosis of the groups, of whose excess a share of `counted` counts; they are `count` − 1 where
-    it is a normal distribution's, and no more. Sources: Satterthwaite 1946, Biometrics Bulletin
-    2:110; Joanes and Gill 1998, The Statistician 47:183, G2, for the excess.
+    equal ones; groups that all deviate about as much tell more, of which `LEAST_GROUPS` must be
+    witness. The degrees of freedom match the variance of the estimated variance under the kurtosis
+    of the groups, of whose excess a share of `counted` counts; they are `count` − 1 where it is a
+    normal distribution's, and at most twice as many. Sources: Satterthwaite 1946, Biometrics
+    Bulletin 2:110; Joanes and Gill 1998, The Statistician 47:183, G2, for the excess.
 
     >>> matched_freedom(np.array([1.0, -1.0, 1.0, -1.0]), 4)
     3.0
@@ -309,7 +310,7 @@ def matched_freedom(deviations: Reals, count: int, counted: float = 1.0) -> floa
         return count - 1.0
     plain = count * float(np.sum(deviations**4)) / square**2 - 3
     excess = (count - 1) / ((count - 2) * (count - 3)) * ((count + 1) * plain + 6)
-    return (count - 1) / (1 + counted * max(0.0, excess) / 2)
+    return (count - 1) / max(0.5 if count >= LEAST_GROUPS else 1.0, 1 + counted * excess / 2)
 
 
 def expanded_ends(count: int, confidence: float, freedom: float | None = None) -> Reals:

@@ -21,7 +21,8 @@ from stages.statistics.figures import (
 from stages.statistics.operating import Default, at_prevalence, operating_points
 from stages.statistics.roc import roc_curve
 
-MOST_CORNERS = 500  # of one curve
+MOST_POINTS = 500  # of one curve
+BETWEEN: NDArray[np.float64] = np.linspace(0, 1, 51)  # false positive rates, for the band's shape
 PREVALENCES: NDArray[np.float64] = expit(np.linspace(logit(0.001), logit(0.999), 61))
 
 ROC = ["class", "false_positive_rate", "true_positive_rate", "threshold", "low", "high"]
@@ -46,15 +47,22 @@ def roc_rows(name: str, side: Side, settings: Settings) -> pd.DataFrame:
     """Return the corners of one curve with its band; no rows where a class is missing.
 
     Corners are thinned evenly. The first threshold, infinite, is null: a plot has no place for it.
+    So it is for points on the straight lines between corners, where the band is not straight.
     """
     curve = roc_curve(side.positive, side.score)
     if curve is None:
         return pd.DataFrame(columns=ROC)
     corners = len(curve.threshold)
-    kept = np.unique(np.linspace(0, corners - 1, min(corners, MOST_CORNERS)).round().astype(int))
+    count = min(corners, MOST_POINTS - BETWEEN.size)
+    kept = np.unique(np.linspace(0, corners - 1, count).round().astype(int))
     threshold = np.where(np.isfinite(curve.threshold), curve.threshold, np.nan)[kept]
     across, up = curve.false_positive_rate[kept], curve.true_positive_rate[kept]
-    ends = sensitivity_band(side, across, settings)
+    between = np.setdiff1d(BETWEEN.round(9), across.round(9))
+    order = np.argsort(np.append(across, between), kind="stable")
+    up = np.append(up, np.interp(between, across, up))[order]
+    threshold = np.append(threshold, np.full(between.size, np.nan))[order]
+    across = np.append(across, between)[order]
+    ends = sensitivity_band(side, across, settings.confidence)
     return pd.DataFrame(dict(zip(ROC, [name, across, up, threshold, *ends], strict=True)))
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks import coverage
 from stages.statistics.bands import sensitivity_band
-from stages.statistics.figures import Settings, Side
+from stages.statistics.figures import Side
 from stages.statistics.roc import auc
 
 MANY = np.arange(40_000)  # groups of one image each
@@ -20,9 +20,8 @@ def test_the_truth_of_a_curve_is_what_many_images_come_to():
     positive = rng.random(MANY.size) < 0.4
     score = rng.normal(size=MANY.size) + coverage.shift_of(0.8) * positive
     assert auc(positive, score) == pytest.approx(0.8, abs=0.01)
-    settings = Settings(0.95, 20, None, 1, 0.9, None, 0.1)
-    low, high = sensitivity_band(Side(positive, score, MANY), np.array([0.1]), settings)
-    truth, _ = coverage.band(coverage.codes_of(20), 0.1, rng, 100)
+    low, high = sensitivity_band(Side(positive, score, MANY), np.array([0.1]), 0.95)
+    truth, _ = coverage.band(coverage.codes_of(20), 0.8, 0.1, rng, 100)
     assert low[0] - 0.005 < truth < high[0] + 0.005
 
 

@@ -95,9 +95,12 @@ def test_roc_points(seed):
     settings = Settings(0.95, 100, None, 17, 0.9, None, 0.1)
     rows = roc_rows("a", Side(positive, score, np.arange(score.size)), settings)
     across, up, threshold = metrics.roc_curve(positive, score)
-    found = rows[["false_positive_rate", "true_positive_rate", "threshold"]].to_numpy()
+    corners = rows[(rows.index == 0) | rows["threshold"].notna()]
+    found = corners[["false_positive_rate", "true_positive_rate", "threshold"]].to_numpy()
     expected = np.column_stack([across, up, np.where(np.isfinite(threshold), threshold, np.nan)])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    on_lines = np.interp(rows["false_positive_rate"], across, up)
+    assert (rows["true_positive_rate"] <= on_lines + 1e-9).all()
     assert (rows["low"] <= rows["high"]).all()
     assert rows["low"].is_monotonic_increasing
     assert rows["high"].is_monotonic_increasing
