@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from stages import evaluate, predict, train
 from stages.lib.failures import UserError
 from stages.lib.params import check_params
 from stages.models import inputs, one_class, outliers, steps
+from stages.models.autoencoder import build_autoencoder
 from stages.models.backbones import Backbone
 from stages.models.checkpoints import Checkpoint
 from stages.models.fitting import Examples
@@ -153,6 +155,22 @@ def test_features_made_before_a_kill_are_not_made_again(
         patch.setattr(inputs, "predict_each", die)
         resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
     assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
+
+
+def test_the_autoencoders_error_is_compared_with_that_of_a_copy_in_cells(patches):
+    import keras
+
+    model = build_autoencoder(96)
+    last = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][-1]
+    images = np.stack([np.full((96, 96, 3), 77), patches[0]]).astype(np.float32)
+    made = keras.Model(model.input, last.output).predict(images, verbose=0)
+    error = np.square(made - images / 255).mean(axis=(1, 2, 3))
+    cells = images.reshape(2, 12, 8, 12, 8, 3).mean(axis=(2, 4))
+    copy = np.stack([cv2.resize(each, (96, 96), interpolation=cv2.INTER_LINEAR) for each in cells])
+    unlearnt = np.square((copy - images) / 255).mean(axis=(1, 2, 3))
+    assert unlearnt[0] == 0
+    found = model.predict(images, verbose=0)[:, 0]
+    np.testing.assert_allclose(found, error / (unlearnt + 1e-3), rtol=1e-4)
 
 
 def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkeypatch):

@@ -1,7 +1,10 @@
 """A small convolutional autoencoder, whose error says how unlike the normal images one is.
 
 What was never seen is reconstructed badly through a narrow code (Japkowicz, Myers and Gluck 1995,
-"A novelty detection approach to classification"). TensorFlow is imported by `build_autoencoder`.
+"A novelty detection approach to classification"); but a plain image is reconstructed well by any
+network. Hence the error is compared with that of a copy that needs no learning: the image averaged
+over cells (the idea of Serrà et al. 2020, arXiv 1909.11480, who compare with a general compressor).
+TensorFlow is imported by `build_autoencoder`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,12 +14,15 @@ if TYPE_CHECKING:
 
 FILTERS = (16, 32, 48, 64)  # one per halving of the side; params.AUTOENCODER_STEP_PX is 2**4
 CODE = 16  # channels of the code, 1/48 of the image's numbers in all; chosen by us
+CELL_PX = 8  # side of the cells of the copy: 1/64 of the image's numbers; chosen by us
+_FLAT = 1e-3  # error that counts as nothing, so that flat images differ by little: a noise of 3 %
 
 
 def build_autoencoder(size_px: int, mixed: bool = False) -> "keras.Model":
-    """Build the network: (n, size, size, 3) in [0, 255] → (n, 1), its mean squared error.
+    """Build the network: (n, size, size, 3) in [0, 255] → (n, 1), its error, 0 or more.
 
-    The error is over all pixels and channels of the image in [0, 1]: from 0 to 1. With `mixed` all
+    It is the mean squared error of the reconstruction over that of the image averaged over cells of
+    `CELL_PX`, drawn smoothly: where it is above about 1, nothing learnt helped. With `mixed` all
     but what the error is made of is computed in float16.
     """
     import keras
@@ -34,5 +40,7 @@ def build_autoencoder(size_px: int, mixed: bool = False) -> "keras.Model":
         x = layers.UpSampling2D(2, interpolation="bilinear", dtype=half)(x)
         x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=half)(x)
     made = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(x)
-    error = ops.mean(ops.square(made - given), axis=(1, 2, 3))
-    return keras.Model(image, ops.reshape(error, (-1, 1)), name="autoencoder")
+    coarse: Any = layers.AveragePooling2D(CELL_PX, dtype="float32")(given)
+    coarse = layers.UpSampling2D(CELL_PX, interpolation="bilinear", dtype="float32")(coarse)
+    error, unlearnt = (ops.mean(ops.square(x - given), axis=(1, 2, 3)) for x in (made, coarse))
+    return keras.Model(image, ops.reshape(error / (unlearnt + _FLAT), (-1, 1)), name="autoencoder")
