@@ -12,7 +12,7 @@ Reals = NDArray[np.float64]
 
 # Standard errors of a threshold's false positive rate, to either side, over which the slope of the
 # curve is taken: more would flatten its bend, fewer would follow single images. By trial.
-_REACH = 1.3
+_REACH = 1.2
 
 
 def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, Reals]:
