@@ -17,6 +17,8 @@ the forest's trees, lambda of `deep`, one neighbour) are their authors', scikit-
 ones; that the SVM takes features as given, not standardised, was chosen inside train.
 `--inside-train` shows what else was weighed, by AUC over five folds of the training images:
 fitted on normal images of four, tested on the normal ones of the fifth and all outliers of train.
+So the cells with whose error an autoencoder's is compared were chosen, among the lines that start
+with `error`.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -37,7 +40,7 @@ from numpy.typing import NDArray
 from benchmarks.public import with_training
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
 from stages.lib.files import MetricTree, write_text
-from stages.lib.params import FILE, Params, load_params
+from stages.lib.params import FILE, Params, TrainParams, load_params
 from stages.lib.strict_yaml import read_yaml
 from stages.statistics.roc import auc
 
@@ -53,6 +56,7 @@ DEEP = {
     "outlier_method": "deep", "epochs": {"head": 10, "fine_tune": 5},
     "learning_rate": {"head": 0.001, "fine_tune": 0.0001},
 }  # fmt: skip
+AUTOENCODER = "autoencoder, 64 px"
 FROZEN = ("mahalanobis", "svm", "isolation_forest")
 BACKBONES = {"MobileNetV2 0.35": MOBILENET, "bundled": BUNDLED}
 RUNS: dict[str, dict[str, Any]] = {
@@ -60,7 +64,7 @@ RUNS: dict[str, dict[str, Any]] = {
     for method in (*FROZEN, "deep")
     for name, backbone in BACKBONES.items()
 } | {
-    "autoencoder, 64 px": {
+    AUTOENCODER: {
         "outlier_method": "autoencoder", "backbone": "small", "weights": None, "alpha": None,
         "image_size": 64, "batch_size": 16, "epochs": {"head": 0, "fine_tune": 100},
         "learning_rate": {"head": 0.001, "fine_tune": 0.002},
@@ -127,14 +131,57 @@ def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]
     from stages.models.features import extract
 
     rows = read_rows(root, "one_class")
+    held = rows[(rows["split"] == "validation") & (rows["label"] == NORMAL)]
     rows = rows[(rows["split"] == "train") & rows["label"].isin([NORMAL, "class0"])]
     normal = (rows["label"] == NORMAL).to_numpy(bool)
+    chosen = with_training(params, RUNS[AUTOENCODER], params.seed).train
+    stored = StoredImages(root, rows), StoredImages(root, held)
+    for alternative, value in _errors_out_of_fold(*stored, normal, chosen, params.seed).items():
+        yield f"{alternative}, {AUTOENCODER}", value
     for name, settings in BACKBONES.items():
         chosen = with_training(params, settings, params.seed).train
         images = StoredImages(root, rows)
         features = extract(build_backbone(chosen), images, chosen.image_size).astype(np.float64)
         for alternative, fit in _alternatives().items():
             yield f"{alternative}, {name}", _out_of_fold(features, normal, fit, params.seed)
+
+
+def _errors_out_of_fold(
+    images: Any, held: Any, normal: NDArray[np.bool_], params: TrainParams, seed: int
+) -> dict[str, float]:
+    """Return the AUC of an autoencoder's squared error, and of it over other errors.
+
+    `held` are normal images of validation, by which each fold's training is stopped.
+    """
+    import keras
+
+    from stages.models.features import viewer
+    from stages.models.fitting import Examples
+    from stages.models.one_class import Some, fit_one_class
+
+    found: dict[str, list[float]] = {}
+    for known, tested in _folds(normal, seed):
+        parts = (Some(images, known), held)
+        ones = (Examples(part, np.ones((len(part), 1), np.float32)) for part in parts)
+        model = fit_one_class(*ones, params, seed).model
+        last = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][-1]
+        view = viewer(Some(images, tested), params.image_size, "resize")
+        given = np.concatenate([view(i) for i in range(len(tested))]).astype(np.float32)
+        made = keras.Model(model.input, last.output).predict(given, verbose=0)
+        error, shown = np.square(made - given / 255).mean(axis=(1, 2, 3)), given / 255
+        over = {"error": np.ones(len(error)), "error over variance": shown.var(axis=(1, 2, 3))}
+        for px in (4, 8, 16):
+            copy = np.stack([_in_cells(each, px) for each in shown])
+            over[f"error over that of cells of {px} px"] = np.square(copy - shown).mean((1, 2, 3))
+        for name, other in over.items():
+            found.setdefault(name, []).append(auc(~normal[tested], error / (other + 1e-3)) or 0.0)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _in_cells(image: NDArray[np.float32], px: int) -> NDArray[np.float32]:
+    side = image.shape[0]
+    cells = cv2.resize(image, (side // px, side // px), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR))
 
 
 Fit = Callable[[NDArray[np.float64]], Callable[[NDArray[np.float64]], NDArray[np.float64]]]
@@ -200,13 +247,20 @@ def _alternatives() -> dict[str, Fit]:
 def _out_of_fold(
     features: NDArray[np.float64], normal: NDArray[np.bool_], fit: Fit, seed: int
 ) -> float:
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(normal))
     values = []
-    for fold in np.array_split(order, 5):
-        score = fit(features[np.setdiff1d(order, fold)])
-        tested = np.concatenate([fold, np.flatnonzero(~normal)])
+    for known, tested in _folds(normal, seed):
+        score = fit(features[known])
         values.append(auc(~normal[tested], score(features[tested])) or 0.0)
     return float(np.mean(values))
+
+
+def _folds(
+    normal: NDArray[np.bool_], seed: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the normal images of four folds; and those of the fifth, with all outliers."""
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(normal))
+    for fold in np.array_split(order, 5):
+        yield np.setdiff1d(order, fold), np.concatenate([fold, np.flatnonzero(~normal)])
 
 
 def main() -> None:
