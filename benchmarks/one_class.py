@@ -287,7 +287,7 @@ def main() -> None:
         print(f"leaking files that were rejected: {leaks}")
         if given.inside_train:
             for name, value in weigh_inside_train(root, params):
-                print(f"{name:45s}{value:.4f}", flush=True)
+                print(f"{name:55s}{value:.4f}", flush=True)
             return
         chosen = ("sensitivity", "specificity") * 2
         print(f"{'':30s}{''.join(f'{word:>23s}' for word in ('AUC', *chosen))}")

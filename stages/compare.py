@@ -9,7 +9,7 @@ or its remote (stages/comparison/revisions.py), judged on the test images that b
     0  nothing is significantly worse; with --require better also: the main metric is
        significantly better
     1  a metric is significantly worse, or what --require asks for was not shown
-    2  they cannot be compared: refused, missing, or a wrong command line
+    2  they cannot be compared: refused, missing, a wrong command line, or a defect of ours
 
 Significant means a p-value of at most 1 − evaluate.confidence after Holm's adjustment over all
 metrics. The main metric is SRCC for ratings, AUC for two classes and for one_class, else accuracy.
@@ -18,6 +18,7 @@ metrics. The main metric is SRCC for ratings, AUC for two classes and for one_cl
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.markdown:
             sys.stdout.write(f"**The models cannot be compared.** {code(explain(error))}\n")
         sys.stderr.write(f"error: {explain(error)}\n")
+        return REFUSED
+    except Exception:  # Python's own exit status would say that the model is worse
+        traceback.print_exc()
         return REFUSED
     sys.stdout.write(as_markdown(comparison) if given.markdown else as_text(comparison))
     status = exit_status(comparison, given.require == "better")

@@ -348,6 +348,14 @@ def test_outside_any_repository(tmp_path, monkeypatch, capsys):
     assert "is not a git repository" in capsys.readouterr().err
 
 
+def test_a_defect_is_no_verdict(monkeypatch, capsys):
+    monkeypatch.setattr(compare, "run", lambda *_: 1 / 0)
+    assert compare.main(["main", "--markdown"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""  # by which the workflow knows that it broke off
+    assert "ZeroDivisionError" in said.err
+
+
 @pytest.mark.parametrize(
     ("test", "tree", "said"),
     [
