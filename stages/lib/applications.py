@@ -4,10 +4,7 @@ TensorFlow is imported by the functions that need it.
 """
 
 import inspect
-import os
 import sys
-from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -41,18 +38,20 @@ def build_application(
         settings["alpha"] = alpha
     try:
         return make(**settings)
-    except UNUSABLE as error:
+    except Exception as error:  # keras raises a bare one when a download fails
+        wanted, fetched = (_local_of(error, name) for name in ("download_target", "weights_path"))
+        if wanted:
+            raise UserError(
+                f"{error}\nThe weights of {name} could not be fetched. Put the file {wanted} there"
+                f" yourself (from a machine with a connection), or {otherwise}."
+            ) from error
+        if not isinstance(error, UNUSABLE):
+            raise
+        remedy = f"\nDelete {fetched} and run again: it is fetched anew." if fetched else ""
+        remedy = remedy if weights in (None, "imagenet") else A_FILE
         raise UserError(
             f"params.yaml: {section}: keras cannot build {name} with image_size {size_px}, alpha"
-            f" {alpha}, weights {weights!r}: {error}{A_FILE * (weights not in (None, 'imagenet'))}"
-        ) from error
-    except Exception as error:  # keras raises a bare Exception when a download fails
-        if "URL fetch failure" not in str(error):
-            raise
-        raise UserError(
-            f"{error}\nThe weights of {name} could not be fetched. Put the file"
-            f" {_file_wanted(error)} there yourself (from a machine with a connection), or"
-            f" {otherwise}."
+            f" {alpha}, weights {weights!r}: {error}{remedy}"
         ) from error
 
 
@@ -74,17 +73,13 @@ def _find(setting: str, name: str) -> Any:
     return known[name]
 
 
-def _file_wanted(error: Exception) -> Path:
-    """Return where Keras looks for the file that it could not fetch.
+def _local_of(error: Exception, name: str) -> str | None:
+    """Return what keras last called `name` on the way to its error, None where it did not.
 
-    The name is an argument of `get_file`, and not always the last part of the address.
+    In its `get_file` the file that it is fetching is `download_target`, and in each network the one
+    that it has is `weights_path`; neither is in what it says.
     """
-    trace = error.__traceback__
-    frame: FrameType | None = None
+    found, trace = None, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_name == "get_file":
-            frame = trace.tb_frame
-        trace = trace.tb_next
-    name = str(frame.f_locals.get("fname")) if frame else str(error).split()[4].rsplit("/", 1)[-1]
-    home = os.environ.get("KERAS_HOME", "~/.keras")
-    return Path(home).expanduser() / "models" / name
+        found, trace = trace.tb_frame.f_locals.get(name, found), trace.tb_next
+    return found and str(found)

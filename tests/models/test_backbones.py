@@ -1,3 +1,6 @@
+from http.client import IncompleteRead
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 
@@ -38,20 +41,39 @@ def test_what_cannot_be_built_is_said(values, changes, word):
         backbones.build_backbone(train_params(values, **changes))
 
 
-def test_weights_that_cannot_be_fetched_name_the_file_and_its_place(values, monkeypatch, tmp_path):
-    from urllib.error import URLError
-
+@pytest.mark.parametrize(
+    "trouble",
+    [URLError("no route"), ConnectionResetError(104, "reset"), IncompleteRead(b"some", 9)],
+    ids=["no connection", "reset midway", "cut off"],
+)
+def test_weights_that_cannot_be_fetched_name_the_file_and_its_place(
+    values, monkeypatch, tmp_path, trouble
+):
     from keras.src.utils import file_utils
 
     def refuse(*_, **__):
-        raise URLError("no route")
+        raise trouble
 
     monkeypatch.setattr(file_utils, "urlretrieve", refuse)
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     params = train_params(values, backbone="NASNetMobile", weights="imagenet", image_size=224)
     wanted = tmp_path / "models" / "nasnet_mobile_no_top.h5"
-    with pytest.raises(UserError, match=str(wanted)):
+    with pytest.raises(UserError, match=f"could not be fetched. Put the file {wanted} there"):
+        backbones.build_backbone(params)
+
+
+def test_a_download_that_was_cut_off_is_named(values, monkeypatch, tmp_path):
+    from keras.src.utils import file_utils
+
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    params = train_params(
+        values, backbone="MobileNetV2", alpha=0.35, weights="imagenet", image_size=224
+    )
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    path = tmp_path / "models" / name
+    path.parent.mkdir()
+    path.write_bytes(b"\x89HDF\r\n\x1a\n and no more")
+    with pytest.raises(UserError, match=f"Delete {path} and run again"):
         backbones.build_backbone(params)
 
 
