@@ -931,6 +931,28 @@ def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
     assert "secret" not in text
 
 
+@pytest.mark.parametrize(
+    ("settings", "method", "network", "weights"),
+    [
+        ({"backbone": "bundled", "alpha": None, "weights": None}, "svm", "bundled",
+         "those of the copy-detection network that comes with Darkroom"),
+        ({"backbone": "MobileNetV2", "alpha": 0.35, "weights": "imagenet"}, "autoencoder",
+         "autoencoder", "none: trained from nothing"),
+        ({"backbone": "small", "alpha": None, "weights": None}, None, "small",
+         "none: trained from nothing"),
+    ],
+)  # fmt: skip
+def test_the_card_says_where_the_weights_came_from(
+    tmp_path, parameters, settings, method, network, weights
+):
+    data = full("one_class" if method else "rating")
+    data.model["parameters"] |= settings
+    data.model["outlier_method"] = method
+    rows = rows_of(card(data.write(tmp_path), parameters()))
+    assert rows["network"] == [network]
+    assert rows["weights before training"] == rows["weights"] == [weights]
+
+
 def test_the_card_gives_results_with_intervals_methods_and_limits(tmp_path, parameters):
     data = judged("rating")
     data.metrics["evaluate"] |= {"groups": 5, "rmse": {"value": 1.0, "method": ""}}

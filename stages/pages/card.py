@@ -84,7 +84,7 @@ def describe(
     tree, train = metrics.get("evaluate", {}), metrics.get("train", {})
     return {
         "details": list(_details(model, train)) if model["task"] != "none" else [],
-        "settings": list(_settings(model.get("parameters", {}))),
+        "settings": list(_settings(_told(model))),
         "splits": _splits(kept, page["flow"].branches, params.train.task),
         "images": train.get("images", {}),
         "n_test": tree.get("n", 0),
@@ -100,11 +100,10 @@ def describe(
 
 def _details(model: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what the model is, by name."""
-    settings, given = model.get("parameters", {}), model.get("input", {})
+    given = model.get("input", {})
     yield "task", _task(model)
-    width = settings.get("alpha")
-    yield "network", f"{settings.get('backbone')}{f', width {width:g}' if width else ''}"
-    yield "weights before training", _weights(settings.get("weights"))
+    yield "network", _network(model)
+    yield "weights before training", _weights(model)
     size, rule = given.get("size_px"), given.get("rule", "")
     yield "input", f"{given.get('channels')}, {size} × {size} px: {RULES.get(rule, rule)}"
     filters = [str(step.get("filter")) for step in model.get("prepare", [])]
@@ -134,9 +133,28 @@ def _task(model: Mapping[str, Any]) -> str:
     return f"classification: the probability of each class: {', '.join(names[:LISTED])}{more}"
 
 
-def _weights(weights: str | None) -> str:
+def _network(model: Mapping[str, Any]) -> str:
+    settings = model.get("parameters", {})
+    if model.get("outlier_method") == "autoencoder":  # whatever `train.backbone` says
+        return "autoencoder"
+    width = settings.get("alpha")
+    return f"{settings.get('backbone')}{f', width {width:g}' if width else ''}"
+
+
+def _weights(model: Mapping[str, Any]) -> str:
     """Return where weights came from; of a path the file's name alone, as folders are private."""
-    return "none: trained from nothing" if weights is None else Path(weights).name
+    weights, network = model.get("parameters", {}).get("weights"), _network(model)
+    if network == "bundled":
+        return "those of the copy-detection network that comes with Darkroom"
+    if weights is None or network == "autoencoder":
+        return "none: trained from nothing"
+    return Path(weights).name
+
+
+def _told(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training parameters as they may be shown."""
+    known = dict(model.get("parameters", {}))
+    return known | {"weights": _weights(model)} if "weights" in known else known
 
 
 def _settings(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
@@ -144,8 +162,6 @@ def _settings(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[s
     for name, value in parameters.items():
         if isinstance(value, Mapping):
             yield from _settings(value, f"{path}{name}.")
-        elif name == "weights":
-            yield name, _weights(value)
         else:
             yield f"{path}{name}", "none" if value in (None, []) else _plain(value)
 
