@@ -385,6 +385,13 @@ def _check_what_learns(train: TrainParams) -> None:
             f"unfreeze must be null with outlier_method: {method}, which fine-tunes no backbone;"
             f" got {train.unfreeze}"
         )
+    for name in ("weights", "alpha"):
+        value = getattr(train, name)
+        if value is not None and method == "autoencoder":
+            raise ValueError(
+                f"{name} must be null with outlier_method: autoencoder, a network of its own that"
+                f" learns from nothing, whatever backbone says; got {value}"
+            )
 
 
 class Costs(Section):

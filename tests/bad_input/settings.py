@@ -190,6 +190,12 @@ VALUES = (
     _value("layers of no backbone", "train: unfreeze must be null with outlier_method: autoencoder,"
            " which fine-tunes no backbone; got 4",
            *_one_class("outlier_method: autoencoder", "unfreeze: 4")),
+    _value("weights of no backbone", "train: weights must be null with outlier_method: autoencoder,"
+           " a network of its own that learns from nothing, whatever backbone says; got imagenet",
+           *_one_class("outlier_method: autoencoder", "weights: imagenet")),
+    _value("width of no backbone", "train: alpha must be null with outlier_method: autoencoder, a "
+           "network of its own that learns from nothing, whatever backbone says; got 0.35",
+           *_one_class("outlier_method: autoencoder", "alpha: 0.35")),
     _value("nothing for a list", "clean.reject: expected a list, as [first, second]; got null",
            r"reject: \[.*?\]", "reject:"),
 )  # fmt: skip
