@@ -11,6 +11,7 @@ that lies below them.
 import argparse
 import csv
 import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError, explain
+from stages.lib.failures import UserError, explain, visible
 from stages.lib.files import write_text
 from stages.lib.pixels import DecodeError, Pixels, decode
 from stages.models.inputs import ahead
@@ -78,10 +79,12 @@ def _predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
 
     shares = iter(model.predict(readable()))
     for path in paths:
+        # A name may be of bytes that no text can hold.
+        name = os.fsencode(path).decode(errors="backslashreplace")
         if path in errors:
-            yield Prediction(str(path), {}, errors[path])
+            yield Prediction(name, {}, errors[path])
         else:
-            yield Prediction(str(path), describe(model, next(shares)))
+            yield Prediction(name, describe(model, next(shares)))
 
 
 def _read(model: SavedModel, path: Path) -> Pixels | str:
@@ -116,9 +119,9 @@ def describe(model: SavedModel, shares: NDArray[Any]) -> dict[str, float | str]:
 def as_line(prediction: Prediction) -> str:
     """Return one line for a person."""
     if prediction.error:
-        return f"{prediction.name}: not predicted, {prediction.error}"
+        return visible(f"{prediction.name}: not predicted, {prediction.error}")
     cells = (f"{name} {_shown(name, value)}" for name, value in prediction.values.items())
-    return f"{prediction.name}: {', '.join(cells)}"
+    return visible(f"{prediction.name}: {', '.join(cells)}")
 
 
 def _shown(name: str, value: float | str) -> str:

@@ -1,4 +1,6 @@
 import csv
+import io
+import os
 
 import numpy as np
 import pytest
@@ -98,6 +100,25 @@ def test_spreadsheets_see_no_formula(rating, folder, monkeypatch):
     monkeypatch.chdir(folder / "deep")
     assert run(rating, monkeypatch, "=b.jpg", "--out", "out.csv") == 0
     assert (folder / "deep" / "out.csv").read_text().splitlines()[1].startswith("'=b.jpg,")
+
+
+@pytest.mark.parametrize("content", [b"no image", None], ids=["broken", "whole"])
+def test_names_that_are_no_text_or_steer_a_terminal_stop_nothing(
+    rating, folder, monkeypatch, capsysbinary, content
+):
+    names = [os.fsdecode(name) for name in (b"\x1b[2J\n.png", b"\xff.png")]
+    for name in names:
+        whole = (folder / "a.png").read_bytes()
+        (folder / "deep" / name).write_bytes(content or whole)
+    paths = [folder / "deep" / name for name in names]
+    assert run(rating, monkeypatch, *paths, "--out", folder / "out.csv") == (content is not None)
+    lines = b"".join(capsysbinary.readouterr()).splitlines()
+    assert [line.partition(b": ")[0].rpartition(b"/")[2] for line in lines] == [
+        rb"\x1b[2J\n.png", rb"\xff.png"
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO((folder / "out.csv").read_text(), newline="")))
+    assert rows[0]["name"].endswith("\x1b[2J\n.png")
+    assert rows[1]["name"].endswith(r"\xff.png")
 
 
 @pytest.mark.parametrize(
