@@ -6,7 +6,7 @@ from scipy.special import ndtri, stdtrit
 
 from stages.statistics.figures import Side
 from stages.statistics.intervals import COUNTED, Interval, codes_of, matched_freedom, wilson
-from stages.statistics.roc import has_both, weighted_rates
+from stages.statistics.roc import weighted_rates
 
 Reals = NDArray[np.float64]
 
@@ -22,11 +22,12 @@ def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, R
     as would give the variance of the sensitivity, to which the positives add their own chance and
     the negatives, by the slope of the curve, that of the threshold. It holds the curve, and both
     ends rise as it does. Below a rate of one in so many negatives it is too wide. NaN where there
-    is none: one class alone, or one group. Sources: Hsieh and Turnbull 1996, Annals of Statistics
-    24:25, theorem 2.2; Korn and Graubard 1998, Survey Methodology 24:193.
+    is none: fewer than two groups with images of one class, which show no spread. Sources: Hsieh
+    and Turnbull 1996, Annals of Statistics 24:25, theorem 2.2; Korn and Graubard 1998, Survey
+    Methodology 24:193.
     """
     codes, count = codes_of(side.groups)
-    if count < 2 or not has_both(side.positive):
+    if min(np.unique(codes[part]).size for part in (side.positive, ~side.positive)) < 2:
         return np.full(at.size, np.nan), np.full(at.size, np.nan)
     (across,), (up,) = weighted_rates(side.positive, side.score)(np.ones((1, codes.size)))
     negatives = np.sort(side.score[~side.positive])[::-1]

@@ -5,6 +5,7 @@ from scipy import stats
 from stages.statistics import sides
 from stages.statistics.bands import sensitivity_band
 from stages.statistics.figures import Settings, Side
+from stages.statistics.intervals import wilson
 from stages.statistics.operating import Default, at_prevalence, operating_points
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
@@ -51,10 +52,29 @@ def test_the_band_holds_the_curve_and_ends_in_the_corner(side):
     assert ((ends["high"] - ends["low"]).iloc[:-1] > 0).all()  # no certainty from 30 positives
 
 
-def test_one_group_has_no_band():
-    rows = sides.roc_rows("a", drawn(1, 20, per_group=20), SETTINGS)
+@pytest.mark.parametrize(
+    "groups",
+    [
+        pytest.param(np.zeros(20), id="one group"),
+        pytest.param(np.where(np.arange(20) % 2 == 0, -1, np.arange(20)), id="one of positives"),
+        pytest.param(np.where(np.arange(20) % 2, -1, np.arange(20)), id="one of negatives"),
+    ],
+)
+def test_one_group_of_a_class_gives_no_band(groups):
+    rows = sides.roc_rows("a", drawn(1, 20)._replace(groups=groups), SETTINGS)
     assert len(rows) > 2
     assert rows[["low", "high"]].isna().all(axis=None)
+
+
+def test_of_very_many_negatives_the_band_is_wilsons_interval():
+    positive = np.arange(50_040) < 40
+    score = np.random.default_rng(1).normal(size=positive.size) + 1.5 * positive
+    side = Side(positive, score, np.arange(positive.size))
+    at = np.array([0.1, 0.3])
+    for low, high, rate in zip(*sensitivity_band(side, at, 0.95), at, strict=True):
+        found = np.sum(score[positive] >= np.quantile(score[~positive], 1 - rate))
+        expected = wilson(found, 40, 0.95)
+        assert (low, high) == pytest.approx(expected[:2], abs=0.02)
 
 
 def test_normal_images_alone_choose_the_specificity():
