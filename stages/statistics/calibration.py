@@ -127,6 +127,8 @@ def mean_interval(values: Reals, groups: Groups, confidence: float) -> Interval:
         return no_interval("t over groups", "one group alone: the spread between is unknown")
     sums = np.bincount(codes, values - values.mean())  # (groups,)
     spread = np.sqrt(count / (count - 1) * np.sum(sums**2)) / values.size
+    if spread <= 1e-12 * np.abs(values).max():
+        return no_interval("t over groups", "no spread: equal values, or groups that are all alike")
     reach = float(stats.t.ppf((1 + confidence) / 2, count - 1) * spread)
     return Interval(float(values.mean()) - reach, float(values.mean()) + reach, "t over groups")
 

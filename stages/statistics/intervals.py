@@ -25,6 +25,7 @@ LEAST_OF_CLASS = 10  # independent images or groups that DeLong's interval wants
 NEAR_PERFECT = 0.99  # an AUC above it rests on a handful of pairs in the wrong order
 BOOTSTRAP = "cluster bootstrap, BCa"
 DELONG, CLUSTERED_DELONG = "DeLong, logit", "DeLong for clusters (Obuchowski), logit"
+ROUNDING = 1e-24  # a variance of shares, or of their differences, below this is none
 _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache takes
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
 COUNTED = 0.5  # of the excess kurtosis where a bounded scale takes up the rest: by trial
@@ -155,7 +156,7 @@ def auc_interval(positive: Flags, score: Reals, groups: Groups, confidence: floa
         whole = "images" if count == positive.size else "groups with images"
         return no_interval(method, f"fewer than two {whole} of one class")
     variance, freedom = delong_variance(positive, score, groups)
-    if variance <= 0:
+    if variance <= ROUNDING:
         return no_interval(method, "no spread: constant predictions, or groups that are all alike")
     reach = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
     low, high = expit(logit(value) - reach), expit(logit(value) + reach)

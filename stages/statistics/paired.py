@@ -14,6 +14,7 @@ from scipy import stats
 from stages.statistics.agreement import Statistic
 from stages.statistics.intervals import (
     BOOTSTRAP,
+    ROUNDING,
     Draws,
     Groups,
     Interval,
@@ -29,7 +30,6 @@ Reals = NDArray[np.float64]
 
 DELONG, BONETT_PRICE = "paired DeLong", "Bonett-Price"
 PAIRED_BOOTSTRAP = f"paired {BOOTSTRAP}"
-_ROUNDING = 1e-24  # a variance of differences of shares below this is none
 
 
 def paired_delong(positive: Flags, score_a: Reals, score_b: Reals, confidence: float) -> Interval:
@@ -41,7 +41,7 @@ def paired_delong(positive: Flags, score_a: Reals, score_b: Reals, confidence: f
     difference, variance = _delong(positive, score_a, score_b)
     if not np.isfinite(variance):
         return no_interval(DELONG, "fewer than two images of one class")
-    if variance <= _ROUNDING:
+    if variance <= ROUNDING:
         return no_interval(DELONG, "no spread: every image says the same")
     reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance)
     low, high = max(-1.0, difference - reach), min(1.0, difference + reach)
@@ -57,7 +57,7 @@ def delong_test(positive: Flags, score_a: Reals, score_b: Reals) -> float | None
     difference, variance = _delong(positive, score_a, score_b)
     if not np.isfinite(variance):
         return None
-    if variance <= _ROUNDING:
+    if variance <= ROUNDING:
         return _unanimous(difference, int(min(positive.sum(), (~positive).sum())))
     return float(2 * stats.norm.sf(abs(difference) / np.sqrt(variance)))
 
@@ -118,7 +118,7 @@ def _unanimous(difference: float, witnesses: int) -> float:
     >>> _unanimous(0.2, 5), _unanimous(0.0, 5)
     (0.0625, 1.0)
     """
-    return 1.0 if abs(difference) <= np.sqrt(_ROUNDING) else 2.0 ** (1 - witnesses)
+    return 1.0 if abs(difference) <= np.sqrt(ROUNDING) else 2.0 ** (1 - witnesses)
 
 
 def mcnemar(right_a: Flags, right_b: Flags) -> float:

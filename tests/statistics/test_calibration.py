@@ -57,6 +57,16 @@ def test_copies_add_no_certainty_to_a_mean():
     assert mean_interval(values, np.zeros(25), 0.95).low is None
 
 
+@pytest.mark.parametrize("count", [2, 3, 7, 30])
+def test_values_that_are_all_alike_leave_no_mean_certain(count):
+    equal = np.full(count, 6.3), np.arange(count)
+    grouped = np.tile([0.1, 0.3, 0.8], count), np.repeat(np.arange(count), 3)
+    for values, groups in (equal, grouped):
+        interval = mean_interval(values, groups, 0.95)
+        assert (interval.low, interval.high) == (None, None)
+        assert "all alike" in interval.note
+
+
 def test_ratings_are_reliable_where_the_mean_of_the_bin_is():
     predicted = np.linspace(1, 10, 400)
     target = predicted + RNG.normal(size=400)

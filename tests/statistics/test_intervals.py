@@ -175,6 +175,15 @@ def test_an_auc_without_interval_says_why(positive, score, groups, note):
     assert note in interval.note
 
 
+def test_groups_that_are_all_alike_leave_no_auc_certain():
+    positive, score = np.array([1, 0, 1, 0, 0, 1, 0], bool), np.array([3, 1, 2, 2, 5, 4, 0]) / 7
+    for count in range(2, 40):
+        groups = np.repeat(np.arange(count), 7)
+        interval = auc_interval(np.tile(positive, count), np.tile(score, count), groups, 0.95)
+        assert (interval.low, interval.high) == (None, None)
+        assert "all alike" in interval.note
+
+
 @pytest.mark.parametrize("right", [True, False], ids=["perfect", "reversed"])
 def test_a_perfect_auc_is_not_certain(right):
     positive = np.arange(30) >= 20
