@@ -385,11 +385,22 @@ def test_a_workspace_that_cannot_be_compared(project, refused, test, tree, said)
         ("data/predictions.parquet", b"PAR1", "is no whole Parquet file"),
         ("metrics/evaluate.json", b"{", "is no JSON"),
         ("metrics/evaluate.json", b"[]", "expected keys and values"),
+        ("metrics/evaluate.json", b'{"task": []}', "task: expected text; got []"),
+        (
+            "metrics/evaluate.json",
+            b'{"task": "rating", "cutoff": "low"}',
+            "cutoff: expected a valid",
+        ),
+        (
+            "metrics/evaluate.json",
+            b'{"task": "rating", "cutoff": NaN}',
+            "cutoff: expected a finite",
+        ),
         ("params.yaml", b"seed: [", "DVC cannot read this revision"),
         (
             "params.yaml",
             b"seed: 17",
-            "params.yaml of the workspace has wrong settings: train: miss",
+            "params.yaml of the workspace has wrong values: train: missing",
         ),
     ],
 )

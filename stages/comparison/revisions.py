@@ -6,13 +6,13 @@ Git holds `metrics/evaluate.json` and `params.yaml`; DVC holds `data/predictions
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from stages.lib.complaints import complaints
 from stages.lib.failures import UserError
@@ -23,6 +23,8 @@ PREDICTIONS = "data/predictions.parquet"
 SPLITS = "data/split.parquet"
 METRICS = "metrics/evaluate.json"
 WORKSPACE = "the workspace"
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class _Train(BaseModel):
@@ -43,6 +45,14 @@ class Settings(BaseModel):
     evaluate: _Evaluate
 
 
+class _Judged(BaseModel):
+    """What a comparison needs of `metrics/evaluate.json`, which a merge may have broken."""
+
+    task: str | None = None
+    cutoff: FiniteFloat | None = None
+    positive_class: str | None = None
+
+
 class Revision(NamedTuple):
     """One side of a comparison. `test` holds its predictions for the test split, by key."""
 
@@ -61,11 +71,10 @@ def read_revision(root: Path, rev: str | None) -> Revision:
     Raises UserError naming what is missing and how to get it.
     """
     files = _Files(root, rev)
-    metrics = files.read_json(METRICS)
-    task = metrics.get("task")
-    if task not in {"rating", "classification", "one_class"}:
+    judged = _check(_Judged, files.read_json(METRICS), f"{METRICS} of {files.name}")
+    if judged.task not in {"rating", "classification", "one_class"}:
         raise UserError(
-            f"{files.name}: {METRICS} says task {task!r}; expected rating, classification or"
+            f"{files.name}: {METRICS} says task {judged.task!r}; expected rating, classification or"
             " one_class: without a model there is nothing to compare"
         )
     predictions = files.read_table(PREDICTIONS, ["key", "split", "split_group"])
@@ -74,12 +83,12 @@ def read_revision(root: Path, rev: str | None) -> Revision:
         raise UserError(f"{files.name}: {PREDICTIONS} has no test images: nothing to compare")
     return Revision(
         name=files.name,
-        task=task,
+        task=judged.task,
         test=test,
         splits=files.read_table(SPLITS, SPLIT.names),
-        settings=_check_settings(files.read_yaml(FILE), f"{FILE} of {files.name}"),
-        cutoff=metrics.get("cutoff"),
-        positive_class=metrics.get("positive_class"),
+        settings=_check(Settings, files.read_yaml(FILE), f"{FILE} of {files.name}"),
+        cutoff=judged.cutoff,
+        positive_class=judged.positive_class,
     )
 
 
@@ -157,9 +166,9 @@ def require_columns(found: list[str], wanted: list[str], name: str, path: str) -
         )
 
 
-def _check_settings(values: Any, where: str) -> Settings:
+def _check(model: type[Checked], values: Any, where: str) -> Checked:
     try:
-        return Settings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(complaints(error, Settings))
-        raise UserError(f"{where} has wrong settings: {problems}") from error
+        problems = "; ".join(complaints(error, model))
+        raise UserError(f"{where} has wrong values: {problems}") from error
