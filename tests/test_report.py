@@ -585,6 +585,25 @@ def test_several_classes_have_a_curve_and_figures_each(tmp_path, parameters):
     lines = 2 + 1 + 5 + 1 + 3  # training, chance, classes; square images, tones
     assert html.count("<polyline") == lines
     assert "no.1 3 0.700" in text_of(html)
+    assert "bands are in" not in text_of(html)  # there are none
+
+
+def test_classes_keep_names_that_look_like_numbers_or_nothing(tmp_path, parameters):
+    data = full("classification")
+    rows = [f"{name},{x},{x},\n" for name in ("01", "NA", "None") for x in (0, 1)]
+    data.plots["evaluate/roc.csv"] = ROC + "".join(rows)
+    text = text_of(section(page(data.write(tmp_path), parameters("classification")), "test"))
+    assert "01 NA None Dashed: chance." in text
+
+
+def test_of_several_curves_it_says_where_their_bands_are(tmp_path, parameters):
+    data = judged("classification")
+    rows = data.plots["evaluate/roc.csv"]
+    data.plots["evaluate/roc.csv"] = rows + rows.partition("\n")[2].replace("p,", "q,")
+    test = section(page(data.write(tmp_path), parameters("classification")), "test")
+    assert "The curves' 95 % bands are in metrics/plots/evaluate/roc.csv" in text_of(test)
+    roc = test[test.index('aria-label="ROC curve') :].split("</svg>")[0]
+    assert "<polygon" not in roc
 
 
 def section(html, name):
@@ -788,6 +807,8 @@ def test_operating_points_are_tabled_and_marked_on_the_curve(tmp_path, parameter
     assert roc.count('class="operating"') == 2
     assert roc.count('class="chance"') == 1
     assert roc.count("<polygon") == 1  # the band
+    assert "by itself (Wilson at the effective number of positives)" in text
+    assert "Whiskers: 95 % intervals (t over groups)" in text
 
 
 def test_predictive_values_are_drawn_over_prevalence(tmp_path, parameters):
@@ -799,6 +820,7 @@ def test_predictive_values_are_drawn_over_prevalence(tmp_path, parameters):
     assert all(chart.count('<line class="limit"') == 1 for chart in charts)  # of deployment
     assert all(chart.count('<line class="chance"') == 1 for chart in charts)  # of the test split
     assert "own share, 40.0 %" in text_of(test)
+    assert "Shaded: 95 % intervals (MOVER-R of the likelihood ratio)" in text_of(test)
     without = section(page(root, parameters(prevalence=None)), "test")
     assert '<line class="limit"' not in without
     assert "set evaluate.prevalence" in text_of(without)
@@ -818,6 +840,7 @@ def test_classes_are_tabled_with_calibration_beside_them(tmp_path, parameters):
     assert "Positive is the class dog." in text
     assert "cat 60 0.900 0.800 0.700 dog 4 0.900 0.500 0.400" in text
     assert "Brier score 0.100 (0.050 to 0.200) calibration error 0.080" in text
+    assert "Whiskers: 95 % intervals (Wilson, at the effective sample size" in text
 
 
 def test_of_very_many_classes_the_worst_are_tabled(tmp_path, parameters):

@@ -66,6 +66,7 @@ def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str
     return {
         "roc": evaluation.roc_chart(curves, band, _marks(tree)) if curves else None,
         "roc_band": bool(band) and len(curves) == 1,
+        "roc_bands": bool(band),
         "not_drawn": not_drawn,
         "roc_classes": list(curves) if len(curves) > 1 else [],
         "predictive": _predictive(plots, tree, params),
