@@ -130,7 +130,8 @@ def read_plot(path: Path) -> pd.DataFrame:
     """Return a plot's data; an empty frame where the stage had nothing to plot."""
     if not path.exists() or not path.stat().st_size:
         return pd.DataFrame()
-    return pd.read_csv(path)
+    # a class may be called NA, None or 01
+    return pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values=[""])
 
 
 def points(frame: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
