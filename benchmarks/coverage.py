@@ -152,7 +152,20 @@ def band(
     codes: Codes, auc: float, at: float, rng: np.random.Generator, _: int
 ) -> tuple[float, Interval]:
     """Read the band at the false positive rate `at`."""
-    positive, shift = some_positive(rng, codes, False), shift_of(auc)
+    return _band(some_positive(rng, codes, False), codes, auc, at, rng)
+
+
+def unequal_band(
+    positives: int, negatives: int, auc: float, at: float, rng: np.random.Generator, _: int
+) -> tuple[float, Interval]:
+    codes = np.arange(positives + negatives)
+    return _band(codes < positives, codes, auc, at, rng)
+
+
+def _band(
+    positive: Flags, codes: Codes, auc: float, at: float, rng: np.random.Generator
+) -> tuple[float, Interval]:
+    shift = shift_of(auc)
     side = Side(positive, effects(rng, codes) + shift * positive, codes)
     low, high = sensitivity_band(side, np.array([at]), LEVEL)
     return float(ndtr(shift + ndtri(at))), Interval(float(low[0]), float(high[0]), "band")
@@ -372,6 +385,11 @@ def not_promised() -> Iterator[tuple[str, Case]]:
     for truth in (0.8, 0.95):
         name = f"AUC {truth:.2f}, 20 groups, each of one class"  # 8 of them positive
         yield name, partial(clustered_auc, codes_of(20), truth, True)
+    for m, n in ((200, 20), (100, 30), (50, 50)):
+        for truth in (0.8, 0.95):
+            for at in (0.05, 0.3):
+                name = f"ROC of AUC {truth:.2f} at {at}, {m} and {n} images"
+                yield name, partial(unequal_band, m, n, truth, at)
     for n in (3, 5, 8, 12):
         yield f"AUC 0.8, {n} groups", partial(clustered_auc, codes_of(n), 0.8, False)
     uneven = codes_of(50, "uneven")

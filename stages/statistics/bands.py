@@ -5,14 +5,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from stages.statistics.figures import Side
-from stages.statistics.intervals import COUNTED, Interval, codes_of, matched_freedom, wilson
+from stages.statistics.intervals import Interval, codes_of, variance_of_classes, wilson
 from stages.statistics.roc import weighted_rates
 
 Reals = NDArray[np.float64]
 
 # Standard errors of a threshold's false positive rate, to either side, over which the slope of the
 # curve is taken: more would flatten its bend, fewer would follow single images. By trial.
-_REACH = 1.2
+_REACH = 1.1
 
 
 def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, Reals]:
@@ -27,7 +27,8 @@ def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, R
     Methodology 24:193.
     """
     codes, count = codes_of(side.groups)
-    if min(np.unique(codes[part]).size for part in (side.positive, ~side.positive)) < 2:
+    among = [np.unique(codes[part]).size for part in (side.positive, ~side.positive)]
+    if min(among) < 2:
         return np.full(at.size, np.nan), np.full(at.size, np.nan)
     (across,), (up,) = weighted_rates(side.positive, side.score)(np.ones((1, codes.size)))
     negatives = np.sort(side.score[~side.positive])[::-1]
@@ -45,7 +46,8 @@ def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, R
         window = np.clip([rate - reach, rate + reach], 0, 1)
         slope = np.diff(np.interp(window, rates, risen)) / np.diff(window)
         sensitivity = float(np.interp(rate, rates, risen))
-        ends.append(_interval(sensitivity, found - slope * false, side, confidence)[:2])
+        variance, freedom = variance_of_classes([found, -slope * false], among)
+        ends.append(_interval(sensitivity, variance, freedom, side, confidence)[:2])
     low, high = np.array(ends, np.float64).T
     curve = np.interp(at, across, up)  # where it rises at one rate, the top of the rise
     low = np.where(at < 1, np.minimum(low, curve), 1)  # everything is called at a rate of 1
@@ -62,8 +64,10 @@ def _by_group(side: Side, threshold: float, codes: NDArray[np.intp], count: int)
     ]
 
 
-def _interval(sensitivity: float, added: Reals, side: Side, confidence: float) -> Interval:
-    """Return Wilson's interval; `added` (groups,) is what each group adds to the error."""
+def _interval(
+    sensitivity: float, variance: float, freedom: float, side: Side, confidence: float
+) -> Interval:
+    """Return Wilson's interval at the effective number of positives."""
     level = (1 + confidence) / 2
     z, positives = ndtri(level), int(side.positive.sum())
     most = positives
@@ -71,7 +75,6 @@ def _interval(sensitivity: float, added: Reals, side: Side, confidence: float) -
         most = len(np.unique(side.groups[side.positive]))
     # Wilson's centre, so that a sensitivity of 1 does not make the threshold's chance infinite
     share = (sensitivity * positives + z**2 / 2) / (positives + z**2)
-    variance = float(added @ added)
     effective = min(most, share * (1 - share) / variance) if variance > 0 else most
-    effective *= (z / stdtrit(matched_freedom(added, added.size, COUNTED), level)) ** 2
+    effective *= (z / stdtrit(freedom, level)) ** 2
     return wilson(sensitivity * effective, effective, confidence)

@@ -5,6 +5,7 @@ witnesses: every interval here takes the group of each image and falls back to t
 when each group is a single image.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ DELONG, CLUSTERED_DELONG = "DeLong, logit", "DeLong for clusters (Obuchowski), l
 ROUNDING = 1e-24  # a variance of shares, or of their differences, below this is none
 _CELLS = 100_000  # weights held at a time: 0.8 MB, which a processor's cache takes
 _JACKKNIFE = 500  # groups left out one by one, or in as many blocks
-COUNTED = 0.5  # of the excess kurtosis where a bounded scale takes up the rest: by trial
+_COUNTED = 0.5  # of the excess kurtosis where a bounded scale takes up the rest: by trial
 _DEFINED = 0.9  # share of resamples that must have a value
 _FAR = 1.0  # bias in normal deviates: 84 % of the draws on one side of the estimate; chosen by us
 
@@ -120,17 +121,24 @@ def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[floa
 
     At least two groups with positives and two with negatives are needed. Where each image is a
     group of its own it is DeLong's variance (Sun and Xu's equations 11 to 13). Source: Obuchowski
-    1997, Biometrics 53:567, section 2. The degrees of freedom are Welch's for the parts of the
-    positives and of the negatives, and fewer than there are groups.
+    1997, Biometrics 53:567, section 2. The degrees of freedom are those of `variance_of_classes`.
     """
     codes, count = codes_of(groups)
-    parts, variances, freedoms = [], [], []
-    for side, placed in zip((positive, ~positive), placements(positive, score), strict=True):
-        among = np.unique(codes[side]).size
-        part = np.bincount(codes[side], placed - placed.mean(), count) / placed.size  # (groups,)
-        parts.append(part)
-        variances.append(among / (among - 1) * float(part @ part))
-        freedoms.append(matched_freedom(part, among, COUNTED))
+    placed = zip((positive, ~positive), placements(positive, score), strict=True)
+    parts = [np.bincount(codes[side], p - p.mean(), count) / p.size for side, p in placed]
+    return variance_of_classes(parts, [np.unique(codes[s]).size for s in (positive, ~positive)])
+
+
+def variance_of_classes(parts: Sequence[Reals], among: Sequence[int]) -> tuple[float, float]:
+    """Return the variance of a sum of two classes' errors, and its degrees of freedom.
+
+    `parts` are what each group (groups,) adds to either error, `among` how many groups have images
+    of the class: two or more. Groups that have both make the errors depend on each other. The
+    degrees of freedom are Welch's, and fewer than there are groups.
+    """
+    count = parts[0].size
+    variances = [k / (k - 1) * float(part @ part) for part, k in zip(parts, among, strict=True)]
+    freedoms = [matched_freedom(part, k, _COUNTED) for part, k in zip(parts, among, strict=True)]
     shared = 2 * count / (count - 1) * float(parts[0] @ parts[1])
     total, squares = sum(variances), sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     freedom = min(total**2 / squares, count - 1) if squares > 0 else count - 1
