@@ -137,15 +137,19 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["name", *columns, "error"])
     for p in predictions:
-        cells = [p.values.get(column, "") for column in columns]
-        writer.writerow([_safe(c) for c in (p.name, *cells, p.error)])
+        cells = [_cell(column, p.values.get(column, "")) for column in columns]
+        writer.writerow([_safe(p.name), *cells, _safe(p.error)])
     return stream.getvalue()
 
 
-def _safe(cell: float | str) -> str:
-    """Format a cell so that no spreadsheet takes it for a formula."""
-    if isinstance(cell, float):
-        return f"{cell:.6f}"
+def _cell(name: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return _safe(value)
+    return f"{value:.9g}" if name == OUTLIER else f"{value:.6f}"  # as in `_shown`
+
+
+def _safe(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 

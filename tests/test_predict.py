@@ -96,6 +96,13 @@ def test_one_class_prints_the_score_and_how_usual_it_is(folder, monkeypatch, cap
     assert list(rows[0]) == ["name", "outlier_score", "normal_scoring_lower", "error"]
 
 
+def test_small_outlier_scores_keep_their_digits():
+    found = predict.Prediction(
+        "a.png", {"outlier_score": -1.2345678e-7, "normal_scoring_lower": 0.0}
+    )
+    assert predict.as_csv([found]).splitlines()[1] == "a.png,-1.2345678e-07,0.000000,"
+
+
 def test_spreadsheets_see_no_formula(rating, folder, monkeypatch):
     monkeypatch.chdir(folder / "deep")
     assert run(rating, monkeypatch, "=b.jpg", "--out", "out.csv") == 0
