@@ -1,7 +1,8 @@
 """Run one phase of a training: epochs, validation, the best weights, the way back after a kill.
 
-A phase runs Adam with decoupled weight decay under a cosine that falls to zero, keeps the weights
-of the epoch with the lowest validation loss, and stops after `patience` epochs without a lower one.
+A phase runs Adam with decoupled weight decay under a cosine that falls to zero. What validation
+judges is the running average of the weights over epochs; the average with the lowest validation
+loss is kept, and the phase stops after `patience` epochs without a lower one.
 What counts as lower includes the phase before: fine-tuning that does harm is not kept.
 """
 
