@@ -9,13 +9,14 @@ What counts as lower includes the phase before: fine-tuning that does harm is no
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
+from stages.lib.failures import LONGEST, UserError
 from stages.lib.params import TrainParams
 from stages.lib.randomness import generator
 from stages.models.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
@@ -70,12 +71,28 @@ def run_phase(
     watch(progress.history)
     step = train_step(phase.model, optimizer, phase.loss, phase.augmenter)
     while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
-        _run_epoch(phase, progress, step, optimizer)
+        with _memory(phase.name, params):
+            _run_epoch(phase, progress, step, optimizer)
         progress.variables = values_of(variables)
         checkpoint.save(progress)
         watch(progress.history)
     assign(phase.model.weights, progress.best_weights)
     return progress
+
+
+@contextmanager
+def _memory(phase: str, params: TrainParams) -> Iterator[None]:
+    """Tell what to lower where the device has too little memory."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError(
+            f"train: too little memory on the device for {phase} with train.batch_size"
+            f" {params.batch_size} and train.image_size {params.image_size}; lower one of them in"
+            f" params.yaml, or take a smaller train.backbone ({str(error)[:LONGEST]})"
+        ) from error
 
 
 def _run_epoch(phase: Phase, progress: Progress, step: Any, optimizer: Any) -> None:

@@ -250,6 +250,18 @@ def test_training_stops_when_validation_gets_no_better(tiny):
     assert fitted.best["epoch"] + 2 == len(fitted.history) < 6
 
 
+def test_too_little_memory_says_what_to_lower(tiny, monkeypatch):
+    import tensorflow as tf
+
+    def exhausted(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr("stages.models.phases.train_step", lambda *_: exhausted)
+    train, validation, params = tiny
+    with pytest.raises(UserError, match=r"head with train.batch_size 8 and .* 32; lower .*OOM"):
+        fitting.fit_model(train, validation, params, 17)
+
+
 def test_without_epochs_the_model_is_a_plain_guess(tiny):
     train, validation, params = tiny
     none = params.epochs.model_copy(update={"head": 0, "fine_tune": 0})
