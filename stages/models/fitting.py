@@ -83,6 +83,7 @@ def fit_model(
     Raises UserError for examples or settings that nothing can be learnt from.
     """
     check_examples(train, validation)
+    doubt_rate(params)
     start_tensorflow(seed, params.threads)
     with on_all_devices() as devices:
         augmenter = build_augmenter(params.augment, params.task, seed)
@@ -126,6 +127,18 @@ def in_precision(backbone: Backbone, params: TrainParams) -> Backbone:
     if params.backbone == "small" or not is_mixed(params.precision):
         return backbone
     return replace(backbone, features=rebuild(backbone.features, mixed=True))
+
+
+def doubt_rate(params: TrainParams) -> None:
+    """Warn of a rate in fine-tuning that suits a network from nothing, where one is pretrained."""
+    head, fine_tune = params.learning_rate.head, params.learning_rate.fine_tune
+    pretrained = params.backbone == "bundled" or params.weights is not None
+    if pretrained and params.epochs.fine_tune and fine_tune > head:
+        logger.warning(
+            "train: fine_tune learns at a higher rate than head, %g against %g, and may undo what"
+            " the backbone knows: lower train.learning_rate.fine_tune in params.yaml, to 0.0001 for"
+            " example", fine_tune, head,
+        )  # fmt: skip
 
 
 def check_examples(train: Examples, validation: Examples) -> None:

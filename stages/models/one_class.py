@@ -25,7 +25,7 @@ from stages.models.autoencoder import build_autoencoder
 from stages.models.backbones import Backbone, build_backbone, freeze_below
 from stages.models.checkpoints import Checkpoint, Progress
 from stages.models.features import extract, random_looks, viewer
-from stages.models.fitting import Examples, Fitted, fingerprint, in_precision
+from stages.models.fitting import Examples, Fitted, doubt_rate, fingerprint, in_precision
 from stages.models.heads import build_head
 from stages.models.layers import build_augmenter
 from stages.models.live import Watch, unwatched
@@ -105,6 +105,7 @@ def fit_one_class(
     reference = Reference(*map(_reference, (train, validation)))
     if params.outlier_method == "deep":
         check_reference(reference, learnt_classes(params)[1:])
+        doubt_rate(params)
     start_tensorflow(seed, params.threads)
     checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
     with on_all_devices() as devices:

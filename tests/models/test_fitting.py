@@ -250,6 +250,27 @@ def test_training_stops_when_validation_gets_no_better(tiny):
     assert fitted.best["epoch"] + 2 == len(fitted.history) < 6
 
 
+@pytest.mark.parametrize(
+    ("changes", "doubted"),
+    [
+        pytest.param({"weights": "imagenet"}, True, id="pretrained"),
+        pytest.param({"backbone": "bundled"}, True, id="bundled"),
+        pytest.param({"weights": "imagenet", "fine_tune": 1e-4}, False, id="lower"),
+        pytest.param({"weights": "imagenet", "epochs": 0}, False, id="head alone"),
+        pytest.param({}, False, id="from nothing"),
+    ],
+)
+def test_a_high_rate_for_a_pretrained_network_is_doubted(params, caplog, changes, doubted):
+    rates = params.train.learning_rate.model_copy(
+        update={"head": 0.001, "fine_tune": changes.get("fine_tune", 0.005)}
+    )
+    epochs = params.train.epochs.model_copy(update={"fine_tune": changes.get("epochs", 3)})
+    given = {name: changes[name] for name in ("weights", "backbone") if name in changes}
+    update = given | {"learning_rate": rates, "epochs": epochs}
+    fitting.doubt_rate(params.train.model_copy(update=update))
+    assert ("0.005 against 0.001" in caplog.text) == doubted
+
+
 def test_too_little_memory_says_what_to_lower(tiny, monkeypatch):
     import tensorflow as tf
 
