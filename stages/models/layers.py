@@ -43,7 +43,10 @@ def build_augmenter(
     import keras
 
     layers = [_build(f"{WHERE}[{n}]", step, task, seed, n) for n, step in enumerate(steps)]
-    return keras.Sequential(layers, name="augmenter")
+    try:
+        return keras.Sequential(layers, name="augmenter")
+    except ValueError as error:  # of two with one name
+        raise UserError(f"{WHERE}: keras does not join these layers: {error}") from error
 
 
 def _build(where: str, step: Mapping[str, Any], task: str, seed: int, number: int) -> Any:

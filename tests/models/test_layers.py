@@ -31,6 +31,12 @@ def test_each_layer_keeps_shape_and_range_and_repeats_itself(name):
     assert np.array_equal(first, second)
 
 
+def test_two_layers_of_one_name_are_said():
+    steps = [{"layer": "RandomFlip", "name": "a"}] * 2
+    with pytest.raises(UserError, match=r"params.yaml: train.augment: .*unique names. Name 'a'"):
+        build_augmenter(steps, "classification", 3)
+
+
 def test_no_layer_is_no_augmenter():
     assert build_augmenter([], "rating", 3) is None
 
