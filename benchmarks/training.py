@@ -211,7 +211,7 @@ def rates(folder: Path) -> Figures:
 
     params = settings()
     train, _ = examples(folder, params)
-    look = random_looks(train.images, SIZE, rule_for(params), SEED, None)
+    look = random_looks(train.images, params, rule_for(params), SEED, None)
 
     def epoch(number: int) -> Iterator[Any]:
         order = shuffled_batches(len(train.images), BATCH, SEED, "fine_tune", number)

@@ -319,6 +319,7 @@ class TrainParams(Section):
     weights: str | None
     image_size: Annotated[int, Field(ge=16)]
     unfreeze: Positive | None
+    mirror: bool
     epochs: Epochs
     most_per_bin: Positive | None
     class_weights: Literal["none", "balanced"]

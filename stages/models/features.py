@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.files import write_bytes
+from stages.lib.params import TrainParams
 from stages.lib.pixels import Pixels
 from stages.lib.randomness import generator
 from stages.models import inputs
@@ -57,22 +58,25 @@ def viewer(
 
 
 def random_looks(
-    images: Sequence[Pixels], size_px: int, rule: inputs.Rule, seed: int, folder: Path | None,
-    name: str = "view", turns: bool = False,
+    images: Sequence[Pixels], params: TrainParams, rule: inputs.Rule, seed: int,
+    folder: Path | None, name: str = "view",
 ) -> Callable[[int, NDArray[np.int64]], NDArray[np.uint8]]:  # fmt: skip
     """Return a function from an epoch and rows to one random view of each: (b, size, size, 3).
 
     A view depends on `seed`, `name`, epoch and row alone. What does not fit into memory is kept in
     `folder`.
     """
+    size_px = params.image_size
+    turns = params.task == "rating" and rule == "crop"
     kept = inputs.Cached(
         lambda i: inputs.for_training(images[i], size_px, rule), len(images), folder
     )
 
     def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        rngs = (generator(seed, name, epoch, int(i)) for i in rows)
         return np.stack([
-            inputs.random_view(kept[i], size_px, generator(seed, name, epoch, int(i)), turns)
-            for i in rows
+            inputs.random_view(kept[i], size_px, rng, turns, params.mirror)
+            for i, rng in zip(rows, rngs, strict=True)
         ])  # fmt: skip
 
     return look

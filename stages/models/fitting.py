@@ -189,9 +189,7 @@ def _fine_tune_phase(
 ) -> Phase:  # fmt: skip
     """Train the layers that are not frozen on random views of the images."""
     size, rule = params.image_size, backbone.rule
-    look = random_looks(
-        train.images, size, rule, seed, scratch, turns=params.task == "rating" and rule == "crop"
-    )
+    look = random_looks(train.images, params, rule, seed, scratch)
     seen = inputs.Cached(viewer(validation.images, size, rule), len(validation.images), scratch)
     predict = predictor(model)
 

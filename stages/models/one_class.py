@@ -182,7 +182,7 @@ def _fit_autoencoder(
     """Train it on random views of the normal images, until those of validation gain no more."""
     model = build_autoencoder(params.image_size, is_mixed(params.precision))
     predict, see = predictor(model), _viewed(normal.validation, params, "resize", checkpoint.folder)
-    look = random_looks(normal.train, params.image_size, "resize", seed, checkpoint.folder)
+    look = random_looks(normal.train, params, "resize", seed, checkpoint.folder)
 
     def batches(epoch: int) -> Iterator[Batch]:
         def make(rows: NDArray[np.int64]) -> Batch:
@@ -273,9 +273,10 @@ def _deep_phase(
     loss, predict = one_class_loss(width), predictor(model)
     unseen = normal.validation, reference.validation.images
     see = [_viewed(images, params, backbone.rule, folder) for images in unseen]
-    size, rule = params.image_size, backbone.rule
-    look = random_looks(normal.train, size, rule, seed, folder)
-    look_around = random_looks(reference.train.images, size, rule, seed, folder, "reference")
+    look = random_looks(normal.train, params, backbone.rule, seed, folder)
+    look_around = random_looks(
+        reference.train.images, params, backbone.rule, seed, folder, "reference"
+    )
     # Every batch wants two normal images at least, whose spread is what is to be small.
     steps = max(1, len(normal.train) // max(2, params.batch_size))
 

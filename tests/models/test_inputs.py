@@ -41,6 +41,17 @@ def test_any_size_becomes_squares(rule, height, width):
     assert inputs.random_view(kept, 32, np.random.default_rng(0)).shape == (32, 32, 3)
 
 
+@pytest.mark.parametrize(("mirror", "flipped"), [(True, {False, True}), (False, {False})])
+def test_an_arrow_is_mirrored_unless_told_not_to(mirror, flipped):
+    arrow = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
+    seen = set()
+    for seed in range(40):
+        view = inputs.random_view(arrow, 32, np.random.default_rng(seed), mirror=mirror)
+        seen.add(bool((view == arrow[:, ::-1]).all()))
+        assert (view == arrow).all() or (view == arrow[:, ::-1]).all()
+    assert seen == flipped
+
+
 def test_resize_takes_the_centre_of_the_long_side():
     image = np.zeros((50, 150, 3), np.uint8)
     image[:, 50:100] = 200
