@@ -19,8 +19,8 @@ from stages.statistics.roc import Flags, auc
 Reals = NDArray[np.float64]
 Groups = NDArray[Any]  # (n,) any hashable names, one per image
 
-# With 20 groups intervals of 95 % cover about 94 to 96 %, with 3 the bootstrap's cover 77 %; groups
-# of very unequal size or with heavy tails need more: benchmarks/coverage.py.
+# With 20 groups intervals of 95 % cover about 94 to 96 %, with 3 the bootstrap's cover 69 to 87 %;
+# groups of very unequal size or with heavy tails need more: benchmarks/coverage.py.
 LEAST_GROUPS = 20
 LEAST_OF_CLASS = 10  # independent images or groups that DeLong's interval wants of each class
 NEAR_PERFECT = 0.99  # an AUC above it rests on a handful of pairs in the wrong order
