@@ -54,11 +54,11 @@ repro: set-up ## run the stages that are out of date
 	dvc repro
 
 retry: set-up ## try again what could not be fetched, and that alone; then as repro
-	python -m stages.retry
+	python -m darkroom.commands.retry
 	dvc repro
 
 review: set-up ## open a local page to decide by hand on copies, conflicts and rejected images
-	python -m stages.review
+	python -m darkroom.commands.review
 
 test: repro ## the same, then the tests
 	python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -69,4 +69,4 @@ check: set-up ## format, lint, types
 	mypy
 
 schema: set-up ## write params.schema.json, which editors read
-	python -m stages.lib.schema
+	python -m tools.params_schema

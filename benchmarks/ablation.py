@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.folds import Augmented, read_rows
-from stages.lib.params import Params, load_params
-from stages.lib.randomness import generator
-from stages.models.examples import StoredImages
-from stages.models.fitting import Examples, fit_model
+from darkroom.core.params import Params, load_params
+from darkroom.core.randomness import generator
+from darkroom.filters.preprocess import read_steps
+from darkroom.models.training.examples import StoredImages
+from darkroom.models.training.fit import Examples, fit_model
 from stages.train import make_targets
-from stages.transforms.prepare import read_steps
 
 
 def main() -> None:

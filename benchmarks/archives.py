@@ -19,7 +19,7 @@ RUN = """
 import resource, sys, time
 from pathlib import Path
 from stages import download, scan
-from stages.lib.params import load_params
+from darkroom.core.params import load_params
 root, params = Path.cwd(), load_params(Path.cwd())
 scan.run(root, params)
 started = time.process_time()

@@ -26,7 +26,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "cat", "retina", "imm
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 OURS = """
-from stages.transforms import appearance, geometry
+from darkroom.augmentation import appearance, geometry
 
 def chain(pixels, seed):
     pixels = geometry.horizontal_flip(pixels)

@@ -44,8 +44,9 @@ from benchmarks.embed import PROCESSES, REPOSITORY, Spent, iter_files, processor
 from benchmarks.flags import compare, differing, join, write_sheet
 from benchmarks.found import unpack
 from benchmarks.made import make
-from stages.inspection import borders, colours, quantisation, scores, sharpness, tones
-from stages.lib import pixels, tables
+from darkroom.checks import borders, colours, exposure, jpeg_quality, scores, sharpness
+from darkroom.core import tables
+from darkroom.images import decode
 
 MAX_PIXELS = 100_000_000
 PER_CHECK = 300  # images that each check is timed on
@@ -103,8 +104,8 @@ def decode_alone(contents: list[bytes], least: int | None = scores.SHORT_SIDE_PX
     cv2.setNumThreads(1)
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
-        image = pixels.open_image(content, MAX_PIXELS)
-        pixels.pixels_of(image, content, least)
+        image = decode.open_image(content, MAX_PIXELS)
+        decode.pixels_of(image, content, least)
     return Spent(time.perf_counter() - started, time.process_time() - cpu)
 
 
@@ -185,9 +186,9 @@ def time_checks(files: Path) -> None:
     """Print the least of five mean times per check, in this process."""
     cv2.setNumThreads(1)
     contents = list(iter_files(files, 1))[:PER_CHECK]
-    images = [pixels.open_image(content, MAX_PIXELS) for content in contents]
+    images = [decode.open_image(content, MAX_PIXELS) for content in contents]
     decoded = [
-        pixels.pixels_of(image, content, scores.SHORT_SIDE_PX)
+        decode.pixels_of(image, content, scores.SHORT_SIDE_PX)
         for image, content in zip(images, contents, strict=True)
     ]
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in decoded]
@@ -200,12 +201,12 @@ def time_checks(files: Path) -> None:
         "grey": (lambda image: cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), decoded),
         "grid": (scores.grid, decoded),
         "blurry": (sharpness.blurry_score, grey),
-        "dark, light, clipped": (tones.light_scores, sample),
-        "low_information": (tones.information_score, split),
+        "dark, light, clipped": (exposure.light_scores, sample),
+        "low_information": (exposure.information_score, split),
         "colourless": (colours.colour_score, split),
         "colour_cast": (colours.cast_score, sample),
         "uniform_border": (borders.border_score, grey),
-        "low_jpeg_quality": (quantisation.jpeg_quality_score, jpeg),
+        "low_jpeg_quality": (jpeg_quality.jpeg_quality_score, jpeg),
     }  # type: ignore[assignment]
     print("\nmicroseconds per image")
     for name, (check, given) in checks.items():

@@ -2,9 +2,9 @@
 
     python -m benchmarks.copies FOLDER_OR_SHARDS [--network FILE] [--limit N] [--plain] [--verify N]
 
-Of each photograph held out by `stages.embedding.fit` there are six files: itself, a crop of 87.5 %,
-both flips, a rotation by 25° and a square resize, hence 15 pairs that are copies. Every other pair
-is a mistake. The collection's own duplicates would count as mistakes, so they are taken out by
+Of each photograph held out by `tools.fit_copy_network` there are six files: itself, a crop of
+87.5 %, both flips, a rotation by 25° and a square resize, hence 15 pairs that are copies. Every
+other pair is a mistake. The collection's own duplicates would count as mistakes, so they are taken out by
 hand: `duplicates.csv` lists what was seen on contact sheets of the 583 nearest pairs of the 1,828
 held-out photographs, and of the 180 pairs with the most keypoints in common.
 
@@ -31,16 +31,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.evidence import gather_evidence
-from stages.embedding.fit import is_held_out, read_photographs
-from stages.embedding.network import BUNDLED, Network
-from stages.lib.params import DedupeParams, load_params
-from stages.lib.pixels import DecodeError, Pixels, decode, resize
-from stages.neighbours.decide import decide
-from stages.neighbours.groups import connected_components
-from stages.neighbours.normalise import background_similarity, load_background
-from stages.neighbours.search import candidate_pairs
-from stages.neighbours.verify import Evidence
-from stages.statistics.intervals import share_interval, wilson
+from darkroom.core.params import DedupeParams, load_params
+from darkroom.dedupe.decide import decide
+from darkroom.dedupe.groups import connected_components
+from darkroom.dedupe.normalise import background_similarity, load_background
+from darkroom.dedupe.search import candidate_pairs
+from darkroom.dedupe.verify import Evidence
+from darkroom.embedding.network import BUNDLED, Network
+from darkroom.evaluation.intervals import share_interval, wilson
+from darkroom.images.decode import DecodeError, Pixels, decode, resize
+from tools.fit_copy_network import is_held_out, read_photographs
 
 Transform = Callable[[Pixels], Pixels]
 DUPLICATES = Path(__file__).with_name("duplicates.csv")

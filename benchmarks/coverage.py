@@ -26,21 +26,20 @@ from numpy.typing import NDArray
 from scipy import integrate
 from scipy.special import ndtr, ndtri
 
-from stages.lib.randomness import generator
-from stages.statistics.agreement import (
+from darkroom.core.randomness import generator
+from darkroom.evaluation.agreement import (
     Statistic,
     weighted_mean,
     weighted_plcc,
     weighted_rmse,
     weighted_srcc,
 )
-from stages.statistics.bands import sensitivity_band
-from stages.statistics.classes import brier
-from stages.statistics.emd import emd_r1, emd_r2
-from stages.statistics.figures import Side, figure
-from stages.statistics.intervals import Interval, auc_interval, cluster_bootstrap, share_interval
-from stages.statistics.operating import at_prevalence
-from stages.statistics.paired import (
+from darkroom.evaluation.classification import brier
+from darkroom.evaluation.emd import emd_r1, emd_r2
+from darkroom.evaluation.intervals import Interval, auc_interval, cluster_bootstrap, share_interval
+from darkroom.evaluation.metrics import Side, figure
+from darkroom.evaluation.operating_points import at_prevalence
+from darkroom.evaluation.paired import (
     accuracy_interval,
     delong_test,
     holm,
@@ -48,7 +47,8 @@ from stages.statistics.paired import (
     paired_bootstrap,
     paired_delong,
 )
-from stages.statistics.roc import weighted_partial_auc
+from darkroom.evaluation.roc import weighted_partial_auc
+from darkroom.evaluation.roc_band import sensitivity_band
 
 Reals = NDArray[np.float64]
 Codes = NDArray[np.int64]

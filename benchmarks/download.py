@@ -36,7 +36,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from stages.sources.photographs import PHOTOGRAPHS, read
+from darkroom.sources.sample.photographs import PHOTOGRAPHS, read
 
 REPOSITORY = Path(__file__).parents[1]
 BASES = 200

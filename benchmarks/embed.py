@@ -32,9 +32,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.embedding.network import Network
-from stages.lib import shards, tables
-from stages.lib.pixels import decode_at_least, resize
+from darkroom.core import shards, tables
+from darkroom.embedding.network import Network
+from darkroom.images.decode import decode_at_least, resize
 
 REPOSITORY = Path(__file__).parents[1]
 PROCESSES = 2

@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from darkroom.core import shards, tables
+from darkroom.core.params import Params, Scale, load_params
+from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.models.saved import SavedModel, write_model
 from stages import evaluate
-from stages.lib import shards, tables
-from stages.lib.params import Params, Scale, load_params
-from stages.models.saved import SavedModel, write_model
-from stages.statistics.predictions import class_predictions, rating_predictions
 
 SCALE = Scale(low=1, high=10, bins=10)
 SIDE_PX = 224

@@ -10,8 +10,8 @@ import cv2
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from stages.lib.pixels import Pixels
-from stages.neighbours.verify import Evidence, Prepared, compare, prepare
+from darkroom.dedupe.verify import Evidence, Prepared, compare, prepare
+from darkroom.images.decode import Pixels
 
 WORKERS = 2
 PAIRS_PER_TASK = 200

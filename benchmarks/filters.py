@@ -15,7 +15,7 @@ import numpy as np
 from skimage import data
 
 from benchmarks import loops
-from stages.transforms import filters
+from darkroom.filters import filter_bank
 
 SIDE_PX = 128  # a loop over more takes minutes
 ROUNDS = 20
@@ -34,7 +34,7 @@ def main() -> None:
         ("ising", binary, (1.0, FLIPPED, 20, 0)),
     ):
         slow, seconds_slow = timed(partial(getattr(loops, name), plane, *settings), 1)
-        fast, seconds = timed(partial(getattr(filters, name), plane, *settings), ROUNDS)
+        fast, seconds = timed(partial(getattr(filter_bank, name), plane, *settings), ROUNDS)
         ratio = seconds_slow / seconds
         same = np.array_equal(slow, fast)
         print(f"{name:16} {seconds_slow:8.3f} s {1000 * seconds:7.2f} ms {ratio:7.0f}x  {same}")
@@ -56,7 +56,7 @@ def denoise(clean: np.ndarray, seed: int) -> float:
     """Return the share of pixels that are wrong after flipping some and denoising."""
     flipped = np.random.default_rng(seed).random(clean.shape) < FLIPPED
     noisy = np.where(flipped, 255 - clean, clean).astype(np.uint8)
-    return float((filters.ising(noisy, 1.0, FLIPPED, 20, seed) != clean).mean())
+    return float((filter_bank.ising(noisy, 1.0, FLIPPED, 20, seed) != clean).mean())
 
 
 def timed(function: Callable[[], np.ndarray], rounds: int) -> tuple[np.ndarray, float]:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.pixels import decode, resize
-from stages.statistics.intervals import wilson
+from darkroom.evaluation.intervals import wilson
+from darkroom.images.decode import decode, resize
 
 OURS_BY_THEIRS = {
     "blurry": "blurry", "dark": "dark", "light": "light", "low_information": "low_information",

@@ -27,23 +27,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from darkroom.augmentation.chains import Recipe, allowed_operations, apply, draw_variants
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.files import MetricTree
+from darkroom.core.params import Params, load_params, resolve_path
+from darkroom.evaluation.metrics import interval_name
+from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.filters.preprocess import prepare, read_steps
+from darkroom.images.decode import Pixels
+from darkroom.models.backbones import rule_for
+from darkroom.models.inputs import least_side
+from darkroom.models.saved import SavedModel
+from darkroom.models.training.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
+from darkroom.models.training.fit import Examples, fit_model
 from stages.augment import strata_of, variants_each
 from stages.evaluate import judge
-from stages.lib import shards, tables
-from stages.lib.failures import UserError
-from stages.lib.files import MetricTree
-from stages.lib.params import Params, load_params, resolve_path
-from stages.lib.pixels import Pixels
-from stages.models.backbones import rule_for
-from stages.models.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
-from stages.models.fitting import Examples, fit_model
-from stages.models.inputs import least_side
-from stages.models.saved import SavedModel
-from stages.statistics.figures import interval_name
-from stages.statistics.predictions import class_predictions, rating_predictions
 from stages.train import make_targets
-from stages.transforms.chains import Recipe, allowed_operations, apply, draw_variants
-from stages.transforms.prepare import prepare, read_steps
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
 

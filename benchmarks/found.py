@@ -22,10 +22,10 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from darkroom.core import shards, tables
+from darkroom.core.params import Params, check_params
+from darkroom.images.decode import decode, resize
 from stages import clean, dedupe, download, embed, scan
-from stages.lib import shards, tables
-from stages.lib.params import Params, check_params
-from stages.lib.pixels import decode, resize
 
 CELL_PX, COLUMNS, ROWS = 120, 6, 10
 NEAR = 120  # pairs not called copies that are shown

@@ -28,10 +28,10 @@ import pandas as pd
 import yaml
 
 from benchmarks.mutations import CUTS, OTHERS, encodings
+from darkroom.core import shards, tables
+from darkroom.core.params import check_params
+from darkroom.images.decode import DecodeError, decode, sniff_extension
 from stages import clean
-from stages.lib import shards, tables
-from stages.lib.params import check_params
-from stages.lib.pixels import DecodeError, decode, sniff_extension
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLES = REPOSITORY / "tests/lib/samples"

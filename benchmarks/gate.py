@@ -1,4 +1,4 @@
-"""Count how often `stages.compare` turns a check red: by mistake, and for models that are worse.
+"""Count how often `darkroom compare` turns a check red: by mistake, and for models that are worse.
 
     python -m benchmarks.gate [--draws 500] [--images 240] [--resamples 1000]
 
@@ -13,10 +13,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from stages.comparison.differences import Comparison, compare
-from stages.comparison.pairs import pair
-from stages.comparison.revisions import Revision, Settings
-from stages.lib.randomness import generator
+from darkroom.comparison.differences import Comparison, compare
+from darkroom.comparison.pairs import pair
+from darkroom.comparison.revisions import Revision, Settings
+from darkroom.core.randomness import generator
 
 SCORES = np.arange(1.0, 11.0)
 ERROR, SHARED = 1.0, 0.6  # of a model, in scores; and what of it a group has in common

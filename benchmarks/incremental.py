@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import yaml
 
-from stages.embedding.fit import read_photographs
+from tools.fit_copy_network import read_photographs
 
 REPOSITORY = Path(__file__).parents[1]
 STAGES = ("scan", "download", "clean", "embed", "dedupe")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.kills [--stages train] [--kills 30] [--images 400] [--seed 17]
 
-A local server gives photographs, and, between them, the troubles of `tests/trouble.py`. Shards hold
-50 images, so that a run makes several. Each trial starts a stage in a process group of its own,
-kills the group at a moment drawn uniformly from the time that the stage takes undisturbed, one
+A local server gives photographs, and, between them, the troubles of `tests/sources/trouble.py`.
+Shards hold 50 images, so that a run makes several. Each trial starts a stage in a process group of
+its own, kills the group at a moment drawn uniformly from the time that the stage takes undisturbed, one
 trial in three twice, runs the stage to its end and compares every file below data/raw, data/clean
 and metrics with those of the undisturbed run. A trial that was over before its last kill does not
 count. Train learns two classes of small pictures and is killed in turn while it extracts features
@@ -29,17 +29,17 @@ import numpy as np
 import yaml
 
 from benchmarks.download import make_bases
-from stages.lib.pixels import decode
-from tests.test_train import write_data
-from tests.trouble import Trouble, serving
+from darkroom.images.decode import decode
+from tests.sources.trouble import Trouble, serving
+from tests.stages.test_train import write_data
 
 REPOSITORY = Path(__file__).parents[1]
 STAGES = ("download", "clean", "train")
 PHASES = ("extraction", "head", "fine_tune")  # of train
-SHARDS = "from stages.lib import shards; shards.MAX_IMAGES = 50"
+SHARDS = "from darkroom.core import shards; shards.MAX_IMAGES = 50"
 SLOW_FEATURES = """
 import time
-from stages.models import features
+from darkroom.models import features
 see, features.PART_IMAGES = features.viewer, 4
 features.viewer = lambda *given: lambda i: time.sleep(0.05) or see(*given)(i)
 """
@@ -49,7 +49,7 @@ STAGE = """
 import sys
 from pathlib import Path
 {smaller}
-from stages.lib.params import load_params
+from darkroom.core.params import load_params
 from stages import {stage}
 if __name__ == "__main__":
     {stage}.run(Path.cwd(), load_params(Path.cwd()))

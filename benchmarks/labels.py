@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet
 
-from stages.sources.labels import read_labels
+from darkroom.sources.label_tables.match import read_labels
 
 ROWS = 255_530  # of AVA
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.lib.pixels import Pixels, decode
+from darkroom.images.decode import Pixels, decode
 
 SEED = 17
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 92]

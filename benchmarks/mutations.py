@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageOps
 
-from stages.sources.photographs import PHOTOGRAPHS, read
+from darkroom.sources.sample.photographs import PHOTOGRAPHS, read
 
 Mutation = Callable[[bytes, bytes, np.random.Generator], bytes]
 

@@ -38,11 +38,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.public import with_training
+from darkroom.core.files import MetricTree, write_text
+from darkroom.core.params import FILE, Params, TrainParams, load_params
+from darkroom.core.yaml import read_yaml
+from darkroom.evaluation.roc import auc
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
-from stages.lib.files import MetricTree, write_text
-from stages.lib.params import FILE, Params, TrainParams, load_params
-from stages.lib.strict_yaml import read_yaml
-from stages.statistics.roc import auc
 
 REPOSITORY = Path(__file__).parents[1]
 PREPARATION = (scan, download, clean, embed, dedupe, split, augment)
@@ -126,9 +126,9 @@ def _shown(figure: MetricTree) -> str:
 
 def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]]:
     """Yield the AUC, out of fold, of each alternative on each backbone's features."""
-    from stages.models.backbones import build_backbone
-    from stages.models.examples import StoredImages, read_rows
-    from stages.models.features import extract
+    from darkroom.models.backbones import build_backbone
+    from darkroom.models.training.examples import StoredImages, read_rows
+    from darkroom.models.training.features import extract
 
     rows = read_rows(root, "one_class")
     held = rows[(rows["split"] == "validation") & (rows["label"] == NORMAL)]
@@ -155,9 +155,9 @@ def _errors_out_of_fold(
     """
     import keras
 
-    from stages.models.features import viewer
-    from stages.models.fitting import Examples
-    from stages.models.one_class import Some, fit_one_class
+    from darkroom.models.one_class.fit import Some, fit_one_class
+    from darkroom.models.training.features import viewer
+    from darkroom.models.training.fit import Examples
 
     found: dict[str, list[float]] = {}
     for known, tested in _folds(normal, seed):

@@ -61,16 +61,16 @@ from benchmarks.folds import (
     predict_folds,
     read_rows,
 )
+from darkroom.core import shards, tables
+from darkroom.core.files import MetricTree, write_text
+from darkroom.core.params import FILE, Params, load_params
+from darkroom.core.yaml import read_yaml
+from darkroom.evaluation.agreement import srcc, weighted_mean
+from darkroom.evaluation.metrics import Settings, bootstrap_figure, interval_name, share_figure
+from darkroom.labels.official_splits import standard_split
+from darkroom.models.training.examples import RAW, SPLIT
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
 from stages.evaluate import judge, settings_of
-from stages.lib import shards, tables
-from stages.lib.files import MetricTree, write_text
-from stages.lib.params import FILE, Params, load_params
-from stages.lib.splits import standard_split
-from stages.lib.strict_yaml import read_yaml
-from stages.models.examples import RAW, SPLIT
-from stages.statistics.agreement import srcc, weighted_mean
-from stages.statistics.figures import Settings, bootstrap_figure, interval_name, share_figure
 from stages.train import make_targets
 
 REPOSITORY = Path(__file__).parents[1]

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from aiohttp.test_utils import TestClient, TestServer
 
-from stages.lib import tables
-from stages.lib.decisions import REVIEW
-from stages.lib.params import load_params
-from stages.lib.shards import key_of
-from stages.reviewing.journal import Journal
-from stages.reviewing.server import Review
+from darkroom.core import tables
+from darkroom.core.params import load_params
+from darkroom.core.shards import key_of
+from darkroom.review.decisions import REVIEW
+from darkroom.review.history import Journal
+from darkroom.review.server import Review
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SIZE = 3  # images of a group

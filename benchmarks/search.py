@@ -31,13 +31,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.copies import EASY, HARD
-from stages.embedding.fit import read_photographs
-from stages.embedding.network import Network
-from stages.lib import tables
-from stages.lib.params import load_params
-from stages.lib.pixels import DecodeError, decode, resize
-from stages.neighbours.normalise import background_similarity, cosine, load_background, normalise
-from stages.neighbours.search import find_neighbours, score_pairs
+from darkroom.core import tables
+from darkroom.core.params import load_params
+from darkroom.dedupe.normalise import background_similarity, cosine, load_background, normalise
+from darkroom.dedupe.search import find_neighbours, score_pairs
+from darkroom.embedding.network import Network
+from darkroom.images.decode import DecodeError, decode, resize
+from tools.fit_copy_network import read_photographs
 
 TRANSFORMS = [*list(EASY.values())[1:], *HARD.values()]
 EDITED = 6  # of so many photographs one is edited

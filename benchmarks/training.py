@@ -10,7 +10,7 @@ The tutorial way is Keras' guide to transfer learning and fine-tuning, written w
 `image_dataset_from_directory`, flips and crops of 224 from 256 px mapped in parallel, prefetching,
 a frozen backbone called with `training=False` under dropout and one dense layer, `compile` and
 `fit`. It runs the backbone in every epoch. Fine-tuning trains all layers but batch normalisation.
-Ours is `stages.models.fitting.fit_model` on the same files, in shards, with params.yaml as it is:
+Ours is `darkroom.models.training.fit.fit_model` on the same files, with params.yaml as it is:
 same backbone, image size, batch size, images, epochs and trainable layers, and the same random
 views while fine-tuning. Both validate after every epoch.
 
@@ -19,8 +19,8 @@ out, building, compiling, reading weights and files are in. Printed per round an
 range: seconds by the clock and of the processors (which other programs disturb less), for five
 epochs of the frozen phase, extraction included; a fine-tuning epoch, the median without the first,
 which compiles; how many images per second our input pipeline gives while decoding (cold) and later
-(warm), the tutorial's, and how many our compiled step trains on; then what `python -m
-stages.predict` takes from its start for one image, and images per second for the whole folder.
+(warm), the tutorial's, and how many our compiled step trains on; then what
+`darkroom predict` takes from its start for one image, and images per second for the whole folder.
 """
 
 import argparse
@@ -39,16 +39,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib import shards
-from stages.lib.params import FILE, TrainParams, check_params
-from stages.lib.strict_yaml import read_yaml
-from stages.models import inputs
-from stages.models.backbones import rule_for
-from stages.models.examples import StoredImages
-from stages.models.features import random_looks
-from stages.models.fitting import Examples, fit_model
-from stages.models.phases import shuffled_batches
-from stages.models.targets import one_hot
+from darkroom.core import shards
+from darkroom.core.params import FILE, TrainParams, check_params
+from darkroom.core.yaml import read_yaml
+from darkroom.models import inputs
+from darkroom.models.backbones import rule_for
+from darkroom.models.targets import one_hot
+from darkroom.models.training.examples import StoredImages
+from darkroom.models.training.features import random_looks
+from darkroom.models.training.fit import Examples, fit_model
+from darkroom.models.training.phases import shuffled_batches
 
 REPOSITORY = Path(__file__).parents[1]
 SIZE, BATCH, SEED = 224, 32, 17
@@ -207,7 +207,8 @@ def rate(batches: Iterator[Any]) -> float:
 
 def rates(folder: Path) -> Figures:
     """Return images per second: our pipeline alone, our compiled step alone, the tutorial's."""
-    from stages.models import fitting, losses, steps
+    from darkroom.models import losses
+    from darkroom.models.training import fit, steps
 
     params = settings()
     train, _ = examples(folder, params)
@@ -219,8 +220,8 @@ def rates(folder: Path) -> Figures:
 
     found = {"cold": rate(epoch(0)), "warm": rate(epoch(1))}
     steps.start_tensorflow(SEED, params.threads)
-    backbone = fitting.build_backbone(params)
-    model = fitting.join(backbone, fitting.build_head(backbone, len(CLASSES), params))
+    backbone = fit.build_backbone(params)
+    model = fit.join(backbone, fit.build_head(backbone, len(CLASSES), params))
     optimizer = steps.build_optimizer(1e-4, model.trainable_variables, mixed=False)
     step = steps.train_step(model, optimizer, losses.cross_entropy, None)
     batch, targets = look(0, np.arange(BATCH)), train.targets[:BATCH]
@@ -238,7 +239,7 @@ def rates(folder: Path) -> Figures:
 
 def predict(folder: Path) -> Figures:
     """Return the seconds for one image from the program's start, and images/s for a folder."""
-    from stages.models.saved import write_model
+    from darkroom.models.saved import write_model
 
     params = settings(epochs={"head": 0, "fine_tune": 0})
     fitted = fit_model(*examples(folder, params), params, SEED)
@@ -251,7 +252,14 @@ def predict(folder: Path) -> Figures:
     images = sorted(folder.glob("train/*/*.jpg"))
     ran = {}
     for name, path in {"one image": images[0], "folder": folder / "train"}.items():
-        command = [sys.executable, "-m", "stages.predict", str(path), "--model", str(model)]
+        command = [
+            sys.executable,
+            "-m",
+            "darkroom.commands.predict",
+            str(path),
+            "--model",
+            str(model),
+        ]
         begun = time.perf_counter()
         subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
         ran[name] = time.perf_counter() - begun

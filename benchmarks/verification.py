@@ -19,18 +19,18 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evidence import gather_evidence
-from stages.embedding.network import BUNDLED, Network
-from stages.lib.params import load_params
-from stages.lib.pixels import Pixels, decode, resize
-from stages.lib.randomness import generator
-from stages.neighbours.decide import decide
-from stages.neighbours.normalise import load_background
-from stages.neighbours.search import candidate_pairs
-from stages.neighbours.verify import Evidence
-from stages.sources.copies import EDITS, edit
-from stages.sources.degradations import KINDS, degrade
-from stages.sources.photographs import SIDE_PX, has_contrast
-from stages.statistics.intervals import wilson
+from darkroom.core.params import load_params
+from darkroom.core.randomness import generator
+from darkroom.dedupe.decide import decide
+from darkroom.dedupe.normalise import load_background
+from darkroom.dedupe.search import candidate_pairs
+from darkroom.dedupe.verify import Evidence
+from darkroom.embedding.network import BUNDLED, Network
+from darkroom.evaluation.intervals import wilson
+from darkroom.images.decode import Pixels, decode, resize
+from darkroom.sources.sample.degradations import KINDS, degrade
+from darkroom.sources.sample.edits import EDITS, edit
+from darkroom.sources.sample.photographs import SIDE_PX, has_contrast
 
 LIMITS = (0.4, 0.45, 0.5, 0.55, 0.6)
 LOWEST = 0.2

@@ -1,1 +1,1 @@
-"""The stages of the pipeline (verbs) and what they are made of (nouns)."""
+"""The stages of the pipeline, one script each; `dvc.yaml` has their order."""

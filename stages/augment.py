@@ -7,7 +7,7 @@ Enters: `data/split.parquet`, `data/dedupe/groups.parquet` (labels), `data/raw`.
   variants as the others, or one more; with `augment.balance` rare classes or score bins are filled
   first.
 - Each variant is a chain of `augment.operations_per_image` different operations that keep the
-  task's labels true (`stages.transforms.chains`), its values drawn from (seed, parent, variant).
+  task's labels true (`darkroom.augmentation.chains`), drawn from (seed, parent, variant).
 - Stored as PNG: compression would be a fault that the parent's rating does not know.
 - `train.task: none` and `augment.target: 0` make nothing; a target below the originals is an error.
 - Images stream, so that memory holds tables and a few images; an interrupted run starts again.
@@ -28,16 +28,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from stages.lib import shards, tables
-from stages.lib.engine import worker_count
-from stages.lib.failures import UserError
-from stages.lib.files import MetricTree, write_metrics
-from stages.lib.normal_class import is_normal
-from stages.lib.params import EngineParams, Params, Scale
-from stages.lib.pixels import Pixels, decode
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.transforms.chains import (
+from darkroom.augmentation.balance import share_out
+from darkroom.augmentation.chains import (
     Recipe,
     Task,
     allowed_operations,
@@ -45,7 +37,15 @@ from stages.transforms.chains import (
     draw_variants,
     to_json,
 )
-from stages.transforms.shares import share_out
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.params import EngineParams, Params, Scale
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.images.decode import Pixels, decode
+from darkroom.labels.normal_class import is_normal
+from darkroom.workers.mapper import worker_count
 
 RAW = Path("data/raw")
 GROUPS = Path("data/dedupe/groups.parquet")

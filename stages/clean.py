@@ -8,7 +8,7 @@ its source still lists), and `metrics/clean.json`.
   `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
   its decoder is `failed` (`decoder_crashed`, `decoder_hung`, `decoder_out_of_memory`).
 - Each check gives a score in [0, 1], 1 = fine, and a flag where it is below its threshold
-  (`stages.inspection.scores`, `headers`, `outliers`); those named in `clean.reject` reject, the
+  (`darkroom.checks.scores`, `headers`, `outliers`); those named in `clean.reject` reject, the
   others inform. `too_small` and `too_elongated` are limits without a score.
 - What an image has relative to the others (odd size, resolution, file size) is computed for the
   summary from all that decode, so that parts stay functions of the bytes.
@@ -26,15 +26,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.inspection import issues, measure
-from stages.lib import shards, tables
-from stages.lib.decisions import REVIEW, Decisions, read_decisions
-from stages.lib.engine import map_shards
-from stages.lib.failures import stop_if_too_many
-from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import Params
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
+from darkroom.checks import issues, measure
+from darkroom.core import shards, tables
+from darkroom.core.errors import stop_if_too_many
+from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.params import Params
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.review.decisions import REVIEW, Decisions, read_decisions
+from darkroom.workers.mapper import map_shards
 
 RAW = Path("data/raw")
 PARTS = Path("data/clean/parts")

@@ -3,9 +3,9 @@
 Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddings`. Leaves
 `pairs.parquet`, `groups.parquet`, `records.parquet` in `data/dedupe`, and `metrics/dedupe.json`.
 
-- Candidates are the nearest neighbours with a normalised similarity (`stages.neighbours.normalise`)
+- Candidates are the nearest neighbours with a normalised similarity (`darkroom.dedupe.normalise`)
   of at least `dedupe.candidate_threshold`.
-- Every candidate is verified (`stages.neighbours.verify`): a pair is a copy when its alignment
+- Every candidate is verified (`darkroom.dedupe.verify`): a pair is a copy when its alignment
   explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
 - A group holds a representative and the images verified against it: no chains. The best image is
   of the strongest official split (test, validation, train), labelled (a label would go with its
@@ -33,25 +33,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib import shards, tables
-from stages.lib.decisions import Decisions, read_decisions
-from stages.lib.failures import UserError
-from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import DedupeParams, Params
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.lib.splits import SPLITS, strength
-from stages.neighbours.evidence import verify_pairs
-from stages.neighbours.groups import connected_components, group_duplicates, unverified_links
-from stages.neighbours.labels import (
-    check_labels,
-    rating_of,
-    resolve_records,
-    standard_splits,
-)
-from stages.neighbours.normalise import load_background
-from stages.neighbours.obey import obey
-from stages.neighbours.search import find_neighbours, score_pairs
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.params import DedupeParams, Params
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.dedupe.apply_decisions import obey
+from darkroom.dedupe.evidence import verify_pairs
+from darkroom.dedupe.groups import connected_components, group_duplicates, unverified_links
+from darkroom.dedupe.normalise import load_background
+from darkroom.dedupe.search import find_neighbours, score_pairs
+from darkroom.labels.official_splits import SPLITS, strength
+from darkroom.labels.resolve import check_labels, rating_of, resolve_records, standard_splits
+from darkroom.review.decisions import Decisions, read_decisions
 
 RAW = Path("data/raw")
 SUMMARY = Path("data/clean/summary.parquet")

@@ -1,7 +1,7 @@
 """Bring every image in: from the sources to shards of original bytes and an index of records.
 
 Enters: the sources of `download.sources`, in order; `data/sources.json` only tells when to look;
-`data/purged.csv`, whose keys are never stored and leave the shards (see `stages.purge`).
+`data/purged.csv`, whose keys are never stored and leave the shards (see `darkroom.commands.purge`).
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
 place; a URL that was fetched is not fetched again, a failed one keeps its reason until `make
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.lib.failures import UserError, stop_if_too_many
-from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import (
+from darkroom.core.errors import UserError, stop_if_too_many
+from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.params import (
     ArchiveSource,
     DownloadParams,
     FolderSource,
@@ -28,16 +28,18 @@ from stages.lib.params import (
     Source,
     WebDatasetSource,
 )
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.sources import archive, folder, remote, sample, webdataset, weblist
-from stages.sources.places import is_present
-from stages.sources.purged import PURGED, read_purged
-from stages.sources.reasons import REASONS
-from stages.sources.records import Entry, Labels, Stream
-from stages.sources.retrieve import list_entries
-from stages.sources.spool import SHARDS, Spool
-from stages.sources.store import TOTAL_LIMIT, Store
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.sources import remote_files
+from darkroom.sources.entries import Entry, Labels, Stream
+from darkroom.sources.failure_reasons import REASONS
+from darkroom.sources.kinds import archive, folder, url_list, webdataset
+from darkroom.sources.kinds.dispatch import is_present
+from darkroom.sources.kinds.url_entries import list_entries
+from darkroom.sources.sample import generate
+from darkroom.sources.store.journal import SHARDS, Spool
+from darkroom.sources.store.purged import PURGED, read_purged
+from darkroom.sources.store.raw_store import TOTAL_LIMIT, Store
 
 TARGET = Path("data/raw")
 METRICS = Path("metrics/download.json")
@@ -80,7 +82,7 @@ def run(root: Path, params: Params) -> None:
     write_metrics(root / METRICS, summarise(index))
     spool.clear()
     _say_what_stays_out(len(failed) - len(faults), settings)
-    shutil.rmtree(root / remote.SCRATCH, ignore_errors=True)
+    shutil.rmtree(root / remote_files.SCRATCH, ignore_errors=True)
     kept = int((index["status"] == "kept").sum())
     progress.close(kept, {}, failed=len(failed))
 
@@ -114,7 +116,7 @@ def _stays(source: Source, root: Path, settings: DownloadParams, store: Store) -
     return True
 
 
-Listing = list[Entry] | list[weblist.Request] | Stream
+Listing = list[Entry] | list[url_list.Request] | Stream
 
 
 def _list(source: Source, root: Path, settings: DownloadParams) -> Listing:
@@ -125,11 +127,11 @@ def _list(source: Source, root: Path, settings: DownloadParams) -> Listing:
     if isinstance(source, WebDatasetSource):
         return webdataset.read_entries(source, root, settings)
     if isinstance(source, ListSource):
-        return weblist.read_requests(source, root, settings)
-    return [_sample_entry(file) for file in sample.files()]
+        return url_list.read_requests(source, root, settings)
+    return [_sample_entry(file) for file in generate.files()]
 
 
-def _sample_entry(file: sample.SampleFile) -> Entry:
+def _sample_entry(file: generate.SampleFile) -> Entry:
     labels = Labels(ratings=file.ratings, source_group=file.group)
     return Entry(file.name, f"sample:{file.name}", lambda: file.content, labels=labels)
 
@@ -144,7 +146,7 @@ def _entries(
             yield entry
             advance(1)
         return
-    requests = [item for item in listing if isinstance(item, weblist.Request)]
+    requests = [item for item in listing if isinstance(item, url_list.Request)]
     if requests:
         yield from list_entries(requests, source.title, store, spool, settings, advance)
     for item in listing:

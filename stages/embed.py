@@ -22,15 +22,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.embedding.applications import export_application
-from stages.embedding.network import BUNDLED, Network, network_digest
-from stages.lib import shards, tables
-from stages.lib.engine import ShardTask, die_with_parent, guarded, map_shards
-from stages.lib.files import write_metrics
-from stages.lib.params import EmbedParams, Params
-from stages.lib.pixels import Pixels
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
+from darkroom.core import shards, tables
+from darkroom.core.files import write_metrics
+from darkroom.core.params import EmbedParams, Params
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.embedding.feature_map import export_application
+from darkroom.embedding.network import BUNDLED, Network, network_digest
+from darkroom.images.decode import Pixels
+from darkroom.workers.mapper import ShardTask, die_with_parent, guarded, map_shards
 
 RAW = Path("data/raw")
 PARTS = Path("data/clean/parts")

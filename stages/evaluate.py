@@ -17,23 +17,20 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from stages.lib.cells import to_csv
-from stages.lib.failures import UserError
-from stages.lib.files import MetricTree, write_metrics, write_text
-from stages.lib.params import EvaluateParams, Params, Scale
-from stages.lib.pixels import Pixels, decode_at_least
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.lib.shards import Place, read_member, stored
-from stages.lib.tables import GROUPS, INDEX, SPLIT, read_table, write_table
-from stages.models.inputs import ahead
-from stages.models.saved import SavedModel
-from stages.statistics import classes, curves, one_class, ratings, sides
-from stages.statistics.calibration import reliability_of_means, reliability_of_shares
-from stages.statistics.classes import judge_classes
-from stages.statistics.figures import Settings
-from stages.statistics.one_class import judge_one_class
-from stages.statistics.predictions import (
+from darkroom.core.csv import to_csv
+from darkroom.core.errors import UserError
+from darkroom.core.files import MetricTree, write_metrics, write_text
+from darkroom.core.params import EvaluateParams, Params, Scale
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.core.shards import Place, read_member, stored
+from darkroom.core.tables import GROUPS, INDEX, SPLIT, read_table, write_table
+from darkroom.evaluation import binary, classification, one_class, plot_tables, rating
+from darkroom.evaluation.calibration import reliability_of_means, reliability_of_shares
+from darkroom.evaluation.classification import judge_classes
+from darkroom.evaluation.metrics import Settings
+from darkroom.evaluation.one_class import judge_one_class
+from darkroom.evaluation.predictions import (
     KEYS,
     check_outputs,
     check_rows,
@@ -43,7 +40,10 @@ from stages.statistics.predictions import (
     rating_predictions,
     schema_of,
 )
-from stages.statistics.ratings import judge_ratings
+from darkroom.evaluation.rating import judge_ratings
+from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.models.inputs import ahead
+from darkroom.models.saved import SavedModel
 
 RAW = Path("data/raw")
 MODEL = Path("data/model")
@@ -102,16 +102,16 @@ def draw(
     """Return the rows of each plot of the test split, by name; `figures` are what `judge` found."""
     settings = settings_of(params, seed)
     test = predictions[predictions["split"] == "test"]
-    plots = {name: pd.DataFrame(columns=columns) for name, columns in curves.PLOTS.items()}
+    plots = {name: pd.DataFrame(columns=columns) for name, columns in plot_tables.PLOTS.items()}
     if model.scale is not None:
         plots |= _draw_ratings(test, model.scale, params, settings, figures)
     elif model.normal_class is not None:
         side = one_class.side_of(test, model.normal_class)
-        plots["roc"] = sides.roc_rows("outlier", side, settings)
+        plots["roc"] = binary.roc_rows("outlier", side, settings)
     else:
         plots |= _draw_classes(test, model.classes, params, settings)
     points = figures.get("operating_points", {})
-    return plots | {"prevalence": sides.prevalence_rows(points, settings)}
+    return plots | {"prevalence": binary.prevalence_rows(points, settings)}
 
 
 def _draw_ratings(
@@ -121,17 +121,17 @@ def _draw_ratings(
     settings: Settings,
     figures: MetricTree,
 ) -> dict[str, pd.DataFrame]:
-    side = ratings.side_of(test, params.cutoff)
-    target, predicted = (test[name].to_numpy(np.float64) for name in curves.PREDICTIONS)
+    side = rating.side_of(test, params.cutoff)
+    target, predicted = (test[name].to_numpy(np.float64) for name in plot_tables.PREDICTIONS)
     called = test.assign(
         target_label=np.where(target > params.cutoff, *GOOD),
         predicted_label=np.where(predicted > params.cutoff, *GOOD),
     )
     return {
-        "roc": sides.roc_rows(GOOD[0], side, settings),
-        "predictions": curves.sample_rows(test, curves.PREDICTIONS),
-        "ranges": ratings.range_rows(figures, scale, params.score_ranges, params.confidence),
-        "confusion": curves.sample_rows(called, curves.CONFUSION),
+        "roc": binary.roc_rows(GOOD[0], side, settings),
+        "predictions": plot_tables.sample_rows(test, plot_tables.PREDICTIONS),
+        "ranges": rating.range_rows(figures, scale, params.score_ranges, params.confidence),
+        "confusion": plot_tables.sample_rows(called, plot_tables.CONFUSION),
         "calibration": reliability_of_means(
             "mean score", predicted, target, side.groups, params.confidence
         ),
@@ -142,16 +142,18 @@ def _draw_classes(
     test: pd.DataFrame, names: tuple[str, ...], params: EvaluateParams, settings: Settings
 ) -> dict[str, pd.DataFrame]:
     positive = choose_positive(names, params.positive_class)
-    shown = {name: classes.side_of(test, name) for name in ([positive] if positive else names)}
-    roc = [sides.roc_rows(name, side, settings) for name, side in shown.items()]
+    shown = {
+        name: classification.side_of(test, name) for name in ([positive] if positive else names)
+    }
+    roc = [binary.roc_rows(name, side, settings) for name, side in shown.items()]
     calibration = [
         reliability_of_shares(name, side.score, side.positive, side.groups, params.confidence)
         for name, side in shown.items()
     ]
     return {
-        "roc": curves.join_rows(roc, "roc"),
-        "confusion": curves.sample_rows(test, curves.CONFUSION),
-        "calibration": curves.join_rows(calibration, "calibration"),
+        "roc": plot_tables.join_rows(roc, "roc"),
+        "confusion": plot_tables.sample_rows(test, plot_tables.CONFUSION),
+        "calibration": plot_tables.join_rows(calibration, "calibration"),
     }
 
 
@@ -203,7 +205,7 @@ def run(root: Path, params: Params) -> None:
     model = SavedModel.load(root / MODEL)
     if model.task == "none":
         predictions, metrics = pd.DataFrame(columns=KEYS), {"task": "none"}
-        plots = {name: pd.DataFrame(columns=columns) for name, columns in curves.PLOTS.items()}
+        plots = {name: pd.DataFrame(columns=columns) for name, columns in plot_tables.PLOTS.items()}
     else:
         rows = read_rows(root, model)
         predictions = predict(root, model, rows)

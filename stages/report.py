@@ -22,26 +22,26 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.lib.cells import to_csv
-from stages.lib.files import write_text
-from stages.lib.params import Params
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from stages.pages import (
-    card,
-    contradictions,
-    findings,
-    grids,
-    labels,
-    mistakes,
+from darkroom.core.csv import to_csv
+from darkroom.core.files import write_text
+from darkroom.core.params import Params
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
+from darkroom.report import (
+    augmentation_preview,
+    check_scores,
+    label_distribution,
+    leaks_and_conflicts,
+    metric_tables,
+    metric_values,
+    model_card,
+    model_sections,
     profile,
-    results,
-    scores,
-    sheets,
-    strengths,
+    thumbnails,
+    worst_predictions,
 )
-from stages.pages.flow import Flow, trace
+from darkroom.report.counts import Flow, trace
 
 SOURCES = Path("data/sources.json")
 RAW, NEW = Path("data/raw"), Path("data/augmented")
@@ -55,7 +55,7 @@ TARGET = Path("metrics/report.html")
 CARD = Path("metrics/model_card.md")
 
 COPIES = ("copy", "exact_duplicate", "leaks_into_")  # reasons of dedupe that mean a copy
-TEMPLATES = Path(__file__).parent / "pages"
+TEMPLATES = Path(augmentation_preview.__file__).with_name("templates")
 
 
 class Tables:
@@ -101,22 +101,22 @@ def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def describe_sheets(
-    root: Path, raw: sheets.Album, tables: Tables, params: Params
+    root: Path, raw: thumbnails.Album, tables: Tables, params: Params
 ) -> dict[str, Any]:
     """Return the contact sheets, and of how many images each shows a part."""
-    new = sheets.Album(root / NEW, tables.augmented)
+    new = thumbnails.Album(root / NEW, tables.augmented)
     groups, index = tables.groups, tables.index
-    every = sheets.turned_away(index, tables.summary, groups)
-    copies = sheets.copies_of(groups)
+    every = thumbnails.turned_away(index, tables.summary, groups)
+    copies = thumbnails.copies_of(groups)
     return {
-        "rejected": sheets.rejected_frames(raw, every, tables.summary),
+        "rejected": thumbnails.rejected_frames(raw, every, tables.summary),
         "rejected_total": len(every),
-        "copies": sheets.duplicate_groups(raw, index, groups, tables.pairs),
+        "copies": thumbnails.duplicate_groups(raw, index, groups, tables.pairs),
         "groups_total": copies["representative"].nunique(),
-        "augmented": sheets.augmented_groups(raw, new, index, tables.augmented),
+        "augmented": thumbnails.augmented_groups(raw, new, index, tables.augmented),
         "augmented_total": len(tables.augmented),
         "parents_total": tables.augmented["parent"].nunique(),
-        **contradictions.describe(
+        **leaks_and_conflicts.describe(
             raw, index, tables.records, groups, tables.pairs, tables.split, params
         ),
     }
@@ -159,9 +159,11 @@ def render(page: dict[str, Any]) -> str:
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["share"] = lambda part, of: f"{100 * part / of if of else 0:.1f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
-    environment.filters["real"] = grids.real
-    environment.filters["interval"] = lambda measure: grids.between(measure.low, measure.high)
-    environment.filters["percent"] = grids.percent
+    environment.filters["real"] = metric_tables.real
+    environment.filters["interval"] = lambda measure: metric_tables.between(
+        measure.low, measure.high
+    )
+    environment.filters["percent"] = metric_tables.percent
     environment.filters["two"] = lambda value: f"{value:,.2f}"
     environment.filters["fixed"] = lambda value: f"{value:.1f}"
     environment.filters["brief"] = brief
@@ -190,15 +192,15 @@ def brief(text: str, most: int = 80) -> str:
 def run(root: Path, params: Params) -> None:
     """Write `metrics/report.html` and the data of its plots."""
     tables = Tables(root)
-    metrics = results.read_metrics(root / METRICS, ["train", "evaluate"])
+    metrics = metric_values.read_metrics(root / METRICS, ["train", "evaluate"])
     kinds = json.loads((root / SOURCES).read_text()) if (root / SOURCES).exists() else {}
     flow = trace(tables.index, tables.summary, tables.groups, tables.split, tables.augmented)
     progress = Progress("report", len(tables.index))
     sources = describe_sources(tables, kinds)
-    raw = sheets.Album(root / RAW, tables.index)
-    kept = labels.kept_images(tables.groups, tables.split, params)
+    raw = thumbnails.Album(root / RAW, tables.index)
+    kept = label_distribution.kept_images(tables.groups, tables.split, params)
     described, plots = profile.describe(raw, kept, tables.summary, params)
-    rows = scores.shown(tables.summary, tables.groups)
+    rows = check_scores.shown(tables.summary, tables.groups)
     page: dict[str, Any] = {
         "task": params.train.task,
         "headline": headline(flow),
@@ -206,26 +208,30 @@ def run(root: Path, params: Params) -> None:
         "simulated": any(source["kind"] == "sample" for source in sources),
         "flow": flow,
         "flags": describe_flags(tables.summary),
-        "labels": labels.describe(tables.groups, kept, params),
+        "labels": label_distribution.describe(tables.groups, kept, params),
         "min_class_images": params.dedupe.min_class_images,
         "profile": described,
-        "checks": scores.describe(raw, rows, sheets.first_names(tables.index), params.clean),
-        "strengths": strengths.describe(raw, rows, sheets.first_names(tables.index), params),
-        "training": findings.describe_training(root / PLOTS, metrics),
-        "mistakes": mistakes.describe(
+        "checks": check_scores.describe(
+            raw, rows, thumbnails.first_names(tables.index), params.clean
+        ),
+        "strengths": augmentation_preview.describe(
+            raw, rows, thumbnails.first_names(tables.index), params
+        ),
+        "training": model_sections.describe_training(root / PLOTS, metrics),
+        "mistakes": worst_predictions.describe(
             raw, tables.index, tables.predictions, params.train.normal_class
         ),
         "settings": describe_settings(params),
         **describe_sheets(root, raw, tables, params),
-        **findings.describe_test(root / PLOTS, tables.predictions, metrics, params),
+        **model_sections.describe_test(root / PLOTS, tables.predictions, metrics, params),
     }
     for name, data in plots.items():
         write_text(root / PLOTS / "report" / f"{name}.csv", to_csv(data))
     write_text(root / TARGET, render({**page, "figures": describe_figures(flow, page)}))
     model = json.loads((root / MODEL).read_text())
-    calibration = results.read_plot(root / PLOTS / "evaluate/calibration.csv")
-    told = card.describe(model, kept, page, metrics, calibration, params)
-    write_text(root / CARD, card.render(page, told))
+    calibration = metric_values.read_plot(root / PLOTS / "evaluate/calibration.csv")
+    told = model_card.describe(model, kept, page, metrics, calibration, params)
+    write_text(root / CARD, model_card.render(page, told))
     progress.close(flow.steps[-1].left, dict(pair for step in flow.steps for pair in step.lost))
 
 

@@ -12,11 +12,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from stages.lib.failures import UserError
-from stages.lib.files import write_json
-from stages.lib.params import DownloadParams, Params, Source
-from stages.lib.script import run_as_script
-from stages.sources import places
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_json
+from darkroom.core.params import DownloadParams, Params, Source
+from darkroom.core.script import run_as_script
+from darkroom.sources.kinds import dispatch
 
 TARGET = Path("data/sources.json")
 
@@ -50,10 +50,10 @@ def describe(
     source: Source, root: Path, params: DownloadParams, before: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the entry of one source; the one of `before` if the source is not on this machine."""
-    if source.title in before and not places.is_present(source, root, params):
+    if source.title in before and not dispatch.is_present(source, root, params):
         logger.warning("scan: source %s is not on this machine; what was known stays", source.title)
         return dict(before[source.title])
-    return places.describe(source, root, params)
+    return dispatch.describe(source, root, params)
 
 
 if __name__ == "__main__":

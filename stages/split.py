@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib import tables
-from stages.lib.failures import UserError
-from stages.lib.files import MetricTree, write_metrics
-from stages.lib.params import Params, SplitParams
-from stages.lib.progress import Progress
-from stages.lib.randomness import digest_number
-from stages.lib.script import run_as_script
-from stages.lib.splits import SPLITS
-from stages.neighbours.groups import connected_components
+from darkroom.core import tables
+from darkroom.core.errors import UserError
+from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.params import Params, SplitParams
+from darkroom.core.progress import Progress
+from darkroom.core.randomness import digest_number
+from darkroom.core.script import run_as_script
+from darkroom.dedupe.groups import connected_components
+from darkroom.labels.official_splits import SPLITS
 
 SOURCE = Path("data/dedupe/groups.parquet")
 TARGET = Path("data/split.parquet")

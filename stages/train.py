@@ -9,7 +9,7 @@ the training curves and `metrics/live/metrics.json`.
 - `rating`: a softmax over `train.scale.bins` scores against the votes of each image, or against a
   Gaussian with its mean (and std); loss: earth mover's distance with r = 2 (NIMA, Talebi and
   Milanfar 2018). `classification`: a softmax over the class names in order, cross entropy.
-  `one_class`: of `train.normal_class` alone (stages/models/one_class.py), and `scorer.npz` beside
+  `one_class`: of `train.normal_class` alone (`darkroom.models.one_class`), and `scorer.npz` beside
   the network, which turns its outputs into outlier scores. `none`: a `model.json` that says so,
   and nothing else.
 - `train.most_per_bin` draws at most so many originals per class or score bin, by seed and key, and
@@ -30,19 +30,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.files import MetricTree, write_metrics, write_text
-from stages.lib.params import Params, TrainParams, resolve_path
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.models import inputs, targets
-from stages.models.backbones import rule_for
-from stages.models.checkpoints import HistoryRow
-from stages.models.examples import StoredImages, draw_most, find_classes, read_rows
-from stages.models.fitting import Examples, Fitted, fit_model
-from stages.models.live import watched
-from stages.models.one_class import fit_one_class, learnt_classes, learnt_rows
-from stages.models.saved import write_model, write_none
-from stages.transforms.prepare import Step, read_steps
+from darkroom.core.files import MetricTree, write_metrics, write_text
+from darkroom.core.params import Params, TrainParams, resolve_path
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.filters.preprocess import Step, read_steps
+from darkroom.models import inputs, targets
+from darkroom.models.backbones import rule_for
+from darkroom.models.one_class.fit import fit_one_class, learnt_classes, learnt_rows
+from darkroom.models.saved import write_model, write_none
+from darkroom.models.training.checkpoints import HistoryRow
+from darkroom.models.training.examples import StoredImages, draw_most, find_classes, read_rows
+from darkroom.models.training.fit import Examples, Fitted, fit_model
+from darkroom.models.training.live import watched
 
 MODEL = Path("data/model")
 METRICS = Path("metrics/train.json")

@@ -6,10 +6,10 @@ import hypothesis
 import pytest
 import yaml
 
-from stages.lib.params import check_params
-from stages.sources.photographs import PHOTOGRAPHS, read
+from darkroom.core.params import check_params
+from darkroom.sources.sample.photographs import PHOTOGRAPHS, read
 from tests.harness import REPOSITORY
-from tests.reviewing.stores import develop, records_of, write_store
+from tests.review.stores import develop, records_of, write_store
 
 SIDE_PX = 96
 

@@ -12,8 +12,8 @@ import pandas as pd
 import yaml
 from PIL import Image, ImageFilter
 
-from stages.lib import shards, tables
-from stages.lib.pixels import DecodeError, decode
+from darkroom.core import shards, tables
+from darkroom.images.decode import DecodeError, decode
 
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE_S = 300

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from stages.lib.params import Params, Section
+from darkroom.core.params import Params, Section
 from tests.harness import (
     PATIENCE_S,
     REPOSITORY,
@@ -38,7 +38,7 @@ from importlib.machinery import PathFinder
 
 class Finder(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "stages.lib.params":
+        if name != "darkroom.core.params":
             return None
         spec = PathFinder.find_spec(name, path)
         load = spec.loader.exec_module

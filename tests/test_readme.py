@@ -7,7 +7,7 @@ import shlex
 import pytest
 import yaml
 
-from stages.lib.params import check_params
+from darkroom.core.params import check_params
 from tests.harness import REPOSITORY
 
 TEXT = (REPOSITORY / "README.md").read_text()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commands.test_compare import Project, ratings
 from tests.harness import REPOSITORY, call, tool_environment
-from tests.test_compare import Project, ratings
 
 FLOW = yaml.safe_load((REPOSITORY / ".github/workflows/darkroom.yml").read_text())
 JOBS = FLOW["jobs"]

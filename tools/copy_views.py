@@ -1,7 +1,7 @@
 """Random edited views of a photograph, as people make copies: the training signal.
 
 Every view is uint8 RGB of shape (size, size, 3), resized without regard to aspect, as
-`stages.embedding.network` does with whole images. The kinds of edit follow the DISC21 challenge
+`darkroom.embedding.network` does with whole images. The kinds of edit follow the DISC21 challenge
 (Douze et al. 2021, arXiv 2106.09672) and SSCD (Pizzi et al. 2022, arXiv 2202.10261): crops, aspect,
 flips, rotations, colour, blur, compression, captions, shapes, borders, photo in photo.
 """

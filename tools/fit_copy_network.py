@@ -1,4 +1,4 @@
-"""Fit the copy-detection network on photographs: `python -m stages.embedding.fit FOLDER_OR_SHARDS`.
+"""Fit the copy-detection network on photographs: `python -m tools.fit_copy_network FILES`.
 
 Enters: image files or tar shards of them (no labels). Leaves: `network.keras`, `network.tflite` and
 `background.npy` (embeddings of training photographs, for score normalisation) in `--out` (default:
@@ -29,8 +29,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.embedding import views
-from stages.embedding.network import Network
+from darkroom.embedding.network import BUNDLED, Network
+from tools import copy_views
 
 if TYPE_CHECKING:
     import keras
@@ -83,7 +83,7 @@ def _load_in_worker(source: Path) -> None:
     _photographs.extend(c for key, c in read_photographs(source) if not is_held_out(key))
 
 
-def _decode(content: bytes) -> views.Image:
+def _decode(content: bytes) -> copy_views.Image:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError("expected photographs that OpenCV decodes; clean the folder first")
@@ -99,8 +99,8 @@ def make_batch(seed: int, step: int) -> NDArray[np.uint8]:
     mild, strong = [], []
     for position, image in enumerate(images):
         rng = np.random.default_rng([seed, step, position])
-        mild.append(views.mild_view(image, SIZE_PX, rng))
-        strong.append(views.strong_view(image, images[position - 1], SIZE_PX, rng))
+        mild.append(copy_views.mild_view(image, SIZE_PX, rng))
+        strong.append(copy_views.strong_view(image, images[position - 1], SIZE_PX, rng))
     return np.stack(mild + strong)
 
 
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="a folder of image files or tar shards")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=17)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=BUNDLED.parent)
     parser.add_argument("--from-nothing", action="store_true", help="do not start from ImageNet")
     given = parser.parse_args()
     SCRATCH.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
 """The JSON schema of params.yaml, for editors: they then complete keys and mark wrong values.
 
-Run `make schema` after a change to stages/lib/params.py; a test compares.
+Run `make schema` after a change to darkroom/core/params.py; a test compares.
 """
 
 import json
 from pathlib import Path
 
-from stages.lib.files import write_text
-from stages.lib.params import FILE, Params
+from darkroom.core.files import write_text
+from darkroom.core.params import FILE, Params
 
 TARGET = "params.schema.json"
 

@@ -1,1 +1,1 @@
-"""Augmentation: operations that keep labels true. Prepared input: the filter bank."""
+"""New training images: operations that keep labels true, and how they are drawn."""

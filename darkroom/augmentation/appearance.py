@@ -8,7 +8,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from scipy import special
 
-from stages.lib.pixels import Pixels
+from darkroom.images.decode import Pixels
 
 _LEVELS = 2**16  # of the normal distribution; the outermost lie at 4.3 sigma
 _NORMAL = special.ndtri((np.arange(_LEVELS) + 0.5) / _LEVELS).astype(np.float32)

@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from stages.lib.failures import UserError
-from stages.lib.pixels import Pixels
-from stages.lib.randomness import generator
-from stages.transforms.operations import OPERATIONS
+from darkroom.augmentation.operations import OPERATIONS
+from darkroom.core.errors import UserError
+from darkroom.core.randomness import generator
+from darkroom.images.decode import Pixels
 
 Task = Literal["rating", "classification", "one_class", "none"]
 Chain = list[dict[str, Any]]  # one dict per operation: its name, and the values drawn for it
@@ -35,7 +35,7 @@ class Recipe(NamedTuple):
 
     limits: tuple[tuple[str, float], ...]
     length: tuple[int, int]  # the least and the most operations per chain
-    fill: str  # what is moved in from outside, see stages.transforms.geometry
+    fill: str  # what is moved in from outside, see darkroom.augmentation.geometry
 
 
 def allowed_operations(task: Task, wanted: Wanted) -> tuple[tuple[str, float], ...]:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.lib.pixels import Pixels
-from stages.transforms import appearance, geometry
-from stages.transforms.settings import Setting
+from darkroom.augmentation import appearance, geometry
+from darkroom.filters.settings import Setting
+from darkroom.images.decode import Pixels
 
 Values = dict[str, Any]  # what was drawn, by name: numbers that JSON keeps exactly
 # From generator, limit, height and width of the image, and the way to fill.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.pixels import Pixels
+from darkroom.images.decode import Pixels
 
 TINT = 4  # levels between two channels of a pixel that still count as grey: invisible
 CAST_SPAN = 20.0  # units of CIELAB over which the score of a cast falls from 1 to 0

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.pixels import Pixels
+from darkroom.images.decode import Pixels
 
 _BRIGHTNESS = np.array([[0.241, 0.691, 0.068]], np.float32)  # of squared red, green and blue
 CLIP_MARGIN = 2  # levels: rounding in a JPEG moves a clipped pixel that far

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.inspection.headers import header_scores
-from stages.inspection.measure import MEASUREMENTS
-from stages.inspection.outliers import outlier_scores
-from stages.inspection.scores import DIGITS
-from stages.lib.engine import CRASHED, HUNG
-from stages.lib.params import CleanParams, Issue
-from stages.lib.pixels import OUT_OF_MEMORY
+from darkroom.checks.headers import header_scores
+from darkroom.checks.measure import MEASUREMENTS
+from darkroom.checks.outliers import outlier_scores
+from darkroom.checks.scores import DIGITS
+from darkroom.core.params import CleanParams, Issue
+from darkroom.images.decode import OUT_OF_MEMORY
+from darkroom.workers.mapper import CRASHED, HUNG
 
 ISSUES: tuple[Issue, ...] = get_args(Issue)  # of several that reject, the first is the reason
 LIMITS = ("too_small", "too_elongated")  # the issues that have no score

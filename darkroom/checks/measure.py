@@ -10,10 +10,11 @@ import cv2
 import pandas as pd
 import pyarrow as pa
 
-from stages.inspection.headers import GREY_MODES
-from stages.inspection.scores import SHORT_SIDE_PX, Scores, score
-from stages.lib import pixels, tables
-from stages.lib.engine import ShardTask, guarded
+from darkroom.checks.headers import GREY_MODES
+from darkroom.checks.scores import SHORT_SIDE_PX, Scores, score
+from darkroom.core import tables
+from darkroom.images import decode
+from darkroom.workers.mapper import ShardTask, guarded
 
 VERSION = "3"  # raise when the same bytes give other measurements
 
@@ -59,18 +60,18 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
     """Return the row of one image, without its key; what could not be measured is absent."""
     row: dict[str, Any] = {"bytes": len(content)}
     try:
-        image = pixels.open_image(content, max_pixels)
-        width, height = pixels.upright_size(image)
+        image = decode.open_image(content, max_pixels)
+        width, height = decode.upright_size(image)
         row |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
         tables = getattr(image, "quantization", None)  # of JPEGs
         grey = image.mode in GREY_MODES
-        row |= score(pixels.pixels_of(image, content, SHORT_SIDE_PX), tables, grey)._asdict()
-    except pixels.DecodeError as error:
+        row |= score(decode.pixels_of(image, content, SHORT_SIDE_PX), tables, grey)._asdict()
+    except decode.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except MemoryError:  # the picture fitted, what is measured on it did not
-        row |= {"fault": pixels.OUT_OF_MEMORY}
+        row |= {"fault": decode.OUT_OF_MEMORY}
     except cv2.error as error:
         if error.code != cv2.Error.StsNoMem:
             raise
-        row |= {"fault": pixels.OUT_OF_MEMORY}
+        row |= {"fault": decode.OUT_OF_MEMORY}
     return row

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from stages.inspection.borders import border_score
-from stages.inspection.colours import cast_score, colour_score
-from stages.inspection.quantisation import jpeg_quality_score
-from stages.inspection.sharpness import blurry_score
-from stages.inspection.tones import information_score, light_scores
-from stages.lib.pixels import Pixels
+from darkroom.checks.borders import border_score
+from darkroom.checks.colours import cast_score, colour_score
+from darkroom.checks.exposure import information_score, light_scores
+from darkroom.checks.jpeg_quality import jpeg_quality_score
+from darkroom.checks.sharpness import blurry_score
+from darkroom.images.decode import Pixels
 
 # A JPEG may come at a half to an eighth of its size, no side below this: three times what blur
 # needs, and libjpeg is quick at the halves and quarters that common sizes then get.

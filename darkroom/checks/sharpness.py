@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.inspection.tones import histogram
+from darkroom.checks.exposure import histogram
 
 SIDE_PX = 64  # cleanvision: MAX_RESOLUTION_FOR_BLURRY_DETECTION
 FACTOR = 0.01  # cleanvision: normalizing_factor of blurry

@@ -1,10 +1,10 @@
-"""Is it really better? `python -m stages.compare BASE [HEAD]` compares two git revisions.
+"""Is it really better? `python -m darkroom compare BASE [HEAD]` compares two git revisions.
 
 Run by a person or by CI. BASE and HEAD are branches, tags, commits or experiments of DVC; HEAD left
 out is the workspace as it lies there. Both sides' predictions are read through DVC, from its cache
-or its remote (stages/comparison/revisions.py), judged on the test images that both have
-(stages/comparison/pairs.py), and each metric's difference gets a paired interval and a p-value
-(stages/comparison/differences.py). The exit status says what came out:
+or its remote (darkroom/comparison/revisions.py), judged on the test images that both have
+(darkroom/comparison/pairs.py), and each metric's difference gets a paired interval and a p-value
+(darkroom/comparison/differences.py). The exit status says what came out:
 
     0  nothing is significantly worse; with --require better also: the main metric is
        significantly better
@@ -22,12 +22,12 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.comparison.differences import Comparison, compare
-from stages.comparison.pairs import pair
-from stages.comparison.revisions import read_revision
-from stages.comparison.words import TITLES, as_markdown, as_text, as_tree, code
-from stages.lib.failures import UserError, explain
-from stages.lib.files import write_json
+from darkroom.comparison.differences import Comparison, compare
+from darkroom.comparison.pairs import pair
+from darkroom.comparison.revisions import read_revision
+from darkroom.comparison.text import TITLES, as_markdown, as_text, as_tree, code
+from darkroom.core.errors import UserError, explain
+from darkroom.core.files import write_json
 
 FINE, WORSE, REFUSED = 0, 1, 2
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, compare, print; return the exit status."""
     words = (__doc__ or "").split("\n\n", 1)
     parser = argparse.ArgumentParser(
-        prog="python -m stages.compare",
+        prog="python -m darkroom compare",
         description=words[0],
         epilog=words[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -13,7 +13,7 @@ spreadsheet would run as a formula start with an apostrophe; labels.parquet is e
 becomes a folder name that every file system accepts (`slugs`). Rules: only an empty or new folder
 outside data/ is written to; images stream, so that memory holds tables and one row group.
 
-Run by a person: `python -m stages.export DIR --format folder|webdataset|parquet [--augmented]`.
+Run by a person: `python -m darkroom export DIR --format folder|webdataset|parquet [--augmented]`.
 """
 
 import argparse
@@ -34,13 +34,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.lib.failures import UserError
-from stages.lib.files import write_text
-from stages.lib.pixels import sniff_extension
-from stages.lib.progress import Progress
-from stages.lib.script import run_as_script
-from stages.lib.shards import MAX_BYTES, MAX_IMAGES, Place, read_member, stored, write_shard
-from stages.lib.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_text
+from darkroom.core.progress import Progress
+from darkroom.core.script import run_as_script
+from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Place, read_member, stored, write_shard
+from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
+from darkroom.images.decode import sniff_extension
 
 RAW, AUGMENTED_FOLDER = Path("data/raw"), Path("data/augmented")
 GROUPS_TABLE, SPLIT_TABLE = Path("data/dedupe/groups.parquet"), Path("data/split.parquet")
@@ -328,7 +328,7 @@ def export(root: Path, target: Path, form: str, with_augmented: bool = False) ->
 def main() -> None:
     """Read the command line and export the repository in the working folder."""
     parser = argparse.ArgumentParser(
-        prog="python -m stages.export", description="Write the finished data set to DIR."
+        prog="python -m darkroom export", description="Write the finished data set to DIR."
     )
     parser.add_argument("dir", metavar="DIR", type=Path, help="a new or empty folder")
     parser.add_argument("--format", choices=sorted(FORMATS), default="folder")

@@ -1,4 +1,4 @@
-"""Predict for images with the trained model: `python -m stages.predict IMAGE_OR_FOLDER…`.
+"""Predict for images with the trained model: `python -m darkroom predict IMAGE_OR_FOLDER…`.
 
 Run by a person. Prints one line per image: for ratings the mean score, its standard deviation and
 the share of each bin; for classes the likeliest and every probability; for one class the outlier
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError, explain, visible
-from stages.lib.files import write_text
-from stages.lib.pixels import DecodeError, Pixels, decode
-from stages.models.inputs import ahead
-from stages.models.saved import SavedModel
-from stages.models.targets import bin_scores
-from stages.transforms.prepare import check_size
+from darkroom.core.errors import UserError, explain, visible
+from darkroom.core.files import write_text
+from darkroom.filters.preprocess import check_size
+from darkroom.images.decode import DecodeError, Pixels, decode
+from darkroom.models.inputs import ahead
+from darkroom.models.saved import SavedModel
+from darkroom.models.targets import bin_scores
 
 MODEL = Path("data/model")
 PATHS_AT_ONCE = 1024  # are predicted, then shown: memory does not grow with their number
@@ -156,7 +156,7 @@ def _safe(cell: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, predict, print; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m stages.predict", description=(__doc__ or "").splitlines()[0]
+        prog="python -m darkroom predict", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("paths", nargs="+", type=Path, help="image files, or folders of them")
     parser.add_argument("--model", type=Path, default=MODEL, help="default: data/model")

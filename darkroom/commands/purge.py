@@ -1,4 +1,4 @@
-"""Take images out for good: `python -m stages.purge KEY…`, for takedown requests.
+"""Take images out for good: `python -m darkroom purge KEY…`, for takedown requests.
 
 Run by a person, while nothing else runs. It is the one exception to "nothing is ever deleted". An
 image is named by its key, by the first 8 or more digits of it, or as `SOURCE:NAME`.
@@ -24,13 +24,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.lib.failures import UserError
-from stages.lib.script import run_as_script
-from stages.lib.tables import GROUPS, INDEX, PAIRS, read_table
-from stages.neighbours.groups import connected_components
-from stages.sources.purged import HEADING, PURGED, read_purged, write_purged
-from stages.sources.spool import forget_images
-from stages.sources.store import Store
+from darkroom.core.errors import UserError
+from darkroom.core.script import run_as_script
+from darkroom.core.tables import GROUPS, INDEX, PAIRS, read_table
+from darkroom.dedupe.groups import connected_components
+from darkroom.sources.store.journal import forget_images
+from darkroom.sources.store.purged import HEADING, PURGED, read_purged, write_purged
+from darkroom.sources.store.raw_store import Store
 
 RAW = Path("data/raw")
 DEDUPE = Path("data/dedupe")
@@ -52,7 +52,7 @@ purge: what was derived from it is made anew, and old versions dropped, by
 
 `dvc gc` drops every version of data and model that this workspace does not use, also those of
 other branches, tags and experiments: older commits then name data that is gone. Not reached are
-other clones (there: `git pull`, `python -m stages.purge --from data/purged.csv`, and the same
+other clones (there: `git pull`, `python -m darkroom purge --from data/purged.csv`, and the same
 again), experiments that were killed (.dvc/tmp/exps), exports (export again), browsers that reviewed
 (for a day), the sources themselves, and models that were handed out: they were trained on it."""
 
@@ -192,7 +192,7 @@ def read_list(path: Path) -> list[str]:
 def main() -> None:
     """Read the command line and purge in the repository in the working folder."""
     parser = argparse.ArgumentParser(
-        prog="python -m stages.purge", description=(__doc__ or "").splitlines()[0]
+        prog="python -m darkroom purge", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("images", nargs="*", metavar="KEY", help="or SOURCE:NAME")
     parser.add_argument("--from", dest="file", type=Path, help="a file of them, one per line")

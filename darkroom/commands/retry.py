@@ -10,10 +10,10 @@ moment, it is done or not; the failures of a download that was stopped half-way 
 import logging
 from pathlib import Path
 
-from stages.lib.params import Params
-from stages.lib.script import run_as_script
-from stages.lib.tables import INDEX, read_table, write_table
-from stages.sources.spool import Spool
+from darkroom.core.params import Params
+from darkroom.core.script import run_as_script
+from darkroom.core.tables import INDEX, read_table, write_table
+from darkroom.sources.store.journal import Spool
 
 INDEX_PATH = Path("data/raw/index.parquet")
 SCRATCH = Path(".darkroom/download")

@@ -1,4 +1,4 @@
-"""Review by hand what clean and dedupe decided: `make review`, or `python -m stages.review`.
+"""Review by hand what clean and dedupe decided: `make review`, or `python -m darkroom review`.
 
 Run by a person. Serves a page on this machine alone and prints its address; Ctrl+C ends it. The
 page shows groups of copies, leaks across official splits, conflicting labels, pairs that were
@@ -21,12 +21,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from stages.lib.decisions import REVIEW
-from stages.lib.failures import UserError, explain
-from stages.lib.params import Params, load_params
-from stages.lib.progress import log_to_stderr
-from stages.reviewing.journal import Journal
-from stages.reviewing.server import Review
+from darkroom.core.errors import UserError, explain
+from darkroom.core.params import Params, load_params
+from darkroom.core.progress import log_to_stderr
+from darkroom.review.decisions import REVIEW
+from darkroom.review.history import Journal
+from darkroom.review.server import Review
 
 LOOPBACK = "127.0.0.1"
 
@@ -75,7 +75,7 @@ def has_screen() -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and serve; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m stages.review", description=(__doc__ or "").splitlines()[0]
+        prog="python -m darkroom review", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")

@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.comparison.pairs import Pair
-from stages.comparison.revisions import Revision, Settings
-from stages.lib.randomness import generator
-from stages.statistics import agreement
-from stages.statistics.agreement import Statistic
-from stages.statistics.classes import brier
-from stages.statistics.emd import emd_r1, emd_r2
-from stages.statistics.intervals import LEAST_GROUPS, Interval, codes_of
-from stages.statistics.paired import (
+from darkroom.comparison.pairs import Pair
+from darkroom.comparison.revisions import Revision, Settings
+from darkroom.core.randomness import generator
+from darkroom.evaluation import agreement
+from darkroom.evaluation.agreement import Statistic
+from darkroom.evaluation.classification import brier
+from darkroom.evaluation.emd import emd_r1, emd_r2
+from darkroom.evaluation.intervals import LEAST_GROUPS, Interval, codes_of
+from darkroom.evaluation.paired import (
     accuracy_interval,
     delong_test,
     holm,
@@ -32,7 +32,7 @@ from stages.statistics.paired import (
     paired_bootstrap,
     paired_delong,
 )
-from stages.statistics.roc import Flags, weighted_auc, weighted_macro_auc
+from darkroom.evaluation.roc import Flags, weighted_auc, weighted_macro_auc
 
 Reals = NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference shown", "undefined"]

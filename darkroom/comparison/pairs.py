@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.comparison.revisions import PREDICTIONS, Revision, require_columns
-from stages.lib.failures import UserError
-from stages.neighbours.groups import connected_components
+from darkroom.comparison.revisions import PREDICTIONS, Revision, require_columns
+from darkroom.core.errors import UserError
+from darkroom.dedupe.groups import connected_components
 
 LEAST_OVERLAP = 0.8
 _LABEL = {"rating": "target_mean", "classification": "target_label", "one_class": "target_label"}

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from stages.lib.complaints import complaints
-from stages.lib.failures import UserError
-from stages.lib.params import FILE, Scale
-from stages.lib.tables import SPLIT
+from darkroom.core.errors import UserError
+from darkroom.core.params import FILE, Scale
+from darkroom.core.tables import SPLIT
+from darkroom.core.validation_errors import complaints
 
 PREDICTIONS = "data/predictions.parquet"
 SPLITS = "data/split.parquet"

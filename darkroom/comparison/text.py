@@ -7,11 +7,11 @@ table cell, start a link or an element, or mention anyone.
 
 from collections.abc import Sequence
 
-from stages.comparison.differences import LOWER_IS_BETTER, Comparison, Difference
-from stages.lib.failures import LONGEST, visible
-from stages.lib.files import MetricTree
-from stages.statistics.figures import interval_name, metric_key
-from stages.statistics.intervals import Interval
+from darkroom.comparison.differences import LOWER_IS_BETTER, Comparison, Difference
+from darkroom.core.errors import LONGEST, visible
+from darkroom.core.files import MetricTree
+from darkroom.evaluation.intervals import Interval
+from darkroom.evaluation.metrics import interval_name, metric_key
 
 TITLES = {
     "srcc": "SRCC", "plcc": "PLCC", "rmse": "RMSE", "emd_r1": "EMD r=1", "emd_r2": "EMD r=2",

@@ -1,1 +1,1 @@
-"""What two or more stages stand on."""
+"""What every stage stands on: parameters, errors, files, tables, shards, progress, randomness."""

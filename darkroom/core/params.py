@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from stages.lib.complaints import complaints
-from stages.lib.failures import UserError
-from stages.lib.strict_yaml import read_yaml
+from darkroom.core.errors import UserError
+from darkroom.core.validation_errors import complaints
+from darkroom.core.yaml import read_yaml
 
 FILE = "params.yaml"
 

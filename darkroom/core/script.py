@@ -4,9 +4,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.lib.failures import UserError, explain
-from stages.lib.params import Params, load_params
-from stages.lib.progress import log_to_stderr
+from darkroom.core.errors import UserError, explain
+from darkroom.core.params import Params, load_params
+from darkroom.core.progress import log_to_stderr
 
 
 def run_as_script(run: Callable[[Path, Params], None]) -> None:

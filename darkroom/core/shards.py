@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from stages.lib.failures import UserError
-from stages.lib.files import naming, unfinished
+from darkroom.core.errors import UserError
+from darkroom.core.files import naming, unfinished
 
 MAX_IMAGES = 1000
 MAX_BYTES = 256 * 2**20

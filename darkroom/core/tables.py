@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
-from stages.lib.files import naming, unfinished
+from darkroom.core.errors import UserError
+from darkroom.core.files import naming, unfinished
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from stages.lib.failures import hide_secrets
+from darkroom.core.errors import hide_secrets
 
 _WORDS = {
     "bool_type": "expected true or false",

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from stages.lib.failures import UserError
+from darkroom.core.errors import UserError
 
 REMEDY = "correct that line: indent with spaces, and put text that holds `: ` or ` #` in quotes"
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Set
 
-from stages.lib.decisions import Decisions, Pair
-from stages.neighbours.groups import connected_components
+from darkroom.dedupe.groups import connected_components
+from darkroom.review.decisions import Decisions, Pair
 
 
 def obey(found: Iterable[Pair], ranked: list[str], decisions: Decisions) -> list[Pair]:

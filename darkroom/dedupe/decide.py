@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from stages.neighbours.verify import Evidence, is_same_whole
+from darkroom.dedupe.verify import Evidence, is_same_whole
 
 # Chosen on photographs that are neither in the sample nor in the benchmark's held-out set;
 # benchmarks/verification.py prints recall and mistakes over values of `dedupe.threshold`.

@@ -32,22 +32,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from threadpoolctl import threadpool_limits
 
-from stages.lib import shards, tables
-from stages.lib.engine import die_with_parent, worker_count
-from stages.lib.files import unfinished
-from stages.lib.params import EngineParams
-from stages.lib.pixels import decode_at_least
-from stages.lib.progress import Progress
-from stages.neighbours.decide import decide
-from stages.neighbours.verify import (
-    SIDE_PX,
-    VERSION,
-    Evidence,
-    Keypoints,
-    Prepared,
-    compare,
-    prepare,
-)
+from darkroom.core import shards, tables
+from darkroom.core.files import unfinished
+from darkroom.core.params import EngineParams
+from darkroom.core.progress import Progress
+from darkroom.dedupe.decide import decide
+from darkroom.dedupe.verify import SIDE_PX, VERSION, Evidence, Keypoints, Prepared, compare, prepare
+from darkroom.images.decode import decode_at_least
+from darkroom.workers.mapper import die_with_parent, worker_count
 
 # Another library may find other keypoints in the same picture.
 MADE_BY = f"{VERSION}-{cv2.getVersionString()}-{version('scikit-image')}"

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-BACKGROUND = Path(__file__).parents[1] / "embedding" / "background.npy"
+BACKGROUND = Path(__file__).parents[1] / "embedding/background.npy"
 NEAREST = 2  # background photographs that are averaged; benchmarks/copies.py
 WEIGHT = 0.5
 DECIMALS = 6  # float32 sums differ behind this with the order of summation

@@ -1,6 +1,6 @@
 """Candidate pairs: which images are near enough to be looked at, through faiss.
 
-Nearness is the *normalised* similarity (`stages.neighbours.normalise`). It is an inner product of
+Nearness is the *normalised* similarity (`darkroom.dedupe.normalise`). It is an inner product of
 d + 2 numbers, (x, -w·b, 1) with (y, 1, -w·b), so that faiss searches within a radius of it.
 
 - Up to `EXACT_BELOW` images every pair is compared: n²/2 times d operations.
@@ -33,10 +33,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.lib.failures import UserError
-from stages.lib.files import unfinished
-from stages.lib.progress import Progress
-from stages.neighbours.normalise import (
+from darkroom.core.errors import UserError
+from darkroom.core.files import unfinished
+from darkroom.core.progress import Progress
+from darkroom.dedupe.normalise import (
     DECIMALS,
     WEIGHT,
     cosine,

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import mean_squared_error, structural_similarity
 
-from stages.lib.pixels import Pixels
+from darkroom.images.decode import Pixels
 
 VERSION = "4"  # raise it when the same two pictures give other evidence
 

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.applications import build_application, scale_for
-from stages.lib.failures import UserError
-from stages.lib.files import write_bytes
-from stages.lib.params import EmbedParams
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_bytes
+from darkroom.core.params import EmbedParams
+from darkroom.embedding.keras_applications import build_application, scale_for
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from stages.lib.failures import UserError
+from darkroom.core.errors import UserError
 
 if TYPE_CHECKING:
     import keras

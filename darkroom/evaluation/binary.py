@@ -9,17 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from stages.lib.files import MetricTree
-from stages.statistics.bands import sensitivity_band
-from stages.statistics.figures import (
+from darkroom.core.files import MetricTree
+from darkroom.evaluation.metrics import (
     Settings,
     Side,
     auc_figure,
     interval_name,
     partial_auc_figure,
 )
-from stages.statistics.operating import Default, at_prevalence, operating_points
-from stages.statistics.roc import roc_curve
+from darkroom.evaluation.operating_points import Default, at_prevalence, operating_points
+from darkroom.evaluation.roc import roc_curve
+from darkroom.evaluation.roc_band import sensitivity_band
 
 MOST_POINTS = 500  # of one curve
 BETWEEN: NDArray[np.float64] = np.linspace(0, 1, 51)  # false positive rates, for the band's shape

@@ -7,11 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from stages.lib.files import MetricTree
-from stages.statistics.agreement import Statistic
-from stages.statistics.figures import Settings, bootstrap_figure
-from stages.statistics.intervals import Groups, Interval, codes_of, no_interval, share_interval
-from stages.statistics.roc import Flags
+from darkroom.core.files import MetricTree
+from darkroom.evaluation.agreement import Statistic
+from darkroom.evaluation.intervals import Groups, Interval, codes_of, no_interval, share_interval
+from darkroom.evaluation.metrics import Settings, bootstrap_figure
+from darkroom.evaluation.roc import Flags
 
 Reals = NDArray[np.float64]
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.files import MetricTree
-from stages.statistics.agreement import Statistic, weighted_mean
-from stages.statistics.calibration import calibration_figure
-from stages.statistics.figures import (
+from darkroom.core.files import MetricTree
+from darkroom.evaluation.agreement import Statistic, weighted_mean
+from darkroom.evaluation.binary import judge_side
+from darkroom.evaluation.calibration import calibration_figure
+from darkroom.evaluation.metrics import (
     Settings,
     Side,
     auc_figure,
@@ -22,9 +23,8 @@ from stages.statistics.figures import (
     metric_key,
     share_figure,
 )
-from stages.statistics.operating import Default
-from stages.statistics.roc import Flags, auc, weighted_macro_auc
-from stages.statistics.sides import judge_side
+from darkroom.evaluation.operating_points import Default
+from darkroom.evaluation.roc import Flags, auc, weighted_macro_auc
 
 Reals = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
-from stages.statistics.agreement import Statistic
-from stages.statistics.roc import Flags, auc
+from darkroom.evaluation.agreement import Statistic
+from darkroom.evaluation.roc import Flags, auc
 
 Reals = NDArray[np.float64]
 Groups = NDArray[Any]  # (n,) any hashable names, one per image

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.files import MetricTree
-from stages.lib.randomness import generator
-from stages.statistics.agreement import Statistic
-from stages.statistics.intervals import (
+from darkroom.core.files import MetricTree
+from darkroom.core.randomness import generator
+from darkroom.evaluation.agreement import Statistic
+from darkroom.evaluation.intervals import (
     BOOTSTRAP,
     LEAST_GROUPS,
     Groups,
@@ -19,7 +19,7 @@ from stages.statistics.intervals import (
     no_interval,
     share_interval,
 )
-from stages.statistics.roc import Flags, auc, partial_auc, weighted_partial_auc
+from darkroom.evaluation.roc import Flags, auc, partial_auc, weighted_partial_auc
 
 Reals = NDArray[np.float64]
 

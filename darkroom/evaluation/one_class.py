@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.files import MetricTree
-from stages.statistics.figures import Settings, Side, group_counts
-from stages.statistics.operating import Default
-from stages.statistics.sides import judge_side
+from darkroom.core.files import MetricTree
+from darkroom.evaluation.binary import judge_side
+from darkroom.evaluation.metrics import Settings, Side, group_counts
+from darkroom.evaluation.operating_points import Default
 
 
 def judge_one_class(

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.files import MetricTree
-from stages.statistics import thresholds
-from stages.statistics.figures import (
+from darkroom.core.files import MetricTree
+from darkroom.evaluation import thresholds
+from darkroom.evaluation.intervals import Interval, no_interval, ratio_interval
+from darkroom.evaluation.metrics import (
     Settings,
     Side,
     figure,
@@ -16,7 +17,6 @@ from stages.statistics.figures import (
     metric_key,
     share_figure,
 )
-from stages.statistics.intervals import Interval, no_interval, ratio_interval
 
 Reals = NDArray[np.float64]
 

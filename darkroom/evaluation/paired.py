@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from stages.statistics.agreement import Statistic
-from stages.statistics.intervals import (
+from darkroom.evaluation.agreement import Statistic
+from darkroom.evaluation.intervals import (
     BOOTSTRAP,
     ROUNDING,
     Draws,
@@ -24,7 +24,7 @@ from stages.statistics.intervals import (
     no_interval,
     placements,
 )
-from stages.statistics.roc import Flags
+from darkroom.evaluation.roc import Flags
 
 Reals = NDArray[np.float64]
 

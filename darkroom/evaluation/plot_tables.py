@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from stages.statistics.calibration import CALIBRATION
-from stages.statistics.ratings import RANGES
-from stages.statistics.sides import PREVALENCE, ROC
+from darkroom.evaluation.binary import PREVALENCE, ROC
+from darkroom.evaluation.calibration import CALIBRATION
+from darkroom.evaluation.rating import RANGES
 
 MOST_ROWS = 2000  # of a plot: more cannot be told apart, and git keeps each version
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
-from stages.lib.params import Scale
-from stages.models.saved import SavedModel
-from stages.models.targets import bin_scores, from_ratings
+from darkroom.core.errors import UserError
+from darkroom.core.params import Scale
+from darkroom.models.saved import SavedModel
+from darkroom.models.targets import bin_scores, from_ratings
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 

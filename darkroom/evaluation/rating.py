@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.files import MetricTree
-from stages.lib.params import Scale
-from stages.statistics import agreement
-from stages.statistics.emd import emd_r1, emd_r2
-from stages.statistics.figures import (
+from darkroom.core.files import MetricTree
+from darkroom.core.params import Scale
+from darkroom.evaluation import agreement
+from darkroom.evaluation.binary import judge_side
+from darkroom.evaluation.emd import emd_r1, emd_r2
+from darkroom.evaluation.intervals import LEAST_GROUPS, Groups
+from darkroom.evaluation.metrics import (
     Settings,
     Side,
     bootstrap_figure,
@@ -25,9 +27,7 @@ from stages.statistics.figures import (
     metric_key,
     share_figure,
 )
-from stages.statistics.intervals import LEAST_GROUPS, Groups
-from stages.statistics.operating import Default
-from stages.statistics.sides import judge_side
+from darkroom.evaluation.operating_points import Default
 
 Reals = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
-from stages.statistics.agreement import Statistic, ties
+from darkroom.evaluation.agreement import Statistic, ties
 
 Reals = NDArray[np.float64]
 Flags = NDArray[np.bool_]

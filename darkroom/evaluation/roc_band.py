@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from stages.statistics.figures import Side
-from stages.statistics.intervals import Interval, codes_of, variance_of_classes, wilson
-from stages.statistics.roc import weighted_rates
+from darkroom.evaluation.intervals import Interval, codes_of, variance_of_classes, wilson
+from darkroom.evaluation.metrics import Side
+from darkroom.evaluation.roc import weighted_rates
 
 Reals = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ and one above them all, which calls nothing. Of equally good ones the highest wi
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.statistics.roc import Curve, Flags, roc_curve
+from darkroom.evaluation.roc import Curve, Flags, roc_curve
 
 Reals = NDArray[np.float64]
 

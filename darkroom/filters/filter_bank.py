@@ -1,7 +1,7 @@
 """The filter bank: smoothing, edges, frequencies, speckle, binary noise, compression.
 
-Every filter maps one plane, (height, width) uint8, to another; `stages.transforms.prepare` says on
-which planes of a picture it works. Edges of the picture are mirrored without repeating the last
+Every filter maps one plane, (height, width) uint8, to another; `darkroom.filters.preprocess` says
+on which planes of a picture it works. Edges of the picture are mirrored without repeating the last
 pixel (OpenCV's BORDER_REFLECT_101) unless the filter says otherwise. A filter whose response has a
 sign (`laplacian`, `laplacian_of_gaussian` and the high passes) gives 128 for no response.
 """

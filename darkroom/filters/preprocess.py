@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from stages.lib.failures import UserError
-from stages.lib.pixels import Pixels
-from stages.transforms import filters
-from stages.transforms.filters import Plane
-from stages.transforms.settings import Setting
+from darkroom.core.errors import UserError
+from darkroom.filters import filter_bank
+from darkroom.filters.filter_bank import Plane
+from darkroom.filters.settings import Setting
+from darkroom.images.decode import Pixels
 
 PLANES = ("rgb", "grey", "hsv")
 
@@ -41,28 +41,28 @@ _CUTOFF = Setting(0.005, 0.7, 0.1)  # cycles per pixel: the corner of the spectr
 _ORDER = Setting(1, 20, 2)
 
 FILTERS: Mapping[str, Filter] = {
-    "mean": Filter(filters.mean, {"size_px": _SIDE}),
-    "gaussian": Filter(filters.gaussian, {"sigma_px": _SIGMA}),
-    "median": Filter(filters.median, {"size_px": _SIDE}),
-    "conservative": Filter(filters.conservative, {"size_px": _SIDE}),
-    "laplacian": Filter(filters.laplacian, {"gain": _GAIN}),
+    "mean": Filter(filter_bank.mean, {"size_px": _SIDE}),
+    "gaussian": Filter(filter_bank.gaussian, {"sigma_px": _SIGMA}),
+    "median": Filter(filter_bank.median, {"size_px": _SIDE}),
+    "conservative": Filter(filter_bank.conservative, {"size_px": _SIDE}),
+    "laplacian": Filter(filter_bank.laplacian, {"gain": _GAIN}),
     "laplacian_of_gaussian": Filter(
         # below 0.7 px its kernel falls between the pixels
-        filters.laplacian_of_gaussian,
+        filter_bank.laplacian_of_gaussian,
         {"sigma_px": Setting(0.7, 20.0, 1.0), "gain": _GAIN},
     ),
-    "unsharp": Filter(filters.unsharp, {"sigma_px": _SIGMA, "amount": Setting(0.1, 10.0, 1.0)}),
-    "ideal_low_pass": Filter(filters.ideal_low_pass, {"cutoff": _CUTOFF}),
-    "ideal_high_pass": Filter(filters.ideal_high_pass, {"cutoff": _CUTOFF}),
+    "unsharp": Filter(filter_bank.unsharp, {"sigma_px": _SIGMA, "amount": Setting(0.1, 10.0, 1.0)}),
+    "ideal_low_pass": Filter(filter_bank.ideal_low_pass, {"cutoff": _CUTOFF}),
+    "ideal_high_pass": Filter(filter_bank.ideal_high_pass, {"cutoff": _CUTOFF}),
     "butterworth_low_pass": Filter(
-        filters.butterworth_low_pass, {"cutoff": _CUTOFF, "order": _ORDER}
+        filter_bank.butterworth_low_pass, {"cutoff": _CUTOFF, "order": _ORDER}
     ),
     "butterworth_high_pass": Filter(
-        filters.butterworth_high_pass, {"cutoff": _CUTOFF, "order": _ORDER}
+        filter_bank.butterworth_high_pass, {"cutoff": _CUTOFF, "order": _ORDER}
     ),
-    "crimmins": Filter(filters.crimmins, {"iterations": Setting(1, 100, 1)}),
+    "crimmins": Filter(filter_bank.crimmins, {"iterations": Setting(1, 100, 1)}),
     "ising": Filter(
-        filters.ising,
+        filter_bank.ising,
         {
             "coupling": Setting(0.0, 5.0, 1.0),
             "flipped": Setting(0.001, 0.499, 0.1),
@@ -71,7 +71,7 @@ FILTERS: Mapping[str, Filter] = {
         },
     ),
     "principal_components": Filter(
-        filters.principal_components, {"components": Setting(1, 10_000, 16)}
+        filter_bank.principal_components, {"components": Setting(1, 10_000, 16)}
     ),
 }
 

@@ -1,1 +1,1 @@
-"""What `lib.pixels` decodes with: formats, the checks of each one's stream, colours."""
+"""From the bytes of an image to its pixels: formats, decoding, colours, size."""

@@ -13,10 +13,11 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
 
-from stages.lib.decoding import boxes, formats, png, sizes, streams, tiff
-from stages.lib.decoding.colours import Pixels, to_rgb, to_srgb
-from stages.lib.decoding.faults import OUT_OF_MEMORY, DecodeError, corrupt
-from stages.lib.decoding.formats import EXTENSIONS, sniff_extension
+from darkroom.images import formats, header_size
+from darkroom.images.colours import Pixels, to_rgb, to_srgb
+from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
+from darkroom.images.formats import EXTENSIONS, sniff_extension
+from darkroom.images.integrity import boxes, check, png, tiff
 
 __all__ = [
     "EXTENSIONS", "OUT_OF_MEMORY", "DecodeError", "Pixels", "decode", "decode_at_least",
@@ -32,7 +33,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _check_size(sizes.announced(kind, content), max_pixels)
+            _check_size(header_size.announced(kind, content), max_pixels)
             image = formats.open_as(kind, _prepare(kind, content))
     except DecodeError:
         raise
@@ -88,7 +89,7 @@ def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            streams.check(kind, content)
+            check.check(kind, content)
             pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
             if pixels is None:
                 image.load()
@@ -126,7 +127,7 @@ def _fault(kind: str, content: bytes, error: Exception) -> DecodeError:
     if isinstance(error, MemoryError) or any(sign in text for sign in _EXHAUSTED):
         return DecodeError(OUT_OF_MEMORY, str(error) or "beyond what one image may take")
     try:
-        streams.check(kind, content)
+        check.check(kind, content)
     except DecodeError as fault:
         return fault
     except Exception:  # the first error tells more

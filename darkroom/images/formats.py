@@ -21,7 +21,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from stages.lib.decoding.faults import DecodeError
+from darkroom.images.errors import DecodeError
 
 EXTENSIONS = {
     "JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "WEBP": "webp",

@@ -2,8 +2,8 @@
 
 import struct
 
-from stages.lib.decoding import boxes
-from stages.lib.decoding.streams import colour_table
+from darkroom.images.integrity import boxes
+from darkroom.images.integrity.check import colour_table
 
 
 def announced(kind: str, content: bytes) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.lib.failures import UserError
+from darkroom.core.errors import UserError
 
 MOST_NAMED = 20  # labels in a message
 

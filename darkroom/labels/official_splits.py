@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stages.lib.failures import UserError
+from darkroom.core.errors import UserError
 
 SPLITS = ("train", "validation", "test")  # weakest first: test beats validation beats train
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib import tables
-from stages.lib.decisions import Decisions
-from stages.lib.files import MetricTree
-from stages.lib.params import Params
-from stages.lib.splits import standard_split, strength
-from stages.neighbours.groups import agree, connected_components
+from darkroom.core import tables
+from darkroom.core.files import MetricTree
+from darkroom.core.params import Params
+from darkroom.dedupe.groups import agree, connected_components
+from darkroom.labels.official_splits import standard_split, strength
+from darkroom.review.decisions import Decisions
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib.applications import build_application, scale_for
-from stages.lib.failures import UserError
-from stages.lib.params import TrainParams
-from stages.models.inputs import Rule
-from stages.models.small import SMALLEST_PX, build_small
+from darkroom.core.errors import UserError
+from darkroom.core.params import TrainParams
+from darkroom.embedding.keras_applications import build_application, scale_for
+from darkroom.models.inputs import Rule
+from darkroom.models.small import SMALLEST_PX, build_small
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +67,7 @@ def bundled(size_px: int) -> "keras.Model":
     if not BUNDLED.exists():
         raise UserError(
             f"{BUNDLED} is absent, and train.backbone: bundled needs it: restore it from git, or"
-            " fit it with `python -m stages.embedding.fit`"
+            " fit it with `python -m tools.fit_copy_network`"
         )
     network = keras.models.load_model(BUNDLED, compile=False)
     own = int(network.input_shape[1])

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from stages.lib.params import TrainParams
-from stages.models.backbones import Backbone
+from darkroom.core.params import TrainParams
+from darkroom.models.backbones import Backbone
 
 if TYPE_CHECKING:
     import keras

@@ -32,7 +32,7 @@ from typing import Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.pixels import Pixels, resize
+from darkroom.images.decode import Pixels, resize
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

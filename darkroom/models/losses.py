@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.models.targets import TIE
+from darkroom.models.targets import TIE
 
 COMPACTNESS_SHARE = 0.1  # λ of Perera and Patel 2019
 EPSILON = 1e-10  # under the root, whose slope at 0 is infinite; shifts the loss by 1e-5 at most

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
-from stages.lib.files import write_bytes, write_json
-from stages.lib.params import Scale
-from stages.lib.pixels import Pixels
-from stages.models import inputs, outliers
-from stages.models.outliers import Scorer
-from stages.transforms.prepare import Step, prepare, read_steps
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_bytes, write_json
+from darkroom.core.params import Scale
+from darkroom.filters.preprocess import Step, prepare, read_steps
+from darkroom.images.decode import Pixels
+from darkroom.models import inputs
+from darkroom.models.one_class import scores
+from darkroom.models.one_class.scores import Scorer
 
 if TYPE_CHECKING:
     import keras
@@ -143,7 +144,7 @@ class SavedModel:
 def _read_scorer(path: Path, card: dict[str, Any]) -> Scorer:
     """Read the scorer that belongs to the card. Raises UserError for a broken or another one."""
     try:
-        scorer = outliers.from_bytes(path.read_bytes())
+        scorer = scores.from_bytes(path.read_bytes())
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no whole scorer: run `dvc repro -f train`") from error
     expected = card.get("outlier_method", scorer.method)
@@ -211,7 +212,7 @@ def write_model(
     write_bytes(folder / KERAS, keras_bytes(model))
     write_bytes(folder / LITE, lite)
     if scorer:
-        write_bytes(folder / SCORER, outliers.to_bytes(scorer))
+        write_bytes(folder / SCORER, scores.to_bytes(scorer))
     write_json(folder / CARD, card)
     return difference
 

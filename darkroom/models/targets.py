@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
-from stages.lib.params import Scale
+from darkroom.core.errors import UserError
+from darkroom.core.params import Scale
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stages.lib.params import Params
-from stages.lib.pixels import DecodeError, Pixels, decode_at_least
-from stages.pages.sheets import Album, data_uri, thumbnail
-from stages.transforms.chains import LABEL_TRUE, allowed_operations, apply
-from stages.transforms.filters import compress
-from stages.transforms.operations import OPERATIONS
-from stages.transforms.prepare import FILTERS, kernel_px, prepare, read_steps
+from darkroom.augmentation.chains import LABEL_TRUE, allowed_operations, apply
+from darkroom.augmentation.operations import OPERATIONS
+from darkroom.core.params import Params
+from darkroom.filters.filter_bank import compress
+from darkroom.filters.preprocess import FILTERS, kernel_px, prepare, read_steps
+from darkroom.images.decode import DecodeError, Pixels, decode_at_least
+from darkroom.report.thumbnails import Album, data_uri, thumbnail
 
 SIDE_PX, QUALITY = 112, 75  # about 4 KB each
 SHARES = (1 / 3, 2 / 3, 1.0)

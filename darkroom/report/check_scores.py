@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from stages.lib.params import CleanParams
-from stages.pages.bins import bars, count
-from stages.pages.charts import FIFTHS, Axis
-from stages.pages.sheets import Album, Frame
+from darkroom.core.params import CleanParams
+from darkroom.report.charts import FIFTHS, Axis
+from darkroom.report.histograms import bars, count
+from darkroom.report.thumbnails import Album, Frame
 
 SHOWN = 5  # images at each end
 BINS = 25

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from stages.lib.splits import SPLITS
+from darkroom.labels.official_splits import SPLITS
 
 
 class Step(NamedTuple):

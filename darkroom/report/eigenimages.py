@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.lib.pixels import Pixels
-from stages.pages.sheets import data_uri
+from darkroom.images.decode import Pixels
+from darkroom.report.thumbnails import data_uri
 
 COMPONENTS = 4
 LEAST = 3  # images: of two, the first component is their difference and says nothing

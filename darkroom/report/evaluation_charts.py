@@ -12,8 +12,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from stages.pages.bins import count
-from stages.pages.charts import FIFTHS, Axis, Canvas, Points, axis, scale_ticks, styles
+from darkroom.report.charts import FIFTHS, Axis, Canvas, Points, axis, scale_ticks, styles
+from darkroom.report.histograms import count
 
 SQUARE = 400, 380  # px of a chart whose axes are equal
 WIDE = 440, 300

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from stages.pages.charts import Axis, Canvas, Points, axis, number
+from darkroom.report.charts import Axis, Canvas, Points, axis, number
 
 MOST_TICKS = 8  # of a logarithmic axis; with more of them labels touch
 MARGIN = 1.05  # between the outermost values and the ends of a logarithmic axis

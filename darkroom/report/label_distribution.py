@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from stages.lib.params import Params
-from stages.lib.splits import SPLITS
-from stages.pages.bins import bars, count
-from stages.pages.charts import axis, histogram
+from darkroom.core.params import Params
+from darkroom.labels.official_splits import SPLITS
+from darkroom.report.charts import axis, histogram
+from darkroom.report.histograms import bars, count
 
 CLASSES = 20  # the page lists the largest; a data set may have thousands
 BINS = 18

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stages.lib.params import Params
-from stages.lib.splits import SPLITS, standard_split
-from stages.pages.sheets import COPIES, Album, Frame, Group, similarities
+from darkroom.core.params import Params
+from darkroom.labels.official_splits import SPLITS, standard_split
+from darkroom.report.thumbnails import COPIES, Album, Frame, Group, similarities
 
 LEAKS, CONFLICTS, OTHERWISE, TORN, CALLS = 12, 8, 8, 6, 6  # groups or pairs shown of each kind
 _LEAK = "leaks_into_"

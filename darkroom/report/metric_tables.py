@@ -6,7 +6,7 @@ The page and the model card show the same tables, so that their cells are text, 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stages.pages.results import class_name, measures
+from darkroom.report.metric_values import class_name, measures
 
 Tree = Mapping[str, Any]
 

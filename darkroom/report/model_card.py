@@ -15,13 +15,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.lib.failures import visible
-from stages.lib.params import CleanParams, Params
-from stages.lib.pixels import EXTENSIONS
-from stages.lib.splits import SPLITS
-from stages.pages import grids, results
+from darkroom.core.errors import visible
+from darkroom.core.params import CleanParams, Params
+from darkroom.images.decode import EXTENSIONS
+from darkroom.labels.official_splits import SPLITS
+from darkroom.report import metric_tables, metric_values
 
-TEMPLATES = Path(__file__).parent
+TEMPLATES = Path(__file__).with_name("templates")
 LONGEST = 200  # characters of a value
 LISTED = 20  # classes named in the first table
 FEW = 20  # test images: one of them moves a share by 5 points or more
@@ -50,10 +50,12 @@ def render(page: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     )  # fmt: skip
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
-    environment.filters["real"] = grids.real
-    environment.filters["interval"] = lambda measure: grids.between(measure.low, measure.high)
-    environment.filters["percent"] = grids.percent
-    text = environment.get_template("card.md.j2").render({**page, **card})
+    environment.filters["real"] = metric_tables.real
+    environment.filters["interval"] = lambda measure: metric_tables.between(
+        measure.low, measure.high
+    )
+    environment.filters["percent"] = metric_tables.percent
+    text = environment.get_template("model_card.md.j2").render({**page, **card})
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
@@ -188,7 +190,8 @@ def _widest_gap(calibration: pd.DataFrame) -> str:
     row = calibration.loc[gaps.idxmax()]
     whose = f" for {row['class']}" if calibration["class"].nunique() > 1 else ""
     return (
-        f"predicted {grids.real(row['predicted'])}, observed {grids.real(row['observed'])}{whose},"
+        f"predicted {metric_tables.real(row['predicted'])},"
+        f" observed {metric_tables.real(row['observed'])}{whose},"
         f" on {_plural(int(row['n']), 'image')}"
     )
 
@@ -217,14 +220,17 @@ def _limits(page: Mapping[str, Any], tree: Mapping[str, Any], params: Params) ->
 
 def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
     """Yield where on the scale ratings fail, and where nobody can tell."""
-    ranges = [(grids.range_name(low, high), t) for low, high, t in grids.ordered_ranges(tree)]
+    ranges = [
+        (metric_tables.range_name(low, high), t)
+        for low, high, t in metric_tables.ordered_ranges(tree)
+    ]
     known = [(name, t) for name, t in ranges if t.get("rmse", {}).get("value") is not None]
     if known:
         name, worst = max(known, key=lambda pair: float(pair[1]["rmse"]["value"]))
         bias = worst.get("bias", {}).get("value")
         yield (
             f"Ratings are furthest off where the true mean is {name}: RMSE"
-            f" {grids.real(worst['rmse']['value'])}, bias {grids.real(bias)},"
+            f" {metric_tables.real(worst['rmse']['value'])}, bias {metric_tables.real(bias)},"
             f" on {_plural(worst.get('n', 0), 'image')}."
         )
     yield from _few(ranges, "with a true mean of")
@@ -232,14 +238,14 @@ def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
 
 def _class_limits(tree: Mapping[str, Any]) -> Iterator[str]:
     """Yield which class is found worst, and of which there are few images."""
-    classes = [(results.class_name(key), t) for key, t in tree.get("classes", {}).items()]
+    classes = [(metric_values.class_name(key), t) for key, t in tree.get("classes", {}).items()]
     known = [(name, t) for name, t in classes if t.get("f1", {}).get("value") is not None]
     if known:
         name, worst = min(known, key=lambda pair: float(pair[1]["f1"]["value"]))
         found = worst.get("sensitivity", {}).get("value")
         yield (
-            f"The class found worst is {name}: F1 {grids.real(worst['f1']['value'])},"
-            f" sensitivity {grids.real(found)}, on {_plural(worst.get('n', 0), 'image')}."
+            f"The class found worst is {name}: F1 {metric_tables.real(worst['f1']['value'])},"
+            f" sensitivity {metric_tables.real(found)}, on {_plural(worst.get('n', 0), 'image')}."
         )
     yield from _few(classes, "of class")
 
@@ -257,7 +263,7 @@ def _prevalence_limits(page: Mapping[str, Any], params: Params) -> Iterator[str]
     if share is not None:
         elsewhere = (
             "set evaluate.prevalence to the share where the model is used" if wanted is None
-            else f"for {grids.percent(wanted)} they stand in columns of their own"
+            else f"for {metric_tables.percent(wanted)} they stand in columns of their own"
         )  # fmt: skip
         yield (
             f"PPV and NPV hold where {100 * share:.1f} % of the images are positive, as in the"

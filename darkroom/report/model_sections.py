@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from stages.lib.params import Params
-from stages.pages import charts, evaluation, grids, results
+from darkroom.core.params import Params
+from darkroom.report import charts, evaluation_charts, metric_tables, metric_values
 
 MOST_CLASSES = 12  # more are not read but searched: the tables are in data/ and metrics/
 
@@ -19,16 +19,16 @@ OWN_TABLES = ("operating_points", "classes", "ranges")
 
 def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves of train's history and its metrics."""
-    history = results.read_plot(plots / "train/history.csv")
+    history = metric_values.read_plot(plots / "train/history.csv")
     named = {"training": "loss", "validation": "val_loss"}
-    series = {name: results.points(history, "epoch", y) for name, y in named.items()}
+    series = {name: metric_values.points(history, "epoch", y) for name, y in named.items()}
     series = {name: points for name, points in series.items() if points}
     begins: list[float] = []
     if "phase" in history:
         first = history.groupby("phase", sort=False)["epoch"].min()
         begins = [float(epoch) - 0.5 for epoch in first.iloc[1:]]
     chart = charts.curves_chart(series, "epoch", "loss", begins) if series else None
-    found = results.facts(metrics.get("train", {}))
+    found = metric_values.facts(metrics.get("train", {}))
     return {"chart": chart, "names": list(series), "begins": begins, "facts": found}
 
 
@@ -38,17 +38,17 @@ def describe_test(
     """Return the measures on the test split, their charts, and what to be careful about."""
     tree = metrics.get("evaluate", {})
     whole = {name: value for name, value in tree.items() if name not in OWN_TABLES}
-    measures = results.measures(whole)
+    measures = metric_values.measures(whole)
     return {
         "measures": measures,
         "auc": next((m for m in measures if m.name == "AUC"), None),
-        "notes": results.notes(tree),
+        "notes": metric_values.notes(tree),
         "illustrative": tree.get("interval_reliable") is False,
-        "facts": results.facts(whole),
-        "confidence": grids.percent(params.evaluate.confidence),
-        "operating": grids.operating_points(tree),
-        "by_class": grids.classes(tree),
-        "by_range": grids.ranges(tree),
+        "facts": metric_values.facts(whole),
+        "confidence": metric_tables.percent(params.evaluate.confidence),
+        "operating": metric_tables.operating_points(tree),
+        "by_class": metric_tables.classes(tree),
+        "by_range": metric_tables.ranges(tree),
         **_positives(plots, tree, params),
         **_agreement(plots, tree, params),
         "scores": _scores(predictions, tree, params),
@@ -58,13 +58,13 @@ def describe_test(
 
 def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
     """Return the curves on how positives are told from the rest."""
-    roc = results.read_plot(plots / "evaluate/roc.csv")
-    curves = results.curves(roc, "false_positive_rate", "true_positive_rate")
+    roc = metric_values.read_plot(plots / "evaluate/roc.csv")
+    curves = metric_values.curves(roc, "false_positive_rate", "true_positive_rate")
     not_drawn = max(len(curves) - MOST_CLASSES, 0)
     curves = dict(list(curves.items())[:MOST_CLASSES])
-    band = results.intervals(roc, "false_positive_rate")
+    band = metric_values.intervals(roc, "false_positive_rate")
     return {
-        "roc": evaluation.roc_chart(curves, band, _marks(tree)) if curves else None,
+        "roc": evaluation_charts.roc_chart(curves, band, _marks(tree)) if curves else None,
         "roc_band": bool(band) and len(curves) == 1,
         "roc_bands": bool(band),
         "not_drawn": not_drawn,
@@ -85,43 +85,46 @@ def _positive(tree: Mapping[str, Any], params: Params) -> str:
     return f"the class {tree.get('positive_class')}"
 
 
-def _marks(tree: Mapping[str, Any]) -> list[evaluation.Mark]:
+def _marks(tree: Mapping[str, Any]) -> list[evaluation_charts.Mark]:
     """Return where the operating points lie on the curve, with their numbers in the table."""
     marks = []
-    for number, point in enumerate(grids.ordered_points(tree).values(), 1):
+    for number, point in enumerate(metric_tables.ordered_points(tree).values(), 1):
         values = [point.get(name, {}).get("value") for name in ("specificity", "sensitivity")]
         if None not in values:
-            marks.append(evaluation.Mark(number, 1 - values[0], values[1]))
+            marks.append(evaluation_charts.Mark(number, 1 - values[0], values[1]))
     return marks
 
 
 def _predictive(plots: Path, tree: Mapping[str, Any], params: Params) -> list[tuple[str, Markup]]:
     """Return a drawing of the predictive values per operating point; equal ones share one."""
-    table = results.read_plot(plots / "evaluate/prevalence.csv")
+    table = metric_values.read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
         return []
     parts = {
-        results.class_name(str(name)): part for name, part in table.groupby("point", sort=False)
+        metric_values.class_name(str(name)): part
+        for name, part in table.groupby("point", sort=False)
     }
     alike: dict[tuple[float, ...], list[str]] = {}
     drawn = {}
-    for number, key in enumerate(grids.ordered_points(tree), 1):
+    for number, key in enumerate(metric_tables.ordered_points(tree), 1):
         if key in parts:
             columns = parts[key][["prevalence", "ppv", "npv"]].astype(float).fillna(-1)
             alike.setdefault(tuple(columns.to_numpy().ravel()), []).append(key)
-            drawn[key] = f"{number}. {grids.point_name(key)}"
+            drawn[key] = f"{number}. {metric_tables.point_name(key)}"
     found = []
     for keys in alike.values():
         name, part = ", ".join(drawn[key] for key in keys), parts[keys[0]]
         ppv, npv = (
-            evaluation.Values(
-                results.points(part, "prevalence", value),
-                results.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
+            evaluation_charts.Values(
+                metric_values.points(part, "prevalence", value),
+                metric_values.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
             )
             for value in ("ppv", "npv")
         )
         wanted = params.evaluate.prevalence
-        found.append((name, evaluation.prevalence_chart(ppv, npv, _share(tree), wanted, name)))
+        found.append(
+            (name, evaluation_charts.prevalence_chart(ppv, npv, _share(tree), wanted, name))
+        )
     return found
 
 
@@ -133,22 +136,22 @@ def _share(tree: Mapping[str, Any]) -> float | None:
 
 def _agreement(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
     """Return the drawings of what was predicted against what was observed."""
-    table = results.read_plot(plots / "evaluate/calibration.csv")
-    pairs = results.read_plot(plots / "evaluate/predictions.csv")
-    bins = dict(list(results.curves(table, "predicted", "observed").items())[:MOST_CLASSES])
-    dots = results.points(pairs, "target_mean", "predicted_mean")
+    table = metric_values.read_plot(plots / "evaluate/calibration.csv")
+    pairs = metric_values.read_plot(plots / "evaluate/predictions.csv")
+    bins = dict(list(metric_values.curves(table, "predicted", "observed").items())[:MOST_CLASSES])
+    dots = metric_values.points(pairs, "target_mean", "predicted_mean")
     rating, scale = params.train.task == "rating", params.train.scale
     ends = (scale.low, scale.high) if rating else (0.0, 1.0)
-    bounds = results.intervals(table, "predicted")
-    named = {measure.name: measure for measure in results.measures(tree)}
+    bounds = metric_values.intervals(table, "predicted")
+    named = {measure.name: measure for measure in metric_values.measures(tree)}
     return {
-        "calibration": evaluation.calibration_chart(bins, bounds, *ends) if bins else None,
+        "calibration": evaluation_charts.calibration_chart(bins, bounds, *ends) if bins else None,
         "calibration_classes": list(bins) if len(bins) > 1 else [],
         "calibration_bounds": bool(bounds) and len(bins) == 1,
         "calibration_measures": [
             named[name] for name in ("Brier score", "calibration error") if name in named
         ],
-        "scatter": evaluation.scatter_chart(dots, *ends, params.evaluate.cutoff)
+        "scatter": evaluation_charts.scatter_chart(dots, *ends, params.evaluate.cutoff)
         if dots and rating else None,
         "bias": _bias(tree, *ends),
     }  # fmt: skip
@@ -156,13 +159,13 @@ def _agreement(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str
 
 def _bias(tree: Mapping[str, Any], low: float, high: float) -> Markup | None:
     points, bounds = [], []
-    for start, end, figures in grids.ordered_ranges(tree):
-        for measure in results.measures({"bias": figures.get("bias", {})}):
+    for start, end, figures in metric_tables.ordered_ranges(tree):
+        for measure in metric_values.measures({"bias": figures.get("bias", {})}):
             if measure.value is not None:
                 points.append(((start + end) / 2, measure.value))
             if measure.low is not None and measure.high is not None:
                 bounds.append(((start + end) / 2, measure.low, measure.high))
-    return evaluation.bias_chart(points, bounds, low, high) if points else None
+    return evaluation_charts.bias_chart(points, bounds, low, high) if points else None
 
 
 def _scores(predictions: pd.DataFrame, tree: Mapping[str, Any], params: Params) -> Markup | None:
@@ -174,17 +177,17 @@ def _scores(predictions: pd.DataFrame, tree: Mapping[str, Any], params: Params) 
     normal = test["target_label"] == params.train.normal_class
     thresholds = [
         (number, float(point["threshold"]))
-        for number, point in enumerate(grids.ordered_points(tree).values(), 1)
+        for number, point in enumerate(metric_tables.ordered_points(tree).values(), 1)
         if point.get("threshold") is not None
     ]
     if test.empty:
         return None
     score = test["outlier_score"].astype(float)
-    return evaluation.scores_chart(score[normal], score[~normal], thresholds)
+    return evaluation_charts.scores_chart(score[normal], score[~normal], thresholds)
 
 
 def _matrix(predictions: pd.DataFrame) -> dict[str, Any]:
     test = predictions[predictions["split"] == "test"] if "split" in predictions else predictions
-    matrix = results.confusion(test)
+    matrix = metric_values.confusion(test)
     classes = len(matrix.classes) if matrix else 0
     return {"matrix": matrix if classes <= MOST_CLASSES else None, "classes": classes}

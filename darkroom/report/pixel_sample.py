@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.pixels import DecodeError, Pixels, decode_at_least, resize
-from stages.pages.sheets import Album
+from darkroom.images.decode import DecodeError, Pixels, decode_at_least, resize
+from darkroom.report.thumbnails import Album
 
 MOST = 500  # images for the tones, and as many again for the eigenimages
 MOST_COST = 2_500_000_000  # pixels of JPEGs in all, each time: 7 s at 2.6 ns per pixel

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from stages.lib.params import Params
-from stages.pages import bins, eigenimages, labels, pixels
-from stages.pages.charts import FIFTHS, Axis
-from stages.pages.sheets import Album
+from darkroom.core.params import Params
+from darkroom.report import eigenimages, histograms, label_distribution, pixel_sample
+from darkroom.report.charts import FIFTHS, Axis
+from darkroom.report.thumbnails import Album
 
 CLASSES = 8  # of which a mean image is shown, the largest
 THIRDS = ("lowest third", "middle third", "highest third")
@@ -64,23 +64,23 @@ def describe(
     faces, more = _groups(images, params)
     looks, chosen = _look(album, images, [keys for _, _, keys in faces])
     some = [looks[key] for key in chosen[0] if key in looks]
-    tones = pixels.mean_tones(some)
-    brightness = bins.count([look.brightness for look in some], 0, 1, BINS)
+    tones = pixel_sample.mean_tones(some)
+    brightness = histograms.count([look.brightness for look in some], 0, 1, BINS)
     extent = _extent(images)
-    cells = bins.cells(images["width"], images["height"], extent)
+    cells = histograms.cells(images["width"], images["height"], extent)
     aspects = _count_aspects(images)
     profile = Profile(
         images=len(images),
         facts=tuple(_facts(images)),
         kinds=_kinds(images),
-        sizes=bins.size_chart(cells, extent) if len(images) else None,
+        sizes=histograms.size_chart(cells, extent) if len(images) else None,
         aspects=_aspect_chart(aspects) if len(images) else None,
         bytes=_byte_chart(images) if len(images) else None,
         sampled=len(some),
-        tones=bins.tone_curves(tones.tolist()) if some else None,
+        tones=histograms.tone_curves(tones.tolist()) if some else None,
         black=100 * float(tones[:, 0].mean()),
         white=100 * float(tones[:, -1].mean()),
-        brightness=bins.bars(brightness, Axis("mean brightness", 0, 1, FIFTHS),
+        brightness=histograms.bars(brightness, Axis("mean brightness", 0, 1, FIFTHS),
                              "Images by brightness") if some else None,
         faces=tuple(
             Face(name, detail, len(keys), eigenimages.describe(_squares(looks, part)))
@@ -95,34 +95,38 @@ def describe(
         "brightness": brightness.rows("mean_brightness"),
         "channels": channels,
         "sizes": cells,
-        **labels.plots(images, params),
+        **label_distribution.plots(images, params),
     }
     return profile, plots
 
 
 def _look(
     album: Album, images: pd.DataFrame, groups: list[pd.Series]
-) -> tuple[dict[str, pixels.Look], list[list[str]]]:
+) -> tuple[dict[str, pixel_sample.Look], list[list[str]]]:
     """Return the looks of the sample, and the keys chosen from all images and from each group."""
-    cost = pixels.costs(images)
-    share = pixels.MOST // max(len(groups), 1)
-    chosen = [pixels.choose(images["key"], pixels.MOST, cost)]
-    chosen += [pixels.choose(keys, share, cost) for keys in groups]
+    cost = pixel_sample.costs(images)
+    share = pixel_sample.MOST // max(len(groups), 1)
+    chosen = [pixel_sample.choose(images["key"], pixel_sample.MOST, cost)]
+    chosen += [pixel_sample.choose(keys, share, cost) for keys in groups]
     every = sorted({key for keys in chosen for key in keys})
-    return pixels.look_at(album, every), chosen
+    return pixel_sample.look_at(album, every), chosen
 
 
-def _squares(looks: dict[str, pixels.Look], keys: list[str]) -> np.ndarray:
+def _squares(looks: dict[str, pixel_sample.Look], keys: list[str]) -> np.ndarray:
     found = [looks[key].square for key in keys if key in looks]
-    return np.stack(found) if found else np.zeros((0, pixels.SIDE_PX, pixels.SIDE_PX, 3), np.uint8)
+    return (
+        np.stack(found)
+        if found
+        else np.zeros((0, pixel_sample.SIDE_PX, pixel_sample.SIDE_PX, 3), np.uint8)
+    )
 
 
 def _groups(images: pd.DataFrame, params: Params) -> tuple[list[tuple[str, str, pd.Series]], int]:
     """Return (name, detail, keys) per class or third of the scores, and how many classes more."""
-    if labels.is_rated(images, params):
+    if label_distribution.is_rated(images, params):
         rated = images[images["score"].notna()]
         return _thirds(rated), 0
-    classes = labels.class_rows(images)
+    classes = label_distribution.class_rows(images)
     if not classes:
         return ([("all images", "", images["key"])] if len(images) else []), 0
     found = [(row.name, "", images.loc[images["label"] == row.name, "key"])
@@ -175,18 +179,18 @@ def _extent(images: pd.DataFrame) -> Axis:
     """Return the axis that holds every width and height."""
     sides = images[["width", "height"]].to_numpy(float)
     if not sides.size:
-        return bins.log_axis("width, px", 1, 10)
-    return bins.log_axis("width, px", float(sides.min()), float(sides.max()))
+        return histograms.log_axis("width, px", 1, 10)
+    return histograms.log_axis("width, px", float(sides.min()), float(sides.max()))
 
 
-def _count_aspects(images: pd.DataFrame) -> bins.Bins:
+def _count_aspects(images: pd.DataFrame) -> histograms.Bins:
     ratios = images["width"].astype(float) / images["height"].astype(float)
     farthest = float(np.abs(np.log2(ratios)).max()) if len(ratios) else 1.0
     ends = float(2 ** max(1, math.ceil(farthest - 1e-9)))
-    return bins.count(ratios, 1 / ends, ends, RATIOS, logarithmic=True)
+    return histograms.count(ratios, 1 / ends, ends, RATIOS, logarithmic=True)
 
 
-def _aspect_chart(counted: bins.Bins) -> Markup:
+def _aspect_chart(counted: histograms.Bins) -> Markup:
     """Draw aspect ratios on a logarithmic axis that is as wide to both sides of 1:1."""
     doublings = round(counted.edges[-1] / math.log10(2))
     step = math.ceil(doublings / 4)
@@ -200,11 +204,11 @@ def _aspect_chart(counted: bins.Bins) -> Markup:
         "width : height", counted.edges[0], counted.edges[-1],
         tuple(map(math.log10, places)), tuple(ticks[place] for place in places),
     )  # fmt: skip
-    return bins.bars(counted, across, "Images by aspect ratio")
+    return histograms.bars(counted, across, "Images by aspect ratio")
 
 
 def _byte_chart(images: pd.DataFrame) -> Markup:
     sizes = images["bytes"].astype(float) / KB
-    across = bins.log_axis("file size, kB", float(sizes.min()), float(sizes.max()))
-    counted = bins.count(sizes, 10**across.low, 10**across.high, BINS, logarithmic=True)
-    return bins.bars(counted, across, "Images by file size")
+    across = histograms.log_axis("file size, kB", float(sizes.min()), float(sizes.max()))
+    counted = histograms.count(sizes, 10**across.low, 10**across.high, BINS, logarithmic=True)
+    return histograms.bars(counted, across, "Images by file size")

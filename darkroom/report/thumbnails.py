@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from stages.lib.pixels import DecodeError, Pixels, decode, decode_at_least, resize
-from stages.lib.shards import Place, read_member, stored
+from darkroom.core.shards import Place, read_member, stored
+from darkroom.images.decode import DecodeError, Pixels, decode, decode_at_least, resize
 
 REJECTED, GROUPS, COPIES, PARENTS, VARIANTS = 24, 12, 5, 12, 3  # how many of each are shown
 SIDE_PX = 144  # long side of a thumbnail: about 5 KB each, the page stays below 3 MB

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from stages.pages.sheets import Album, Frame
+from darkroom.report.thumbnails import Album, Frame
 
 SHOWN = 24  # images in all: at about 5 KB each they are a small part of the page
 MOST_KINDS = 6  # of confusions, the most frequent first

@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.failures import UserError
-from stages.lib.files import write_text
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_text
 
 REVIEW = Path("data/review.csv")
 COLUMNS = ("key", "other", "decision", "value", "note")

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib import shards, tables
-from stages.lib.decisions import Decision, Subject
-from stages.lib.params import Params, Scale
-from stages.lib.shards import Place
+from darkroom.core import shards, tables
+from darkroom.core.params import Params, Scale
+from darkroom.core.shards import Place
+from darkroom.review.decisions import Decision, Subject
 
 RAW = Path("data/raw")
 INDEX = RAW / "index.parquet"

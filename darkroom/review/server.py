@@ -22,14 +22,14 @@ from typing import Any
 
 from aiohttp import web
 
-from stages.lib.decisions import ABOUT, Decision, Subject, check
-from stages.lib.failures import UserError
-from stages.lib.params import Params
-from stages.reviewing.findings import KINDS, Findings, stamp
-from stages.reviewing.journal import Journal, Step, keys_of
-from stages.reviewing.thumbnails import LARGE_PX, SMALL_PX, Thumbnails
+from darkroom.core.errors import UserError
+from darkroom.core.params import Params
+from darkroom.review.decisions import ABOUT, Decision, Subject, check
+from darkroom.review.history import Journal, Step, keys_of
+from darkroom.review.items import KINDS, Findings, stamp
+from darkroom.review.thumbnails import LARGE_PX, SMALL_PX, Thumbnails
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).with_name("page")
 FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),

@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.lib import pixels
-from stages.lib.engine import die_with_parent
-from stages.lib.shards import Place, read_member
+from darkroom.core.shards import Place, read_member
+from darkroom.images import decode
+from darkroom.workers.mapper import die_with_parent
 
 SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dense screens
 QUALITY = 84
@@ -33,15 +33,15 @@ def draw(folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: 
     faulthandler.dump_traceback_later(timeout_s, exit=True, file=_nowhere())
     try:
         content = read_member(folder, place)
-        image = pixels.open_image(content, max_pixels)
-        whole = pixels.pixels_of(image, content, side_px)
-    except (pixels.DecodeError, OSError, ValueError):
+        image = decode.open_image(content, max_pixels)
+        whole = decode.pixels_of(image, content, side_px)
+    except (decode.DecodeError, OSError, ValueError):
         return b""
     finally:
         faulthandler.cancel_dump_traceback_later()
     height, width = whole.shape[:2]
     scale = min(1.0, side_px / max(height, width))
-    small = pixels.resize(whole, max(1, round(width * scale)), max(1, round(height * scale)))
+    small = decode.resize(whole, max(1, round(width * scale)), max(1, round(height * scale)))
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     return cv2.imencode(".jpg", np.ascontiguousarray(small[:, :, ::-1]), options)[1].tobytes()
 

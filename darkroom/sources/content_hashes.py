@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.files import write_text
+from darkroom.core.files import write_text
 
 # A file changed this shortly before it was read may change again without a new time (git calls
 # such entries racily clean); it is read again next time.

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from stages.lib.failures import UserError
-from stages.lib.params import DownloadParams, without_secrets
-from stages.lib.progress import Progress
-from stages.sources.members import judge_name
-from stages.sources.records import Unreadable, Version
+from darkroom.core.errors import UserError
+from darkroom.core.params import DownloadParams, without_secrets
+from darkroom.core.progress import Progress
+from darkroom.sources.archives.members import judge_name
+from darkroom.sources.entries import Unreadable, Version
 
 SCRATCH = Path(".darkroom/remote")  # purge removes it, since an image may be in it
 # What to install for each; other protocols are refused, as `file://`, or chains with `::`.
@@ -57,9 +57,11 @@ def protocol(url: str) -> str:
 def versions(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
     """Return the version of each URL, or why it cannot be had. They share one protocol."""
     if urls and protocol(urls[0]) in WEB:
-        from stages.sources import web  # here, as below: importing aiohttp takes a while
+        from darkroom.sources.http import (
+            large_files,
+        )  # here, as below: importing aiohttp takes a while
 
-        return web.probe(urls, params)
+        return large_files.probe(urls, params)
     return {url: _stat(url) for url in urls}
 
 
@@ -76,9 +78,9 @@ def fetch_once(
     whole.parent.mkdir(parents=True, exist_ok=True)
     told = _shown(url, version)
     if protocol(url) in WEB:
-        from stages.sources import web
+        from darkroom.sources.http import large_files
 
-        web.fetch_file(web.Transfer(url, version, part, max_bytes, told), params)
+        large_files.fetch_file(large_files.Transfer(url, version, part, max_bytes, told), params)
     else:
         _driven(lambda: _copy(url, part, max_bytes, told))
     if version.size not in {None, part.stat().st_size}:

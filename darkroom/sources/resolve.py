@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.failures import UserError, explain
-from stages.lib.params import (
+from darkroom.core.errors import UserError, explain
+from darkroom.core.params import (
     DownloadParams,
     FolderSource,
     LabelledSource,
@@ -22,10 +22,10 @@ from stages.lib.params import (
     resolve_path,
     without_secrets,
 )
-from stages.sources import remote
-from stages.sources.hashes import Hashes, hash_file
-from stages.sources.reasons import REASONS
-from stages.sources.records import Unreadable, Version
+from darkroom.sources import remote_files
+from darkroom.sources.content_hashes import Hashes, hash_file
+from darkroom.sources.entries import Unreadable, Version
+from darkroom.sources.failure_reasons import REASONS
 
 SCAN_CACHE = Path(".darkroom/scan")
 
@@ -52,7 +52,7 @@ def here(shown: str, path: Path, hashes: Hashes) -> Place:
 def there(url: str, version: Version, root: Path, params: DownloadParams) -> Place:
     """Return the place of a remote file."""
     limit = params.max_archive_bytes
-    fetch = partial(remote.fetch_once, url, version, root, params, limit)
+    fetch = partial(remote_files.fetch_once, url, version, root, params, limit)
     # Files that came to a server together may be equal in size and ETag (nginx makes it of both and
     # the second). Of a URL that is signed anew each day the path is enough, if there is a token.
     named = without_secrets(url) if version.token else url
@@ -77,7 +77,7 @@ def find(path: str, root: Path, params: DownloadParams, hashes: Hashes) -> Place
 
 
 def _reached(url: str, root: Path, params: DownloadParams) -> Place:
-    version = remote.versions([url], params)[url]
+    version = remote_files.versions([url], params)[url]
     if isinstance(version, Unreadable):
         raise cannot_reach(url, version)
     return there(url, version, root, params)
@@ -103,7 +103,7 @@ def cannot_reach(url: str, failure: Unreadable) -> UserError:
 def is_there(path: str, root: Path, params: DownloadParams) -> bool:
     """Return whether a file of params.yaml can be reached from this machine."""
     if is_url(path):
-        return isinstance(remote.versions([path], params)[path], Version)
+        return isinstance(remote_files.versions([path], params)[path], Version)
     return resolve_path(root, path).is_file()
 
 
@@ -120,7 +120,7 @@ def label_table(
         return _reached(source.labels, root, params)
     for place in table_places(source, root):
         if is_url(place):
-            version = remote.versions([place], params)[place]
+            version = remote_files.versions([place], params)[place]
             if isinstance(version, Version):
                 return there(place, version, root, params)
         elif Path(place).is_file():
@@ -134,7 +134,7 @@ def table_places(source: LabelledSource | WebDatasetSource, root: Path) -> list[
     inside = isinstance(source, FolderSource)
     places = [str(resolve_path(root, name))]
     if is_url(source.path):
-        places.append(remote.sibling(f"{source.path.rstrip('/')}{'/x' * inside}", name))
+        places.append(remote_files.sibling(f"{source.path.rstrip('/')}{'/x' * inside}", name))
     else:
         folder = resolve_path(root, source.path)
         places.append(str((folder if inside else folder.parent) / name))

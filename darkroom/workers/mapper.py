@@ -29,12 +29,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib import shards
-from stages.lib.failures import UserError
-from stages.lib.files import write_json
-from stages.lib.notes import noted, read_note
-from stages.lib.params import EngineParams
-from stages.lib.progress import Progress
+from darkroom.core import shards
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_json
+from darkroom.core.params import EngineParams
+from darkroom.core.progress import Progress
+from darkroom.workers.guard import noted, read_note
 
 CRASHED, HUNG = "decoder_crashed", "decoder_hung"  # reasons of poisoned images
 SECONDS_PER_LOOK = 0.5  # how often a worker's time at its image is compared with the limit

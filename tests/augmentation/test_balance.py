@@ -4,8 +4,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.transforms import shares
-from stages.transforms.shares import share_out
+from darkroom.augmentation import balance
+from darkroom.augmentation.balance import share_out
 
 
 @given(
@@ -33,4 +33,4 @@ def test_one_stratum_is_shared_evenly_by_key():
 
 
 def test_the_examples_hold():
-    assert doctest.testmod(shares).failed == 0
+    assert doctest.testmod(balance).failed == 0

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.failures import UserError
-from stages.transforms.chains import (
+from darkroom.augmentation.chains import (
     LABEL_TRUE,
     Recipe,
     allowed_operations,
@@ -14,7 +13,8 @@ from stages.transforms.chains import (
     draw_variants,
     to_json,
 )
-from stages.transforms.operations import OPERATIONS
+from darkroom.augmentation.operations import OPERATIONS
+from darkroom.core.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 68, 3), np.uint8)
 

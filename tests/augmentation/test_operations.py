@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.randomness import generator
-from stages.transforms import appearance, geometry
-from stages.transforms.chains import apply, apply_to_mask
-from stages.transforms.geometry import FILLS
-from stages.transforms.operations import OPERATIONS
+from darkroom.augmentation import appearance, geometry
+from darkroom.augmentation.chains import apply, apply_to_mask
+from darkroom.augmentation.geometry import FILLS
+from darkroom.augmentation.operations import OPERATIONS
+from darkroom.core.randomness import generator
 
 GEOMETRIC = [name for name, operation in OPERATIONS.items() if operation.geometric]
 

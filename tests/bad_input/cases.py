@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from darkroom.core.errors import UserError, explain
+from darkroom.core.params import load_params
+from darkroom.core.tables import read_table
 from stages import clean, download, scan
-from stages.lib.failures import UserError, explain
-from stages.lib.params import load_params
-from stages.lib.tables import read_table
 from tests.harness import REPOSITORY
 
 PARAMS = (REPOSITORY / "params.yaml").read_text()

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from stages.statistics.bands import sensitivity_band
-from stages.statistics.figures import Side
-from stages.statistics.roc import auc
+from darkroom.evaluation.metrics import Side
+from darkroom.evaluation.roc import auc
+from darkroom.evaluation.roc_band import sensitivity_band
 
 MANY = np.arange(40_000)  # groups of one image each
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.folds import Augmented, divide
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.transforms.chains import Recipe, allowed_operations, apply, draw_variants
-from stages.transforms.prepare import prepare, read_steps
+from darkroom.augmentation.chains import Recipe, allowed_operations, apply, draw_variants
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.filters.preprocess import prepare, read_steps
 
 
 @given(count=st.integers(30, 90), groups=st.integers(6, 18), seed=st.integers(0, 99))

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.public import compare, divide_given, given_rows
-from stages.lib import tables
-from stages.statistics.figures import Settings
+from darkroom.core import tables
+from darkroom.evaluation.metrics import Settings
 
 SETTINGS = Settings(0.95, 200, None, 1, 0.9, None, 0.1)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.inspection.borders import border_score
+from darkroom.checks.borders import border_score
 
 
 def noise(height=80, width=60):

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from stages.inspection.colours import cast_score, colour_score
+from darkroom.checks.colours import cast_score, colour_score
 
 
 def channels(pixels):

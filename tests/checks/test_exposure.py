@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.inspection.tones import histogram, information_score, light_scores, percentiles
+from darkroom.checks.exposure import histogram, information_score, light_scores, percentiles
 
 
 def flat(*colour, height=40, width=60):

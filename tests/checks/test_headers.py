@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from stages.inspection.headers import header_scores
+from darkroom.checks.headers import header_scores
 
 
 def scores(**image):

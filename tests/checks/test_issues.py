@@ -3,9 +3,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.inspection.issues import ISSUES, SCORED, SUMMARY, complete, flag, summarise
-from stages.inspection.measure import PARTS
-from stages.lib.params import check_params
+from darkroom.checks.issues import ISSUES, SCORED, SUMMARY, complete, flag, summarise
+from darkroom.checks.measure import PARTS
+from darkroom.core.params import check_params
 
 FINE = {
     **dict.fromkeys(PARTS.names, 0.9),  # the scores

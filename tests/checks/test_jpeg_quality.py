@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from stages.inspection.quantisation import jpeg_quality_score
+from darkroom.checks.jpeg_quality import jpeg_quality_score
 
 
 def tables_at(quality, **options):

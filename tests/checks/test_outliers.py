@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.inspection.outliers import fence_scores, outlier_scores, ratio_scores
+from darkroom.checks.outliers import fence_scores, outlier_scores, ratio_scores
 
 VALUES = st.lists(st.floats(1, 1e9), min_size=1, max_size=40).map(np.array)
 BOTH = pytest.mark.parametrize("scores", [fence_scores, ratio_scores])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from stages.inspection.scores import GRID_PX, Scores, grid, score
+from darkroom.checks.scores import GRID_PX, Scores, grid, score
 
 
 def flat(grey, height=40, width=60):
@@ -90,7 +90,7 @@ def test_a_dither_of_two_levels_keeps_both():
     "module", ["borders", "colours", "outliers", "quantisation", "scores", "tones"]
 )
 def test_examples_in_docstrings(module):
-    found = doctest.testmod(importlib.import_module(f"stages.inspection.{module}"))
+    found = doctest.testmod(importlib.import_module(f"darkroom.checks.{module}"))
     assert found.attempted
     assert not found.failed
 

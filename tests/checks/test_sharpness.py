@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter, ImageStat
 from skimage import data
 
-from stages.inspection.sharpness import blurry_score, laplacian, shrink
+from darkroom.checks.sharpness import blurry_score, laplacian, shrink
 
 
 def noise(height, width, seed=0):

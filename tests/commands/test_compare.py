@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from stages import compare
-from stages.comparison import words
-from stages.comparison.differences import compare as compare_pair
-from stages.comparison.differences import give_verdicts
-from stages.comparison.pairs import find_leaks, pair
-from stages.comparison.revisions import Revision, Settings
-from stages.comparison.words import as_markdown, as_text, code
-from stages.lib.tables import SPLIT, write_table
-from stages.statistics.predictions import schema_of
+from darkroom.commands import compare
+from darkroom.comparison import text
+from darkroom.comparison.differences import compare as compare_pair
+from darkroom.comparison.differences import give_verdicts
+from darkroom.comparison.pairs import find_leaks, pair
+from darkroom.comparison.revisions import Revision, Settings
+from darkroom.comparison.text import as_markdown, as_text, code
+from darkroom.core.tables import SPLIT, write_table
+from darkroom.evaluation.predictions import schema_of
 from tests.harness import REPOSITORY, call, tool_environment
 
 COUNT = 60
@@ -281,7 +281,7 @@ def test_alone_it_gives_its_status_without_tensorflow(project):
 import runpy, sys
 sys.argv = ["compare", "good", "bad"]
 try:
-    runpy.run_module("stages.compare", run_name="__main__")
+    runpy.run_module("darkroom.commands.compare", run_name="__main__")
 except SystemExit as stopped:
     sys.exit(10 * stopped.code + ("tensorflow" in sys.modules))
 """
@@ -734,8 +734,8 @@ def test_the_direction_of_each_metric(metric):
 
 
 def test_the_examples_in_docstrings_hold():
-    assert doctest.testmod(words).attempted > 0
-    assert doctest.testmod(words).failed == 0
+    assert doctest.testmod(text).attempted > 0
+    assert doctest.testmod(text).failed == 0
 
 
 EVIL = "a|b`c` <img src=x> @everyone [x](javascript:1) #1 https://evil.example www.evil.example\n|"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import export as stage
-from stages.export import export, part_numbers, slug, slugs
-from stages.lib.failures import UserError
-from stages.lib.shards import key_of, read_tar, write_shard
-from stages.lib.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
+from darkroom.commands import export as stage
+from darkroom.commands.export import export, part_numbers, slug, slugs
+from darkroom.core.errors import UserError
+from darkroom.core.shards import key_of, read_tar, write_shard
+from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
 
 HOSTILE = [
     "../x",
@@ -317,9 +317,9 @@ def test_many_parts_lose_nothing(tmp_path, monkeypatch, form):
 
 def test_the_command_line_exports_and_refuses(tmp_path):
     build(tmp_path, ["cat", "dog"])
-    home = Path(__file__).parents[1]
+    home = Path(__file__).parents[2]
     (tmp_path / "params.yaml").write_text((home / "params.yaml").read_text())
-    command = [sys.executable, "-m", "stages.export", "out"]
+    command = [sys.executable, "-m", "darkroom.commands.export", "out"]
     environment = {**os.environ, "PYTHONPATH": str(home)}
     first, second = (
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

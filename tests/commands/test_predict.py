@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages import predict
-from stages.lib.params import Scale
-from stages.models import saved
-from stages.models.outliers import Scorer
-from stages.models.saved import SavedModel
-from stages.transforms.prepare import read_steps
+from darkroom.commands import predict
+from darkroom.core.params import Scale
+from darkroom.filters.preprocess import read_steps
+from darkroom.models import saved
+from darkroom.models.one_class.scores import Scorer
+from darkroom.models.saved import SavedModel
 
 
 class Bright(SavedModel):

@@ -18,13 +18,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import clean, download, purge
-from stages.lib import tables
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.lib.shards import key_of, read_tar, shard_name, write_shard
-from stages.sources import spool
-from stages.sources.purged import read_purged, write_purged
+from darkroom.commands import purge
+from darkroom.core import tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.core.shards import key_of, read_tar, shard_name, write_shard
+from darkroom.sources.store import journal
+from darkroom.sources.store.purged import read_purged, write_purged
+from stages import clean, download
 from tests.harness import REPOSITORY, call, tool_environment, write_bad_company, write_rated
 from tests.test_repro import make_repository, repro
 
@@ -243,10 +244,10 @@ def test_unfinished_work_and_caches_go_and_what_is_harmless_stays(project):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content_of("a"))
     waiting = root / ".darkroom/download"
-    bodies = spool.Spool(waiting)
+    bodies = journal.Spool(waiting)
     for letter in ("other", "b"):
         place = bodies.put(content_of(letter))
-        bodies.note(letter * 32, spool.Outcome(key(letter), None, place))
+        bodies.note(letter * 32, journal.Outcome(key(letter), None, place))
     for number, letter in enumerate(["a", "other"]):
         member = (f"{key(letter)}.bin", content_of(letter))
         write_shard(waiting / "shards" / shard_name(number), [member])
@@ -446,7 +447,7 @@ def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches):
     for place in ("repository/data", "repository/.dvc/cache", "remote"):
         assert all(anywhere(tmp_path, content, place) for content in contents)
 
-    words = call(repository, "python", "-m", "stages.purge", *sorted(gone))
+    words = call(repository, "python", "-m", "darkroom.commands.purge", *sorted(gone))
     assert not any(anywhere(tmp_path, c, "repository/data/raw") for c in contents)
     for command in re.findall(r"^  (\w[^#\n]*)", words, re.MULTILINE):
         call(repository, "bash", "-c", command)

@@ -10,12 +10,13 @@ import time
 
 import pytest
 
-from stages import clean, dedupe, review
-from stages.lib import tables
-from stages.lib.decisions import REVIEW, Decision, check, write_decisions
-from stages.lib.failures import UserError
+from darkroom.commands import review
+from darkroom.core import tables
+from darkroom.core.errors import UserError
+from darkroom.review.decisions import REVIEW, Decision, check, write_decisions
+from stages import clean, dedupe
 from tests.harness import PATIENCE_S, REPOSITORY, tool_environment
-from tests.reviewing.stores import develop, params_of, png, write_store
+from tests.review.stores import develop, params_of, png, write_store
 
 ALPHA, COPY, BETA = "alpha.png", "alpha copy.png", "beta.png"
 
@@ -164,7 +165,7 @@ def test_review_opens_a_browser_at_an_address_that_is_good_once(store, tmp_path)
                        f"mv {tmp_path}/opened.part {tmp_path}/opened\n")  # fmt: skip
     browser.chmod(0o755)
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.review"],
+        [sys.executable, "-m", "darkroom.commands.review"],
         cwd=store[0],
         env=tool_environment()
         | {"PYTHONPATH": str(REPOSITORY), "DISPLAY": ":9", "BROWSER": str(browser)},

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.lib.failures import UserError, stop_if_too_many
+from darkroom.core.errors import UserError, stop_if_too_many
 
 
 def test_as_many_failures_as_allowed_pass():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.files import unfinished, write_bytes, write_json, write_metrics, write_text
+from darkroom.core.files import unfinished, write_bytes, write_json, write_metrics, write_text
 
 
 def test_published_bytes_are_whole_and_nothing_else_is_left(tmp_path):

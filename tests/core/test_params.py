@@ -3,9 +3,9 @@ import re
 import pytest
 import yaml
 
-from stages.lib.failures import UserError
-from stages.lib.params import check_params, load_params, original_root, resolve_path
-from stages.lib.schema import TARGET, schema_text
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params, load_params, original_root, resolve_path
+from tools.params_schema import TARGET, schema_text
 
 
 def changed(values, key, value):

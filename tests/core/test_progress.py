@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from stages.lib import progress as module
-from stages.lib.progress import Progress
+from darkroom.core import progress as module
+from darkroom.core.progress import Progress
 
 
 @pytest.fixture

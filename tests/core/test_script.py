@@ -2,8 +2,8 @@
 
 import pytest
 
+from darkroom.core.script import run_as_script
 from stages import clean, download, scan
-from stages.lib.script import run_as_script
 from tests.harness import write_params
 
 

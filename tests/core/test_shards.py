@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import shards
+from darkroom.core import shards
 
 MEMBERS = [("a.jpg", b"first"), ("b.png", b""), ("c.gif", b"x" * 1500)]
 

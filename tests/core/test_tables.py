@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib import tables
-from stages.lib.failures import UserError
+from darkroom.core import tables
+from darkroom.core.errors import UserError
 
 ROWS = st.lists(
     st.tuples(

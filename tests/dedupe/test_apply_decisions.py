@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.decisions import Decisions
-from stages.neighbours.groups import group_duplicates
-from stages.neighbours.obey import obey
+from darkroom.dedupe.apply_decisions import obey
+from darkroom.dedupe.groups import group_duplicates
+from darkroom.review.decisions import Decisions
 
 letters = st.sampled_from("abcdef")
 pairs = st.frozensets(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.neighbours.decide import decide
-from stages.neighbours.verify import NOTHING, Evidence
+from darkroom.dedupe.decide import decide
+from darkroom.dedupe.verify import NOTHING, Evidence
 
 THRESHOLD = 0.5
 

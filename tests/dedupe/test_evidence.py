@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.lib import shards
-from stages.lib.params import EngineParams
-from stages.neighbours import evidence
-from stages.neighbours.evidence import verify_pairs
+from darkroom.core import shards
+from darkroom.core.params import EngineParams
+from darkroom.dedupe import evidence
+from darkroom.dedupe.evidence import verify_pairs
 
 ONE, TWO = (EngineParams(kind="local", workers=n, address=None) for n in (1, 2))
 

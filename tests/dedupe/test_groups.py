@@ -4,12 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.neighbours.groups import (
-    agree,
-    connected_components,
-    group_duplicates,
-    unverified_links,
-)
+from darkroom.dedupe.groups import agree, connected_components, group_duplicates, unverified_links
 
 KEYS = list("abcdefgh")
 PAIRS = st.lists(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.neighbours import normalise
-from stages.neighbours.normalise import background_similarity, load_background, nearest_background
+from darkroom.dedupe import normalise
+from darkroom.dedupe.normalise import background_similarity, load_background, nearest_background
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((60, 16)).astype(np.float32)

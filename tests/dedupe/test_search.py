@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.neighbours import search
-from stages.neighbours.normalise import background_similarity, normalise
-from stages.neighbours.search import candidate_pairs, find_neighbours, score_pairs
+from darkroom.dedupe import search
+from darkroom.dedupe.normalise import background_similarity, normalise
+from darkroom.dedupe.search import candidate_pairs, find_neighbours, score_pairs
 
 DIMENSIONS = 8
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from stages.neighbours.decide import decide
-from stages.neighbours.verify import NOTHING, compare, prepare
+from darkroom.dedupe.decide import decide
+from darkroom.dedupe.verify import NOTHING, compare, prepare
 
 THRESHOLD = 0.5
 NEAR, FAR = 0.6, 0.35  # normalised similarities to either side of it

@@ -5,9 +5,9 @@ from math import ceil, floor
 import numpy as np
 import pytest
 
-from stages.embedding import applications
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.embedding import feature_map
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -31,7 +31,7 @@ def pooled_plainly(features, size):
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_pooling_is_adaptive_maxima_then_means(size):
     features = np.random.default_rng(size).normal(size=(3, 7, 5, 4)).astype(np.float32)
-    pooled = np.asarray(applications.pool(features, size))
+    pooled = np.asarray(feature_map.pool(features, size))
     assert pooled.shape == (3, 2 * 4 * size**2)
     np.testing.assert_allclose(pooled, [pooled_plainly(f, size) for f in features], rtol=1e-5)
 
@@ -46,13 +46,13 @@ def network():
 
 
 def test_a_layer_is_read_by_name_and_null_is_the_last_map(network):
-    assert applications.feature_map(network, None).shape == (None, 7, 7, 1280)
-    assert applications.feature_map(network, "block_6_expand_relu").shape == (None, 28, 28, 96)
+    assert feature_map.feature_map(network, None).shape == (None, 7, 7, 1280)
+    assert feature_map.feature_map(network, "block_6_expand_relu").shape == (None, 28, 28, 96)
 
 
 def test_a_layer_that_does_not_exist_names_near_ones(network):
     with pytest.raises(UserError, match=r"embed\.layer: .*block_6_expand_relu"):
-        applications.feature_map(network, "block_6_relu")
+        feature_map.feature_map(network, "block_6_relu")
 
 
 def test_a_layer_that_is_no_feature_map_is_refused():
@@ -62,7 +62,7 @@ def test_a_layer_that_is_no_feature_map_is_refused():
     features = keras.layers.Conv2D(4, 3, name="features")(image)
     flat = keras.layers.GlobalAveragePooling2D(name="flat")(features)
     with pytest.raises(UserError, match=r"'flat', which is none; perhaps .*features"):
-        applications.feature_map(keras.Model(image, flat), "flat")
+        feature_map.feature_map(keras.Model(image, flat), "flat")
 
 
 def embed_params(values, **changes):
@@ -71,10 +71,10 @@ def embed_params(values, **changes):
 
 
 def test_more_parts_than_the_map_has_places_are_refused(values, monkeypatch, tmp_path, network):
-    monkeypatch.setattr(applications, "build_application", lambda *_: network)
+    monkeypatch.setattr(feature_map, "build_application", lambda *_: network)
     params = embed_params(values, network="MobileNetV2", alpha=0.35, pool_size=8)
     with pytest.raises(UserError, match=r"embed\.pool_size: expected at most 7, .* got 8"):
-        applications.export_application(params, tmp_path / "network.tflite")
+        feature_map.export_application(params, tmp_path / "network.tflite")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,7 +96,7 @@ def test_more_parts_than_the_map_has_places_are_refused(values, monkeypatch, tmp
 )  # fmt: skip
 def test_what_cannot_be_built_is_said(values, tmp_path, changes, word):
     with pytest.raises(UserError, match=word):
-        applications.export_application(embed_params(values, **changes), tmp_path / "n.tflite")
+        feature_map.export_application(embed_params(values, **changes), tmp_path / "n.tflite")
 
 
 def test_sizes_are_those_that_keras_takes_without_being_told(monkeypatch):
@@ -117,12 +117,12 @@ def test_sizes_are_those_that_keras_takes_without_being_told(monkeypatch):
         if inspect.isfunction(make) and not name.startswith("MobileNetV3"):
             with pytest.raises(InterruptedError):
                 make(include_top=False, weights=None)
-            assert (name, applications.SIZE_PX.get(name, 224)) == (name, asked[-1])
+            assert (name, feature_map.SIZE_PX.get(name, 224)) == (name, asked[-1])
 
 
 @pytest.mark.parametrize(("length", "count"), [(7, 1), (7, 2), (7, 7), (14, 4), (5, 3)])
 def test_bins_cover_everything_and_none_is_empty(length, count):
-    slices = applications.bins(length, count)
+    slices = feature_map.bins(length, count)
     assert len(slices) == count
     assert all(s.start < s.stop for s in slices)
     assert {place for s in slices for place in range(length)[s]} == set(range(length))

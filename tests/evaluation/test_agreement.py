@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn.metrics import root_mean_squared_error
 
-from stages.statistics import agreement
+from darkroom.evaluation import agreement
 
 scores = arrays(np.float64, 12, elements=st.integers(0, 6).map(float))
 counts = arrays(np.int64, 12, elements=st.integers(0, 3))

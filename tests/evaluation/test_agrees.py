@@ -6,16 +6,16 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from darkroom.core.params import Scale
+from darkroom.evaluation import agreement, calibration, classification, roc, thresholds
+from darkroom.evaluation.binary import roc_rows
+from darkroom.evaluation.emd import emd_r1, emd_r2
+from darkroom.evaluation.intervals import wilson
+from darkroom.evaluation.metrics import Settings, Side
+from darkroom.evaluation.operating_points import at_prevalence, operating_points
+from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.models.saved import SavedModel
 from stages import evaluate
-from stages.lib.params import Scale
-from stages.models.saved import SavedModel
-from stages.statistics import agreement, calibration, classes, roc, thresholds
-from stages.statistics.emd import emd_r1, emd_r2
-from stages.statistics.figures import Settings, Side
-from stages.statistics.intervals import wilson
-from stages.statistics.operating import at_prevalence, operating_points
-from stages.statistics.predictions import class_predictions, rating_predictions
-from stages.statistics.sides import roc_rows
 
 EXACT = {"rel": 0, "abs": 1e-9}
 SEEDS = pytest.mark.parametrize("seed", range(12))
@@ -214,11 +214,11 @@ def test_under_weights_the_drawn_images_alone_count(seed):
     labels, shares = probabilities(seed, 3)
     weights, drawn = weights_of(seed, labels.size)
     called = shares.argmax(axis=1)
-    found = classes.balanced_accuracy(
+    found = classification.balanced_accuracy(
         [labels == k for k in range(3)], [called == k for k in range(3)]
     )(weights)[0]
     assert found == exactly(metrics.balanced_accuracy_score(labels[drawn], called[drawn]))
-    found = classes.f1(labels == 1, called == 1)(weights)[0]
+    found = classification.f1(labels == 1, called == 1)(weights)[0]
     expected = metrics.f1_score(labels[drawn] == 1, called[drawn] == 1, zero_division=np.nan)
     assert found == pytest.approx(expected, nan_ok=True, **EXACT)
 

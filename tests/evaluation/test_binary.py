@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.statistics import sides
-from stages.statistics.bands import sensitivity_band
-from stages.statistics.figures import Settings, Side
-from stages.statistics.intervals import wilson
-from stages.statistics.operating import Default, at_prevalence, operating_points
+from darkroom.evaluation import binary
+from darkroom.evaluation.intervals import wilson
+from darkroom.evaluation.metrics import Settings, Side
+from darkroom.evaluation.operating_points import Default, at_prevalence, operating_points
+from darkroom.evaluation.roc_band import sensitivity_band
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
 DEFAULT = Default(3.0, "three")
@@ -43,7 +43,7 @@ def test_the_band_covers_the_true_curve_at_each_rate(per_group):
     ],
 )
 def test_the_band_holds_the_curve_and_ends_in_the_corner(side):
-    rows = sides.roc_rows("a", side, SETTINGS)
+    rows = binary.roc_rows("a", side, SETTINGS)
     tops = rows.groupby("false_positive_rate")["true_positive_rate"].max()
     ends = rows.groupby("false_positive_rate")[["low", "high"]].last()
     assert (ends["low"] <= tops + 1e-9).all()
@@ -61,7 +61,7 @@ def test_the_band_holds_the_curve_and_ends_in_the_corner(side):
     ],
 )
 def test_one_group_of_a_class_gives_no_band(groups):
-    rows = sides.roc_rows("a", drawn(1, 20)._replace(groups=groups), SETTINGS)
+    rows = binary.roc_rows("a", drawn(1, 20)._replace(groups=groups), SETTINGS)
     assert len(rows) > 2
     assert rows[["low", "high"]].isna().all(axis=None)
 
@@ -123,7 +123,7 @@ def test_costs_are_weighed_at_the_prevalence_in_use(prevalence, words):
 def test_predictive_values_are_drawn_for_each_point():
     held = drawn(2, 400)
     points = operating_points(held, held, DEFAULT, SETTINGS)
-    rows = sides.prevalence_rows(points, SETTINGS)
+    rows = binary.prevalence_rows(points, SETTINGS)
     assert set(rows["point"]) == set(points)
     assert rows["prevalence"].min() == pytest.approx(0.001)
     assert rows["prevalence"].max() == pytest.approx(0.999)
@@ -146,5 +146,5 @@ def test_groups_of_both_kinds_are_said_where_intervals_need_independence():
 
 
 def test_without_points_nothing_is_drawn():
-    rows = sides.prevalence_rows({}, SETTINGS)
-    assert (list(rows.columns), len(rows)) == (sides.PREVALENCE, 0)
+    rows = binary.prevalence_rows({}, SETTINGS)
+    assert (list(rows.columns), len(rows)) == (binary.PREVALENCE, 0)

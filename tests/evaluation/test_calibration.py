@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.statistics.calibration import (
+from darkroom.evaluation.calibration import (
     calibration_error,
     calibration_figure,
     error_if_calibrated,
     mean_interval,
     reliability_of_means,
 )
-from stages.statistics.figures import Settings
+from darkroom.evaluation.metrics import Settings
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
 RNG = np.random.default_rng(5)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import wasserstein_distance
 
-from stages.statistics.emd import emd_r1, emd_r2
+from darkroom.evaluation.emd import emd_r1, emd_r2
 
 BINS = 5
 votes = arrays(np.int64, (3, BINS), elements=st.integers(0, 40)).map(

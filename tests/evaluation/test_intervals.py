@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from stages.statistics.agreement import weighted_mean, weighted_plcc, weighted_rmse
-from stages.statistics.calibration import calibration_error, weighted_calibration_error
-from stages.statistics.intervals import (
+from darkroom.evaluation.agreement import weighted_mean, weighted_plcc, weighted_rmse
+from darkroom.evaluation.calibration import calibration_error, weighted_calibration_error
+from darkroom.evaluation.intervals import (
     Draws,
     Interval,
     auc_interval,
@@ -19,7 +19,7 @@ from stages.statistics.intervals import (
     share_interval,
     wilson,
 )
-from stages.statistics.roc import auc, weighted_auc
+from darkroom.evaluation.roc import auc, weighted_auc
 
 RNG = np.random.default_rng(3)
 levels = st.floats(0.6, 0.999)

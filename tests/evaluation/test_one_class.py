@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stages.statistics.figures import Settings
-from stages.statistics.one_class import judge_one_class
+from darkroom.evaluation.metrics import Settings
+from darkroom.evaluation.one_class import judge_one_class
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from stages.statistics.agreement import weighted_mean, weighted_srcc
-from stages.statistics.paired import (
+from darkroom.evaluation.agreement import weighted_mean, weighted_srcc
+from darkroom.evaluation.paired import (
     accuracy_interval,
     delong_test,
     holm,
@@ -14,7 +14,7 @@ from stages.statistics.paired import (
     paired_bootstrap,
     paired_delong,
 )
-from stages.statistics.roc import auc, weighted_auc
+from darkroom.evaluation.roc import auc, weighted_auc
 
 # DeLong, DeLong and Clarke-Pearson 1988: 43 patients with albumin, total protein, K-G score and
 # whether surgery helped. From the example "Comparing Receiver Operating Characteristic Curves" of

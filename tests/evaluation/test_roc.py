@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from stages.statistics.roc import auc, has_both, roc_curve, weighted_auc
-from stages.statistics.thresholds import youden
+from darkroom.evaluation.roc import auc, has_both, roc_curve, weighted_auc
+from darkroom.evaluation.thresholds import youden
 
 flags = arrays(np.bool_, 12)
 scores = arrays(np.float64, 12, elements=st.integers(0, 5).map(float))

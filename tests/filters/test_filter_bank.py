@@ -11,7 +11,7 @@ from skimage.filters import butterworth
 from sklearn.decomposition import PCA
 
 from benchmarks import loops
-from stages.transforms import filters
+from darkroom.filters import filter_bank
 
 planes = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
 
@@ -28,19 +28,21 @@ def photograph():
 @settings(max_examples=40)
 @given(planes, st.sampled_from([3, 5]))
 def test_conservative_smoothing_is_that_of_a_loop_over_pixels(plane, size):
-    assert np.array_equal(filters.conservative(plane, size), loops.conservative(plane, size))
+    assert np.array_equal(filter_bank.conservative(plane, size), loops.conservative(plane, size))
 
 
 @settings(max_examples=25)
 @given(planes, st.integers(1, 2))
 def test_crimmins_is_that_of_a_loop_over_pixels(plane, iterations):
-    assert np.array_equal(filters.crimmins(plane, iterations), loops.crimmins(plane, iterations))
+    assert np.array_equal(
+        filter_bank.crimmins(plane, iterations), loops.crimmins(plane, iterations)
+    )
 
 
 def test_crimmins_raises_in_all_directions_before_it_lowers_as_hipr2_lists_it():
     spike = np.zeros((5, 5), np.uint8)
     spike[2, 2] = 8
-    assert not filters.crimmins(spike, 1).any()
+    assert not filter_bank.crimmins(spike, 1).any()
 
 
 def test_crimmins_flattens_speckle_and_spares_a_step():
@@ -48,7 +50,7 @@ def test_crimmins_flattens_speckle_and_spares_a_step():
     step = np.full((60, 60), 60, np.uint8)
     step[:, 30:] = 190
     speckled = np.clip(step * rng.normal(1, 0.05, step.shape), 0, 255).astype(np.uint8)
-    cleaned = filters.crimmins(speckled, 5)
+    cleaned = filter_bank.crimmins(speckled, 5)
     assert cleaned[5:-5, 5:25].std() < 0.5 * speckled[5:-5, 5:25].std()
     assert cleaned[5:-5, 35:].mean() - cleaned[5:-5, :25].mean() > 120
 
@@ -65,7 +67,7 @@ def test_ising_denoising_is_that_of_a_loop_over_pixels():
     picture = np.where(shapes()[60:90, 110:160] > 0, 255, 0).astype(np.uint8)
     flipped = np.random.default_rng(2).random(picture.shape) < 0.1
     noisy = np.where(flipped, 255 - picture, picture).astype(np.uint8)
-    found = filters.ising(noisy, 1.0, 0.1, 8, seed=3)
+    found = filter_bank.ising(noisy, 1.0, 0.1, 8, seed=3)
     assert np.array_equal(found, loops.ising(noisy, 1.0, 0.1, 8, seed=3))
 
 
@@ -73,55 +75,59 @@ def test_ising_denoising_is_that_of_a_loop_over_pixels():
 def test_ising_denoising_leaves_under_1_percent_of_10_percent_wrong(seed):
     flipped = np.random.default_rng(seed).random(shapes().shape) < 0.1
     noisy = np.where(flipped, 255 - shapes(), shapes()).astype(np.uint8)
-    assert (filters.ising(noisy, 1.0, 0.1, 20, seed) != shapes()).mean() < 0.01
+    assert (filter_bank.ising(noisy, 1.0, 0.1, 20, seed) != shapes()).mean() < 0.01
 
 
 def test_ising_without_coupling_believes_what_it_sees():
     noisy = np.where(noise() > 127, 255, 0).astype(np.uint8)
-    assert np.array_equal(filters.ising(noisy, 0.0, 0.1, 4), noisy)
+    assert np.array_equal(filter_bank.ising(noisy, 0.0, 0.1, 4), noisy)
 
 
 def test_low_and_high_pass_add_up_and_keep_what_they_should():
     plane = photograph()
-    low = filters.ideal_low_pass(plane, 0.05).astype(int)
-    high = filters.ideal_high_pass(plane, 0.05).astype(int) - filters.NO_RESPONSE
+    low = filter_bank.ideal_low_pass(plane, 0.05).astype(int)
+    high = filter_bank.ideal_high_pass(plane, 0.05).astype(int) - filter_bank.NO_RESPONSE
     assert np.abs(low + high - plane).max() <= 1
-    assert np.array_equal(filters.ideal_low_pass(plane, 0.8), plane)
-    assert np.abs(filters.ideal_low_pass(plane, 1e-9) - plane.mean()).max() <= 0.5
+    assert np.array_equal(filter_bank.ideal_low_pass(plane, 0.8), plane)
+    assert np.abs(filter_bank.ideal_low_pass(plane, 1e-9) - plane.mean()).max() <= 0.5
 
 
 @pytest.mark.parametrize("high", [False, True])
 @pytest.mark.parametrize(("cutoff", "order"), [(0.05, 1), (0.2, 2), (0.4, 8)])
 def test_butterworth_is_scikit_images(cutoff, order, high):
     plane = noise(40, 52)
-    ours = filters.butterworth_high_pass if high else filters.butterworth_low_pass
+    ours = filter_bank.butterworth_high_pass if high else filter_bank.butterworth_low_pass
     mirrored = np.pad(plane.astype(float), ((0, 40), (0, 52)), mode="symmetric")
     theirs = butterworth(mirrored, cutoff, high, order, squared_butterworth=False)[:40, :52]
-    expected = np.clip(np.rint(theirs + (filters.NO_RESPONSE if high else 0)), 0, 255)
+    expected = np.clip(np.rint(theirs + (filter_bank.NO_RESPONSE if high else 0)), 0, 255)
     assert np.abs(ours(plane, cutoff, order).astype(int) - expected).max() <= 1
 
 
 def test_laplacians_answer_to_a_point_as_their_formulas_say():
     point = np.full((21, 21), 100, np.uint8)
     point[10, 10] = 110
-    response = filters.laplacian(point, 1.0).astype(int) - filters.NO_RESPONSE
+    response = filter_bank.laplacian(point, 1.0).astype(int) - filter_bank.NO_RESPONSE
     assert (response[10, 10], response[9, 10], response[9, 9]) == (-40, 10, 0)
-    bright = filters.laplacian_of_gaussian(point, 1.0, 10.0).astype(int) - filters.NO_RESPONSE
+    bright = (
+        filter_bank.laplacian_of_gaussian(point, 1.0, 10.0).astype(int) - filter_bank.NO_RESPONSE
+    )
     # -1 / (pi sigma^4) at the centre, times sigma^2, times the height of the point and the gain
     assert bright[10, 10] == pytest.approx(-100 / np.pi, abs=3)
-    assert not (filters.laplacian(np.full((9, 9), 77, np.uint8), 5.0) - filters.NO_RESPONSE).any()
+    assert not (
+        filter_bank.laplacian(np.full((9, 9), 77, np.uint8), 5.0) - filter_bank.NO_RESPONSE
+    ).any()
 
 
 @pytest.mark.parametrize("sigma", [0.7, 1, 20])
 def test_laplacian_of_gaussian_has_no_response_to_a_plain(sigma):
     plain = np.full((30, 40), 255, np.uint8)
-    assert (filters.laplacian_of_gaussian(plain, sigma, 20.0) == filters.NO_RESPONSE).all()
+    assert (filter_bank.laplacian_of_gaussian(plain, sigma, 20.0) == filter_bank.NO_RESPONSE).all()
 
 
 def test_unsharp_widens_a_step_and_leaves_a_plain():
     step = np.full((9, 40), 100, np.uint8)
     step[:, 20:] = 150
-    sharp = filters.unsharp(step, 2.0, 1.0).astype(int)
+    sharp = filter_bank.unsharp(step, 2.0, 1.0).astype(int)
     assert sharp[4, 19] < 100 < 150 < sharp[4, 20]
     assert (sharp[4, 0], sharp[4, -1]) == (100, 150)
 
@@ -129,7 +135,7 @@ def test_unsharp_widens_a_step_and_leaves_a_plain():
 @pytest.mark.parametrize("components", [1, 3, 10, 24])
 def test_compression_is_that_of_scikit_learn(components):
     plane = noise()
-    found, explained = filters.compress(plane, components)
+    found, explained = filter_bank.compress(plane, components)
     theirs = PCA(components, svd_solver="full").fit(plane.astype(float))
     rebuilt = theirs.inverse_transform(theirs.transform(plane.astype(float)))
     assert np.abs(found - np.clip(np.rint(rebuilt), 0, 255)).max() <= 1
@@ -137,8 +143,8 @@ def test_compression_is_that_of_scikit_learn(components):
 
 
 def test_all_components_give_the_plane_back():
-    assert np.array_equal(filters.compress(noise(), 1000)[0], noise())
-    assert filters.compress(noise(), 1000)[1] == pytest.approx(1)
+    assert np.array_equal(filter_bank.compress(noise(), 1000)[0], noise())
+    assert filter_bank.compress(noise(), 1000)[1] == pytest.approx(1)
 
 
 @settings(max_examples=25)
@@ -146,13 +152,13 @@ def test_all_components_give_the_plane_back():
 def test_smoothing_is_that_of_scipy(plane):
     mirror = {"mode": "mirror"}
     mean = scipy.ndimage.uniform_filter(plane.astype(float), 3, **mirror)
-    assert np.abs(filters.mean(plane, 3) - mean).max() <= 0.51
+    assert np.abs(filter_bank.mean(plane, 3) - mean).max() <= 0.51
     gaussian = scipy.ndimage.gaussian_filter(plane.astype(float), 0.5, radius=2, **mirror)
-    assert np.abs(filters.gaussian(plane, 0.5) - gaussian).max() <= 1.5
+    assert np.abs(filter_bank.gaussian(plane, 0.5) - gaussian).max() <= 1.5
     assert np.array_equal(
-        filters.median(plane, 3), scipy.ndimage.median_filter(plane, 3, mode="nearest")
+        filter_bank.median(plane, 3), scipy.ndimage.median_filter(plane, 3, mode="nearest")
     )
 
 
 def test_the_examples_hold():
-    assert doctest.testmod(filters).failed == 0
+    assert doctest.testmod(filter_bank).failed == 0

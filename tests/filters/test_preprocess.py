@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.failures import UserError
-from stages.transforms import prepare as module
-from stages.transforms.prepare import FILTERS, PLANES, kernel_px, prepare, read_steps
+from darkroom.core.errors import UserError
+from darkroom.filters import preprocess as module
+from darkroom.filters.preprocess import FILTERS, PLANES, kernel_px, prepare, read_steps
 
 
 def noise(height=40, width=50, seed=0):

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
-from stages.lib import pixels
-from stages.lib.pixels import DecodeError, decode, decode_at_least
+from darkroom.images import decode as decoding
+from darkroom.images.decode import DecodeError, decode, decode_at_least
 from tests.harness import fault_of
 
 ODD = Path(__file__).parents[2] / ".." / "shared" / "data" / "odd"
@@ -122,7 +122,7 @@ def test_a_reduced_decode_finds_what_a_full_one_finds(data):
     content[at] ^= data.draw(st.integers(1, 255))
     changed = bytes(content)
     try:
-        pixels.pixels_of(pixels.open_image(changed, 10**6), changed, min_side=8)
+        decoding.pixels_of(decoding.open_image(changed, 10**6), changed, min_side=8)
         reduced = None
     except DecodeError as error:
         reduced = error.reason
@@ -148,9 +148,9 @@ def test_exif_orientation_is_applied_as_pillow_does(orientation):
     assert np.array_equal(decode(content), expected)
     reduced = decode_at_least(content, 30)  # half
     assert reduced.shape == (expected.shape[0] // 2, expected.shape[1] // 2, 3)
-    halved = pixels.resize(expected, reduced.shape[1], reduced.shape[0])
+    halved = decoding.resize(expected, reduced.shape[1], reduced.shape[0])
     assert np.abs(reduced.astype(float) - halved).mean() < 3
-    assert pixels.upright_size(image) == expected.shape[1::-1]
+    assert decoding.upright_size(image) == expected.shape[1::-1]
 
 
 def test_unreadable_exif_harms_no_image():

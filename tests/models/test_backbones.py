@@ -4,9 +4,9 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.models import backbones
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.models import backbones
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

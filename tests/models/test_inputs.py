@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.models import inputs
+from darkroom.models import inputs
 
 
 def gradient(height, width):

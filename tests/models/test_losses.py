@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.models.losses import (
+from darkroom.models.losses import (
     COMPACTNESS_SHARE,
     compactness,
     cross_entropy,
@@ -9,7 +9,7 @@ from stages.models.losses import (
     one_class_loss,
     weighted,
 )
-from stages.models.targets import strata
+from darkroom.models.targets import strata
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.models import saved
-from stages.models.backbones import build_backbone
-from stages.models.outliers import Scorer, to_bytes
-from stages.transforms.prepare import prepare, read_steps
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.filters.preprocess import prepare, read_steps
+from darkroom.models import saved
+from darkroom.models.backbones import build_backbone
+from darkroom.models.one_class.scores import Scorer, to_bytes
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

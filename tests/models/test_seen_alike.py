@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from stages import evaluate, predict
-from stages.lib import shards, tables
-from stages.lib.params import check_params
-from stages.models import inputs
-from stages.models.backbones import rule_for
-from stages.models.examples import StoredImages
-from stages.models.saved import SavedModel
-from stages.transforms.prepare import read_steps
+from darkroom.commands import predict
+from darkroom.core import shards, tables
+from darkroom.core.params import check_params
+from darkroom.filters.preprocess import read_steps
+from darkroom.models import inputs
+from darkroom.models.backbones import rule_for
+from darkroom.models.saved import SavedModel
+from darkroom.models.training.examples import StoredImages
+from stages import evaluate
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.failures import UserError
-from stages.lib.params import Scale
-from stages.models import targets
+from darkroom.core.errors import UserError
+from darkroom.core.params import Scale
+from darkroom.models import targets
 
 TEN = Scale(low=1, high=10, bins=10)
 UNIT = Scale(low=0, high=1, bins=7)

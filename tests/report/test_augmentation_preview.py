@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.lib.params import check_params
-from stages.pages import strengths
-from stages.transforms.operations import OPERATIONS
-from stages.transforms.prepare import FILTERS, read_steps
+from darkroom.augmentation.operations import OPERATIONS
+from darkroom.core.params import check_params
+from darkroom.filters.preprocess import FILTERS, read_steps
+from darkroom.report import augmentation_preview
 
 
 def noise(height=112, width=84):
@@ -14,34 +14,34 @@ def noise(height=112, width=84):
 
 @pytest.mark.parametrize("size", [(112, 84), (2, 112), (1, 1)])
 def test_every_operation_and_filter_is_shown_at_three_strengths(values, size):
-    made = strengths.operations(noise(*size), check_params(values))
+    made = augmentation_preview.operations(noise(*size), check_params(values))
     assert [strip.name for strip in made] == list(OPERATIONS)
     for strip in made:
         assert len(strip.samples) == (3 if OPERATIONS[strip.name].limit else 1)
-    made = strengths.filters_of(noise(*size))
+    made = augmentation_preview.filters_of(noise(*size))
     assert [strip.name for strip in made] == list(FILTERS)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_the_strengths_are_in_range_and_differ(name):
-    setting, values = strengths.STRENGTHS[name]
+    setting, values = augmentation_preview.STRENGTHS[name]
     for value in values:
         read_steps([{"filter": name, setting: value}], "here")
-    strip = next(strip for strip in strengths.filters_of(noise()) if strip.name == name)
+    strip = next(strip for strip in augmentation_preview.filters_of(noise()) if strip.name == name)
     assert len({sample.picture for sample in strip.samples}) == 3
 
 
 def test_limits_are_those_of_the_parameters_and_labels_are_told(values):
     values["train"]["task"] = "classification"
     values["augment"] |= {"operations": [{"rotation": 90}], "target": 10}
-    made = {s.name: s for s in strengths.operations(noise(), check_params(values))}
+    made = {s.name: s for s in augmentation_preview.operations(noise(), check_params(values))}
     assert [sample.caption for sample in made["rotation"].samples] == [
         "degrees 30", "degrees 60", "degrees 90",
     ]  # fmt: skip
     assert (made["rotation"].note, made["blur"].note) == ("in use", "")
     values["train"]["task"] = "rating"
     values["augment"]["operations"] = "auto"
-    made = {s.name: s for s in strengths.operations(noise(), check_params(values))}
+    made = {s.name: s for s in augmentation_preview.operations(noise(), check_params(values))}
     assert (made["shift"].note, made["blur"].note) == ("in use", "not true to a rating")
 
 
@@ -56,5 +56,5 @@ class Album:
 def test_without_an_image_that_decodes_there_is_nothing_to_show(values):
     rows = pd.DataFrame({"key": ["a", "b"], "status": ["kept", "rejected"]})
     params = check_params(values)
-    assert strengths.describe(Album({"a": b"no image"}), rows, {}, params) is None
-    assert strengths.describe(Album({}), rows.head(0), {}, params) is None
+    assert augmentation_preview.describe(Album({"a": b"no image"}), rows, {}, params) is None
+    assert augmentation_preview.describe(Album({}), rows.head(0), {}, params) is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stages.pages import charts, evaluation
+from darkroom.report import charts, evaluation_charts
 
 REALS = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))
 
@@ -36,10 +36,10 @@ def test_every_drawing_is_well_formed_and_has_no_missing_number(points, name):
     name = "".join(c for c in name if c.isprintable())
     drawings = [
         charts.curves_chart({name: points}, "epoch", name),
-        evaluation.roc_chart({name: points, "b": [], "c": points, "d": points}),
-        evaluation.scatter_chart(points, 1, 10, 5),
+        evaluation_charts.roc_chart({name: points, "b": [], "c": points, "d": points}),
+        evaluation_charts.scatter_chart(points, 1, 10, 5),
         charts.histogram([y for _, y in points], 0, 1, None),
-        evaluation.calibration_chart({name: points}, [], 0, 1),
+        evaluation_charts.calibration_chart({name: points}, [], 0, 1),
     ]
     for drawing in drawings:
         assert ElementTree.fromstring(drawing).tag == "svg"

@@ -6,10 +6,11 @@ import pytest
 
 @pytest.mark.parametrize(
     "name",
-    ["report", "pages.bins", "pages.card", "pages.charts", "pages.eigenimages", "pages.evaluation",
-     "pages.grids"],
+    ["stages.report", *(f"darkroom.report.{name}" for name in (
+        "histograms", "model_card", "charts", "eigenimages", "evaluation_charts", "metric_tables",
+    ))],
 )  # fmt: skip
 def test_the_examples_in_docstrings_hold(name):
-    tried = doctest.testmod(importlib.import_module(f"stages.{name}"))
+    tried = doctest.testmod(importlib.import_module(name))
     assert tried.attempted > 0
     assert tried.failed == 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from stages.pages import eigenimages
+from darkroom.report import eigenimages
 from tests.harness import REPOSITORY
 
 PATTERN = np.zeros((8, 8, 3))
@@ -64,7 +64,7 @@ def test_fewer_than_three_images_have_no_mean(images, mean):
 def test_the_number_of_threads_changes_no_byte():
     code = (
         "import hashlib, numpy as np\n"
-        "from stages.pages.eigenimages import describe\n"
+        "from darkroom.report.eigenimages import describe\n"
         "rng = np.random.default_rng(3)\n"
         "made = describe(rng.integers(0, 255, (150, 64, 64, 3)).astype(np.uint8))\n"
         "print(hashlib.sha256(repr(made).encode()).hexdigest())\n"

@@ -2,9 +2,9 @@
 
 import yaml
 
+from darkroom.core import tables
+from darkroom.core.params import check_params
 from stages import clean, dedupe, embed
-from stages.lib import tables
-from stages.lib.params import check_params
 from tests.harness import png, store_records, write_params
 
 HOSTILE = '<img src=x onerror="document.title=1">.png'

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.decisions import (
+from darkroom.core.errors import UserError
+from darkroom.review.decisions import (
     REVIEW,
     Decision,
     as_csv,
@@ -11,7 +12,6 @@ from stages.lib.decisions import (
     read_decisions,
     write_decisions,
 )
-from stages.lib.failures import UserError
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 HEAD = "key,other,decision,value,note\n"

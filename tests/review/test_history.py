@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.decisions import REVIEW, Decision, parse
-from stages.lib.failures import UserError
-from stages.reviewing.journal import Journal
+from darkroom.core.errors import UserError
+from darkroom.review.decisions import REVIEW, Decision, parse
+from darkroom.review.history import Journal
 
 A, B = "a" * 32, "b" * 32
 KEEP, REJECT = Decision(A, "", "keep"), Decision(A, "", "reject")

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from stages.lib.decisions import Decision
-from stages.reviewing.findings import Item, certainty, is_settled
+from darkroom.review.decisions import Decision
+from darkroom.review.items import Item, certainty, is_settled
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 

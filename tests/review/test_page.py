@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
+from darkroom.review.decisions import REVIEW
 from stages import clean, dedupe
-from stages.lib.decisions import REVIEW
 from tests.harness import REPOSITORY, tool_environment
-from tests.reviewing.stores import HOSTILE, develop
+from tests.review.stores import HOSTILE, develop
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
@@ -100,7 +100,7 @@ class Page:
 @pytest.fixture
 def page(chrome, store):
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.review", "--no-browser"],
+        [sys.executable, "-m", "darkroom.commands.review", "--no-browser"],
         cwd=store[0],
         env=tool_environment() | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,

@@ -9,12 +9,12 @@ from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
 from benchmarks.review import write_groups
-from stages.lib import shards, tables
-from stages.lib.decisions import REVIEW, read_decisions
-from stages.reviewing import thumbnails
-from stages.reviewing.journal import Journal
-from stages.reviewing.server import MOST_BODY_BYTES, Review
-from tests.reviewing.stores import params_of, png
+from darkroom.core import shards, tables
+from darkroom.review import thumbnails
+from darkroom.review.decisions import REVIEW, read_decisions
+from darkroom.review.history import Journal
+from darkroom.review.server import MOST_BODY_BYTES, Review
+from tests.review.stores import params_of, png
 
 
 class Visitor:

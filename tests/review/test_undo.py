@@ -2,9 +2,9 @@
 
 import pytest
 
+from darkroom.core import tables
+from darkroom.core.params import check_params
 from stages import clean, dedupe, download, embed, split
-from stages.lib import tables
-from stages.lib.params import check_params
 from tests.harness import write_bad_company, write_rated
 
 TABLES = ("data/raw", "data/clean", "data/embeddings", "data/dedupe", "data/split.parquet")

@@ -18,13 +18,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages import download, export, scan
-from stages.lib import shards
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.lib.shards import Place, key_of, read_member
-from stages.lib.tables import INDEX, read_table
-from stages.sources import archive, remote
+from darkroom.commands import export
+from darkroom.core import shards
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.core.shards import Place, key_of, read_member
+from darkroom.core.tables import INDEX, read_table
+from darkroom.sources import remote_files
+from darkroom.sources.kinds import archive
+from stages import download, scan
 from tests.harness import REPOSITORY
 from tests.sources.archives import PACKERS, special, tar_of, zip_of
 
@@ -193,8 +195,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from stages import download
-from stages.lib import shards
-from stages.lib.params import load_params
+from darkroom.core import shards
+from darkroom.core.params import load_params
 
 shards.MAX_IMAGES = 4
 left = int(sys.argv[1])
@@ -442,7 +444,7 @@ def test_an_ava_user_names_the_folder_and_the_file(tmp_path):
 @pytest.fixture
 def bucket(monkeypatch):
     """A remote store in memory, through the same code as any driver's."""
-    monkeypatch.setitem(remote.DRIVERS, "memory", "memory")
+    monkeypatch.setitem(remote_files.DRIVERS, "memory", "memory")
     system = fsspec.filesystem("memory")
     system.store.clear()
     system.pseudo_dirs[:] = [""]
@@ -465,7 +467,7 @@ def test_a_remote_folder_is_fetched_once(tmp_path, bucket, monkeypatch):
         raise AssertionError("was read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote, "read_together", refuse)
+        patch.setattr(remote_files, "read_together", refuse)
         again, same = run(tmp_path, source)
         assert again == entries
         pd.testing.assert_frame_equal(same, index)
@@ -503,7 +505,7 @@ def test_remote_shards_are_read_and_not_fetched_again(tmp_path, bucket, path, mo
     source = {"kind": "webdataset", "path": path}
     _, index = run(tmp_path, source)
     assert list(index.index) == ["0.tar/a.png", "1.tar/a.png"]
-    monkeypatch.setattr(remote, "_copy", None)
+    monkeypatch.setattr(remote_files, "_copy", None)
     _, again = run(tmp_path, source)
     pd.testing.assert_frame_equal(again, index)
 
@@ -694,7 +696,7 @@ def test_a_body_without_a_strong_version_begins_anew(tmp_path, server):
 )  # fmt: skip
 def test_an_archive_that_http_refuses_is_explained(tmp_path, server, name, reason, monkeypatch):
     if name == "away.zip":
-        from stages.sources import addresses
+        from darkroom.sources.http import addresses
 
         real = addresses.is_public
         monkeypatch.setattr(addresses, "is_public", lambda host: host == "127.0.0.1" or real(host))
@@ -741,9 +743,9 @@ def test_a_list_may_be_parquet(tmp_path, server):
 def test_every_reason_is_explained():
     import re
 
-    from stages.sources.reasons import REASONS
+    from darkroom.sources.failure_reasons import REASONS
 
-    code = "".join(path.read_text() for path in (REPOSITORY / "stages/sources").glob("*.py"))
+    code = "".join(path.read_text() for path in (REPOSITORY / "darkroom/sources").rglob("*.py"))
     raised = re.findall(r"(?:Unreadable|Transient|Broken|_Broke)\(\"(\w+)\"\)", code)
     returned = re.findall(r"refused\([^()]*, \"(\w+)\"\)", code)
     assert {*raised, *returned} <= set(REASONS)

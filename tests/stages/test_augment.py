@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from darkroom.augmentation.chains import apply
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import Scale, check_params
+from darkroom.images import decode
 from stages import augment
-from stages.lib import pixels, shards, tables
-from stages.lib.failures import UserError
-from stages.lib.params import Scale, check_params
-from stages.transforms.chains import apply
 
 
 def photograph(seed):
@@ -104,9 +105,9 @@ def test_the_index_tells_how_each_image_was_made(tmp_path, values):
         content = image_of(tmp_path, row)
         assert shards.key_of(content) == row.key
         place = shards.Place(*raw.loc[row.parent])
-        parent = pixels.decode(shards.read_member(tmp_path / "data/raw", place))
+        parent = decode.decode(shards.read_member(tmp_path / "data/raw", place))
         chain = json.loads(row.operations)
-        assert np.array_equal(pixels.decode(content), apply(parent, chain))
+        assert np.array_equal(decode.decode(content), apply(parent, chain))
         names += [step["name"] for step in chain]
     assert metrics["operations"] == pd.Series(names).value_counts().to_dict()
 

@@ -10,15 +10,16 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 from skimage import data
 
+from darkroom.checks import issues, measure
+from darkroom.checks.issues import SUMMARY
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.images import decode
 from stages import clean
-from stages.inspection import issues, measure
-from stages.inspection.issues import SUMMARY
-from stages.lib import pixels, shards, tables
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
 from tests.harness import png
 
-ODD = Path(__file__).parents[1] / ".." / "shared" / "data" / "odd"
+ODD = Path(__file__).parents[2] / ".." / "shared" / "data" / "odd"
 
 
 def picture(seed=0, height=40, width=50, kind="PNG") -> bytes:
@@ -210,7 +211,7 @@ CRASHES, HANGS = picture(77), picture(78)
 
 def measure_with_a_fragile_decoder(task):
     """Measure as always, in a worker whose decoder dies of one image and hangs at another."""
-    open_image = pixels.open_image
+    open_image = decode.open_image
 
     def open_or_die(content, max_pixels):
         if content == CRASHES:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from darkroom.core import tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
 from stages import clean, dedupe, embed
-from stages.lib import tables
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
 from tests.harness import png, store_records
 
 

@@ -18,20 +18,22 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import download, retry
-from stages.lib import shards
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.lib.shards import Place, key_of, read_member, read_tar
-from stages.lib.tables import INDEX, read_table
-from stages.sources import sample, spool
-from stages.sources.purged import write_purged
-from stages.sources.reasons import REASONS
+from darkroom.commands import retry
+from darkroom.core import shards
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.core.shards import Place, key_of, read_member, read_tar
+from darkroom.core.tables import INDEX, read_table
+from darkroom.sources.failure_reasons import REASONS
+from darkroom.sources.sample import generate
+from darkroom.sources.store import journal
+from darkroom.sources.store.purged import write_purged
+from stages import download
 from tests.harness import call, not_root
+from tests.sources.trouble import PAGE, TROUBLES, Trouble, body_of, serving
 from tests.test_repro import make_repository, repro
-from tests.trouble import PAGE, TROUBLES, Trouble, body_of, serving
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 FOLDER = {"kind": "folder", "path": "photos"}
 LIST = {"kind": "list", "path": "urls.csv"}
 
@@ -347,7 +349,7 @@ def test_private_addresses_and_other_schemes_are_refused(tmp_path, url, reason):
 
 
 def test_a_redirect_to_a_private_address_is_refused(tmp_path, server, monkeypatch):
-    from stages.sources import addresses
+    from darkroom.sources.http import addresses
 
     real = addresses.is_public
     monkeypatch.setattr(addresses, "is_public", lambda host: host == "127.0.0.1" or real(host))
@@ -462,7 +464,7 @@ def test_the_sample_comes_whole_twice_the_same(tmp_path):
     before = raw_files(one)
     download_now(one, {"kind": "sample"})
     assert raw_files(one) == before
-    assert contents(one, index) == {file.name: file.content for file in sample.files()}
+    assert contents(one, index) == {file.name: file.content for file in generate.files()}
     assert not (one / ".darkroom/download").exists()
 
 
@@ -497,8 +499,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from stages import download, retry
-from stages.lib import shards
-from stages.lib.params import load_params
+from darkroom.core import shards
+from darkroom.core.params import load_params
 
 shards.MAX_IMAGES = 4
 left, here = int(sys.argv[1]), os.getcwd()
@@ -632,7 +634,7 @@ def test_retry_without_anything_to_do_changes_nothing(tmp_path):
 def test_bodies_go_when_they_lie_in_a_shard(tmp_path, server, monkeypatch):
     """So that a large set does not need its room twice; shards wait until all are there."""
     monkeypatch.setattr(shards, "MAX_IMAGES", 10)
-    monkeypatch.setattr(spool, "FILE_BYTES", 10_000)
+    monkeypatch.setattr(journal, "FILE_BYTES", 10_000)
     waiting, staged = [], tmp_path / download.SCRATCH / "shards"
     real = download.Store.add
 
@@ -703,12 +705,12 @@ def test_dvc_sees_a_retry_and_runs_nothing_else_for_it(tmp_path, server, monkeyp
     assert repro(repository, "download") == ["scan"]
     lock = (repository / "dvc.lock").read_text()
     server.seen.clear()
-    call(repository, "python", "-m", "stages.retry")
+    call(repository, "python", "-m", "darkroom.commands.retry")
     assert repro(repository, "download") == ["scan", "download"]
     assert server.seen == {"/gone": 1, "/broken": 1}
     assert (repository / "dvc.lock").read_text() == lock  # so that later stages are up to date
     monkeypatch.setitem(TROUBLES, "/broken", Trouble.good)
     assert repro(repository, "download") == ["scan"]
-    call(repository, "python", "-m", "stages.retry")
+    call(repository, "python", "-m", "darkroom.commands.retry")
     assert repro(repository, "download") == ["scan", "download"]
     assert (repository / "dvc.lock").read_text() != lock

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.images.decode import resize
+from darkroom.workers.mapper import ShardTask, fingerprint
 from stages import clean, embed
-from stages.lib import shards, tables
-from stages.lib.engine import ShardTask, fingerprint
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.lib.pixels import resize
-from tests.embedding.test_applications import pooled_plainly
-from tests.test_clean import write_raw
+from tests.embedding.test_feature_map import pooled_plainly
+from tests.stages.test_clean import write_raw
 
-KERAS_HOME = (Path(__file__).parents[1] / ".." / "shared" / "data" / "keras").resolve()
+KERAS_HOME = (Path(__file__).parents[2] / ".." / "shared" / "data" / "keras").resolve()
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 needs_weights = pytest.mark.skipif(
     not (KERAS_HOME / "models" / WEIGHTS).exists(), reason="no ImageNet weights beside this folder"

@@ -7,15 +7,15 @@ from PIL import Image
 from scipy import stats
 from sklearn import metrics as sk
 
+from darkroom.core.csv import to_csv
+from darkroom.core.errors import UserError
+from darkroom.core.params import Scale, check_params
+from darkroom.core.shards import key_of, write_shard
+from darkroom.core.tables import GROUPS, INDEX, SPLIT, write_table
+from darkroom.evaluation.plot_tables import MOST_ROWS, PLOTS
+from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.models.saved import SavedModel
 from stages import evaluate
-from stages.lib.cells import to_csv
-from stages.lib.failures import UserError
-from stages.lib.params import Scale, check_params
-from stages.lib.shards import key_of, write_shard
-from stages.lib.tables import GROUPS, INDEX, SPLIT, write_table
-from stages.models.saved import SavedModel
-from stages.statistics.curves import MOST_ROWS, PLOTS
-from stages.statistics.predictions import class_predictions, rating_predictions
 
 SCALE = Scale(low=1, high=10, bins=10)
 SHARES = np.full(10, 0.1)
@@ -560,7 +560,7 @@ def test_a_cell_is_no_formula():
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_saved_model_itself_predicts(tmp_path, params):
     keras = pytest.importorskip("tensorflow").keras
-    from stages.models.saved import write_model
+    from darkroom.models.saved import write_model
 
     image = keras.Input((16, 16, 3))
     mean = keras.layers.GlobalAveragePooling2D()(image)

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.lib.files import write_json, write_metrics, write_text
-from stages.lib.params import check_params
-from stages.lib.pixels import decode_at_least
-from stages.lib.shards import key_of, write_shard
-from stages.lib.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, write_table
+from darkroom.core.files import write_json, write_metrics, write_text
+from darkroom.core.params import check_params
+from darkroom.core.shards import key_of, write_shard
+from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, write_table
+from darkroom.images.decode import decode_at_least
 from stages.report import run
 
 LABELS = ["label", "ratings", "mean", "std", "source_group", "official_split"]
@@ -700,8 +700,8 @@ def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, parameters, mo
     data.judge(hidden, "rejected", "review")
     refused = {picture(900), picture(901), picture(1)[:900], b""}
     seen = []
-    monkeypatch.setattr("stages.pages.pixels.decode_at_least", noting(seen))
-    monkeypatch.setattr("stages.pages.sheets.decode_at_least", noting(seen))
+    monkeypatch.setattr("darkroom.report.pixel_sample.decode_at_least", noting(seen))
+    monkeypatch.setattr("darkroom.report.thumbnails.decode_at_least", noting(seen))
     page(data.write(tmp_path), parameters())
     assert len(seen) > 20
     assert not refused & set(seen)
@@ -950,7 +950,7 @@ def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
     assert "The model learnt from 13 images and 3 made of them" in text
     assert "2 more were left out by `train.most_per_bin`" in text
     assert "simulated by a panel that does not exist" in text
-    assert "python -m stages.predict" in text
+    assert "python -m darkroom.commands.predict" in text
     assert "secret" not in text
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.sources import content_hashes
 from stages import scan
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.sources import hashes
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 def params_for(*sources):
@@ -55,7 +55,7 @@ def test_nothing_new_leaves_the_file_alone_and_reads_no_content(tmp_path, photos
     def refuse(path):
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr(hashes, "hash_file", refuse)
+    monkeypatch.setattr(content_hashes, "hash_file", refuse)
     scan_now(tmp_path, FOLDER)
     after = (tmp_path / scan.TARGET).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)

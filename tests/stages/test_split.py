@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darkroom.core import tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import SplitParams
+from darkroom.labels.official_splits import standard_split
 from stages import split
-from stages.lib import tables
-from stages.lib.failures import UserError
-from stages.lib.params import SplitParams
-from stages.lib.splits import standard_split
 
 PARAMS = SplitParams(validation=0.1, test=0.2, official="respect", map={})
 

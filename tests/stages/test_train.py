@@ -13,12 +13,12 @@ import pytest
 import yaml
 from PIL import Image, ImageFilter
 
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.models.saved import SavedModel
+from darkroom.models.training import examples
 from stages import train
-from stages.lib import shards, tables
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.models import examples
-from stages.models.saved import SavedModel
 from tests.harness import PATIENCE_S, REPOSITORY, tool_environment
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.

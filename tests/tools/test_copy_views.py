@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 
-from stages.embedding import views
-from stages.embedding.fit import HOLDOUT, is_held_out, learning_rate
-from stages.embedding.network import Network
-from stages.lib.shards import key_of
+from darkroom.core.shards import key_of
+from darkroom.embedding.network import Network
+from tools import copy_views
+from tools.fit_copy_network import HOLDOUT, is_held_out, learning_rate
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_views_have_the_networks_shape_and_repeat(patches, seed):
     made = [
-        views.strong_view(patches[0], patches[1], 64, np.random.default_rng(seed)) for _ in range(2)
+        copy_views.strong_view(patches[0], patches[1], 64, np.random.default_rng(seed))
+        for _ in range(2)
     ]
     assert made[0].shape == (64, 64, 3)
     assert made[0].dtype == np.uint8
     assert np.array_equal(*made)
-    assert views.mild_view(patches[0], 64, np.random.default_rng(seed)).shape == (64, 64, 3)
+    assert copy_views.mild_view(patches[0], 64, np.random.default_rng(seed)).shape == (64, 64, 3)
 
 
 def test_one_photograph_in_twelve_is_held_out():

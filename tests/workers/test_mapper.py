@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.lib import shards, tables
-from stages.lib.engine import ShardTask, guarded, map_shards
-from stages.lib.failures import UserError
-from stages.lib.params import EngineParams
-from stages.lib.progress import Progress
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.params import EngineParams
+from darkroom.core.progress import Progress
+from darkroom.workers.mapper import ShardTask, guarded, map_shards
 
 SCHEMA = tables._schema(key=tables._TEXT, value=tables._TEXT)
 
@@ -185,7 +185,7 @@ def test_an_error_of_the_function_is_raised_and_finished_shards_stay(tmp_path, b
 def test_workers_die_with_a_stage_that_is_killed(tmp_path):
     code = (
         "import os, sys, time\n"
-        "from stages.lib.engine import _new_process\n"
+        "from darkroom.workers.mapper import _new_process\n"
         "if __name__ == '__main__':\n"
         "    process = _new_process()\n"
         "    print(process.submit(os.getpid).result(), flush=True)\n"

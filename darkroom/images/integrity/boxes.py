@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from stages.lib.decoding.faults import corrupt, truncated
+from darkroom.images.errors import corrupt, truncated
 
 _TOP = {
     b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"styp", b"free", b"skip",

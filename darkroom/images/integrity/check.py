@@ -8,8 +8,8 @@ follows a complete picture does not matter.
 
 import struct
 
-from stages.lib.decoding import boxes, jpeg, png, tiff
-from stages.lib.decoding.faults import truncated
+from darkroom.images.errors import truncated
+from darkroom.images.integrity import boxes, jpeg, png, tiff
 
 
 def check(kind: str, content: bytes) -> None:

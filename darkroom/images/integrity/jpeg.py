@@ -7,7 +7,7 @@ coding it finds nothing at all; hardly anybody writes such files and no browser 
 
 import re
 
-from stages.lib.decoding.faults import DecodeError, corrupt, truncated
+from darkroom.images.errors import DecodeError, corrupt, truncated
 
 MAX_SCANS = (
     500  # each costs a pass over the picture; encoders write 10 or so, djpeg advises a limit

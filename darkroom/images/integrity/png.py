@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.lib.decoding.faults import corrupt, truncated
+from darkroom.images.errors import corrupt, truncated
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _INFLATED_LIMIT = 2**20  # Pillow's own, PngImagePlugin.MAX_TEXT_CHUNK

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import simplejpeg
 
-from stages.lib.decoding.faults import DecodeError, corrupt, truncated
+from darkroom.images.errors import DecodeError, corrupt, truncated
 
 MAX_DIRECTORIES = 100_000  # pages; overlapping ones would otherwise take for ever
 

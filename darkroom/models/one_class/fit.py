@@ -15,24 +15,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
-from stages.lib.normal_class import name_labels
-from stages.lib.params import TrainParams
-from stages.lib.pixels import Pixels
-from stages.lib.randomness import generator
-from stages.models import inputs
-from stages.models.autoencoder import build_autoencoder
-from stages.models.backbones import Backbone, build_backbone, freeze_below
-from stages.models.checkpoints import Checkpoint, Progress
-from stages.models.features import extract, random_looks, viewer
-from stages.models.fitting import Examples, Fitted, doubt_rate, fingerprint, in_precision
-from stages.models.heads import build_head
-from stages.models.layers import build_augmenter
-from stages.models.live import Watch, unwatched
-from stages.models.losses import cross_entropy, one_class_loss
-from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
-from stages.models.scorers import fit_scorer
-from stages.models.steps import is_mixed, on_all_devices, predictor, rebuild, start_tensorflow
+from darkroom.core.errors import UserError
+from darkroom.core.params import TrainParams
+from darkroom.core.randomness import generator
+from darkroom.images.decode import Pixels
+from darkroom.labels.normal_class import name_labels
+from darkroom.models import inputs
+from darkroom.models.backbones import Backbone, build_backbone, freeze_below
+from darkroom.models.heads import build_head
+from darkroom.models.losses import cross_entropy, one_class_loss
+from darkroom.models.one_class.autoencoder import build_autoencoder
+from darkroom.models.one_class.fit_scorers import fit_scorer
+from darkroom.models.training.augmentation_layers import build_augmenter
+from darkroom.models.training.checkpoints import Checkpoint, Progress
+from darkroom.models.training.features import extract, random_looks, viewer
+from darkroom.models.training.fit import Examples, Fitted, doubt_rate, fingerprint, in_precision
+from darkroom.models.training.live import Watch, unwatched
+from darkroom.models.training.phases import Batch, Phase, run_phase, shuffled_batches
+from darkroom.models.training.steps import (
+    is_mixed,
+    on_all_devices,
+    predictor,
+    rebuild,
+    start_tensorflow,
+)
 
 if TYPE_CHECKING:
     import keras

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.randomness import digest_number
-from stages.models.outliers import SCORES, Arrays, Reals, Scorer
+from darkroom.core.randomness import digest_number
+from darkroom.models.one_class.scores import SCORES, Arrays, Reals, Scorer
 
 NU = 0.1  # of the SVM: at most this share of the normal images is left outside
 TREES = 200  # of the forest; path lengths settle well before (Liu, Ting and Zhou 2008, figure 5)

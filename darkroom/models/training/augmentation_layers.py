@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.lib.failures import UserError
-from stages.lib.randomness import digest_number
+from darkroom.core.errors import UserError
+from darkroom.core.randomness import digest_number
 
 if TYPE_CHECKING:
     import keras

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.files import write_bytes
+from darkroom.core.files import write_bytes
 
 Arrays = list[NDArray[Any]]
 PARTS = ("variables", "average", "best_weights")

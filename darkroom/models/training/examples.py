@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.lib import shards, tables
-from stages.lib.failures import UserError
-from stages.lib.pixels import Pixels, decode_at_least
-from stages.lib.randomness import digest_number
-from stages.lib.splits import SPLITS
-from stages.transforms.prepare import Step, prepare
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.randomness import digest_number
+from darkroom.filters.preprocess import Step, prepare
+from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.labels.official_splits import SPLITS
 
 RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.files import write_bytes
-from stages.lib.params import TrainParams
-from stages.lib.pixels import Pixels
-from stages.lib.randomness import generator
-from stages.models import inputs
-from stages.models.backbones import Backbone
-from stages.models.steps import predictor
+from darkroom.core.files import write_bytes
+from darkroom.core.params import TrainParams
+from darkroom.core.randomness import generator
+from darkroom.images.decode import Pixels
+from darkroom.models import inputs
+from darkroom.models.backbones import Backbone
+from darkroom.models.training.steps import predictor
 
 PART_IMAGES = 256  # are kept together: a kill loses no more
 

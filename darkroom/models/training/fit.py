@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import UserError
-from stages.lib.params import TrainParams
-from stages.lib.pixels import Pixels
-from stages.models import inputs
-from stages.models.backbones import BUNDLED, Backbone, build_backbone, freeze_below
-from stages.models.checkpoints import Checkpoint, HistoryRow, Progress
-from stages.models.features import extract, random_looks, viewer
-from stages.models.heads import build_head, join
-from stages.models.layers import build_augmenter
-from stages.models.live import Watch, unwatched
-from stages.models.losses import loss_of, weighted
-from stages.models.outliers import Scorer
-from stages.models.phases import Batch, Phase, run_phase, shuffled_batches
-from stages.models.steps import (
+from darkroom.core.errors import UserError
+from darkroom.core.params import TrainParams
+from darkroom.images.decode import Pixels
+from darkroom.models import inputs
+from darkroom.models.backbones import BUNDLED, Backbone, build_backbone, freeze_below
+from darkroom.models.heads import build_head, join
+from darkroom.models.losses import loss_of, weighted
+from darkroom.models.one_class.scores import Scorer
+from darkroom.models.targets import Distributions, balanced_weights, strata
+from darkroom.models.training.augmentation_layers import build_augmenter
+from darkroom.models.training.checkpoints import Checkpoint, HistoryRow, Progress
+from darkroom.models.training.features import extract, random_looks, viewer
+from darkroom.models.training.live import Watch, unwatched
+from darkroom.models.training.phases import Batch, Phase, run_phase, shuffled_batches
+from darkroom.models.training.steps import (
     is_mixed,
     on_all_devices,
     predictor,
     rebuild,
     start_tensorflow,
 )
-from stages.models.targets import Distributions, balanced_weights, strata
 
 if TYPE_CHECKING:
     import keras

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.models.checkpoints import HistoryRow
+from darkroom.models.training.checkpoints import HistoryRow
 
 Watch = Callable[[list[HistoryRow]], None]  # is given the history so far, one row per epoch
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.failures import LONGEST, UserError
-from stages.lib.params import TrainParams
-from stages.lib.randomness import generator
-from stages.models.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
-from stages.models.live import Watch, unwatched
-from stages.models.steps import build_optimizer, is_mixed, train_step
+from darkroom.core.errors import LONGEST, UserError
+from darkroom.core.params import TrainParams
+from darkroom.core.randomness import generator
+from darkroom.models.training.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
+from darkroom.models.training.live import Watch, unwatched
+from darkroom.models.training.steps import build_optimizer, is_mixed, train_step
 
 if TYPE_CHECKING:
     import keras

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.randomness import digest_number
-from stages.models.folding import fold
+from darkroom.core.randomness import digest_number
+from darkroom.models.training.batch_norm_folding import fold
 
 if TYPE_CHECKING:
     import keras

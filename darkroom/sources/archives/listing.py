@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.lib.failures import UserError
-from stages.lib.files import unfinished, write_bytes
-from stages.lib.params import original_root
-from stages.sources.members import Limits, Member, refused
-from stages.sources.records import Labels, Unreadable
+from darkroom.core.errors import UserError
+from darkroom.core.files import unfinished, write_bytes
+from darkroom.core.params import original_root
+from darkroom.sources.archives.members import Limits, Member, refused
+from darkroom.sources.entries import Labels, Unreadable
 
 NOTES = Path(".darkroom/listings")  # purge removes them, since they hold labels
 _FORMAT = 1  # to be raised when members, names, reasons or labels are told otherwise
@@ -115,7 +115,7 @@ def _load(member: Member, met: dict[str, str]) -> bytes:
     except Unreadable as failure:
         met["reason"] = failure.reason
         raise
-    from stages.lib.shards import key_of  # here: it brings pandas, which takes a while
+    from darkroom.core.shards import key_of  # here: it brings pandas, which takes a while
 
     met["key"] = key_of(content)
     return content

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from stages.sources.records import Labels, Unreadable
+from darkroom.sources.entries import Labels, Unreadable
 
 MAX_NAME = 4096  # PATH_MAX of Linux: no file ever had a longer path
 _DRIVE = re.compile(r"[A-Za-z]:")

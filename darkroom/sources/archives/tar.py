@@ -8,9 +8,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.sources.members import Broken, Limits, Member, judge_name, refused
-from stages.sources.records import Unreadable
-from stages.sources.unpack import Unpacked
+from darkroom.sources.archives.decompress import Unpacked
+from darkroom.sources.archives.members import Broken, Limits, Member, judge_name, refused
+from darkroom.sources.entries import Unreadable
 
 BLOCK = 512
 MAX_EXTENDED = 2**20  # bytes of one extended header; a long name takes 4 KiB

@@ -13,14 +13,14 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from stages.lib.failures import UserError
-from stages.lib.pixels import sniff_extension
-from stages.sources import tars
-from stages.sources.archive import kind_of
-from stages.sources.labels import parse_row, rating_columns
-from stages.sources.members import Broken, Limits, Member, distinct, refused
-from stages.sources.records import Labels, Unreadable
-from stages.sources.tables import item_row
+from darkroom.core.errors import UserError
+from darkroom.images.decode import sniff_extension
+from darkroom.sources.archives import tar
+from darkroom.sources.archives.members import Broken, Limits, Member, distinct, refused
+from darkroom.sources.entries import Labels, Unreadable
+from darkroom.sources.kinds.archive import kind_of
+from darkroom.sources.label_tables.match import parse_row, rating_columns
+from darkroom.sources.label_tables.read import item_row
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def read_samples(path: Path, title: str, limits: Limits) -> Iterator[Member]:
         yield refused("", "not_an_archive")
         return
     ignored: Counter[str] = Counter()
-    members = distinct(tars.read_members(path, limits, ""))
+    members = distinct(tar.read_members(path, limits, ""))
     yield from distinct(_images(title, members, limits, ignored))
     if ignored:
         kinds = ", ".join(f"{count} .{kind}" for kind, count in ignored.most_common(5))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from stages.lib.failures import UserError
-from stages.sources.members import Limits, Member, judge_name, refused
-from stages.sources.records import Unreadable
+from darkroom.core.errors import UserError
+from darkroom.sources.archives.members import Limits, Member, judge_name, refused
+from darkroom.sources.entries import Unreadable
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _ENCRYPTED = 0x1

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from stages.sources.records import Unreadable
+from darkroom.sources.entries import Unreadable
 
 # IPv6 that stands for an IPv4 address in its last 32 bits: NAT64 (RFC 6052), and the old ::a.b.c.d.
 _LAST_32_BITS = [ipaddress.IPv6Network(net) for net in ("64:ff9b::/96", "::/96")]

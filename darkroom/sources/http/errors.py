@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import aiohttp
 
-from stages.sources.records import Unreadable
+from darkroom.sources.entries import Unreadable
 
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE}
 

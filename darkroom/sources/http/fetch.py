@@ -23,14 +23,14 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from stages.lib.params import DownloadParams
-from stages.sources import manners
-from stages.sources.addresses import Resolver, check_url
-from stages.sources.bodies import Job, Limits, receive, request_headers
-from stages.sources.breaks import Transient, translated
-from stages.sources.records import Unreadable
-from stages.sources.schedule import UNANSWERED, Schedule
-from stages.sources.spool import Outcome, Part, Spool
+from darkroom.core.params import DownloadParams
+from darkroom.sources.entries import Unreadable
+from darkroom.sources.http import retry_policy
+from darkroom.sources.http.addresses import Resolver, check_url
+from darkroom.sources.http.errors import Transient, translated
+from darkroom.sources.http.response import Job, Limits, receive, request_headers
+from darkroom.sources.http.schedule import UNANSWERED, Schedule
+from darkroom.sources.store.journal import Outcome, Part, Spool
 
 # Open at a time over all hosts; as many files again may be open for other reasons.
 CONNECTIONS = min(256, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
@@ -174,7 +174,7 @@ class _Run:
             host.learn(None)
         except Transient as failure:
             attempt = self.attempts.get(position, 0)
-            wait = manners.delay(attempt, failure.retry_after, random.random())
+            wait = retry_policy.delay(attempt, failure.retry_after, random.random())
             if wait is not None and attempt < self.params.retries:
                 self.attempts[position] = attempt + 1
                 until = asyncio.get_running_loop().time() + wait
@@ -247,11 +247,13 @@ class _Run:
             raise Transient("bad_range")
         if status == 429 or status >= 500:
             asked = response.headers.get("Retry-After")
-            raise Transient(f"http_{status}", manners.parse_retry_after(asked, datetime.now(UTC)))
+            raise Transient(
+                f"http_{status}", retry_policy.parse_retry_after(asked, datetime.now(UTC))
+            )
         if status not in _OK:
             raise Unreadable(f"http_{status}")
         tags = response.headers.getall("X-Robots-Tag", [])
-        if self.params.obey_robots_tag and manners.forbids(tags, self.params.user_agent):
+        if self.params.obey_robots_tag and retry_policy.forbids(tags, self.params.user_agent):
             raise Unreadable("robots_tag")
 
 

@@ -17,11 +17,11 @@ from typing import NamedTuple, TypeVar
 import aiohttp
 from yarl import URL
 
-from stages.lib.params import DownloadParams
-from stages.sources import manners
-from stages.sources.addresses import Resolver, check_url
-from stages.sources.breaks import Transient, translated
-from stages.sources.records import Unreadable, Version
+from darkroom.core.params import DownloadParams
+from darkroom.sources.entries import Unreadable, Version
+from darkroom.sources.http import retry_policy
+from darkroom.sources.http.addresses import Resolver, check_url
+from darkroom.sources.http.errors import Transient, translated
 
 MAX_REDIRECTS = 5
 _CHUNK = 2**20
@@ -149,7 +149,7 @@ async def _again(
         except Transient as failure:
             now = growing.stat().st_size if growing and growing.exists() else -1
             attempt, size = (1 if now > size else attempt + 1), max(size, now)
-            wait = manners.delay(attempt, failure.retry_after, random.random())
+            wait = retry_policy.delay(attempt, failure.retry_after, random.random())
             if attempt > params.retries or wait is None:
                 raise Unreadable(failure.reason) from failure
             await asyncio.sleep(wait)
@@ -159,7 +159,7 @@ def _refusal(response: aiohttp.ClientResponse) -> Exception:
     reason = f"http_{response.status}"
     if response.status not in _AGAIN and response.status < 500:
         return Unreadable(reason)
-    asked = manners.parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    asked = retry_policy.parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
     return Transient(reason, asked)
 
 
@@ -190,7 +190,7 @@ async def _answer(
             location = response.headers.get("Location")
             if not (300 <= response.status < 400 and location):
                 tags = response.headers.getall("X-Robots-Tag", [])
-                if params.obey_robots_tag and manners.forbids(tags, params.user_agent):
+                if params.obey_robots_tag and retry_policy.forbids(tags, params.user_agent):
                     raise Unreadable("robots_tag")
                 yield response
                 return

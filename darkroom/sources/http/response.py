@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 
 import aiohttp
 
-from stages.lib.shards import key_of
-from stages.sources.breaks import Transient
-from stages.sources.checksums import Checksum
-from stages.sources.records import Unreadable
-from stages.sources.spool import Outcome, Part, Spool
+from darkroom.core.shards import key_of
+from darkroom.sources.entries import Unreadable
+from darkroom.sources.http.checksums import Checksum
+from darkroom.sources.http.errors import Transient
+from darkroom.sources.store.journal import Outcome, Part, Spool
 
 SPILL_BYTES = 2**18  # × CONNECTIONS is held at most
 MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server drips

@@ -15,13 +15,16 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stages.lib.failures import UserError
-from stages.lib.params import ArchiveSource, DownloadParams
-from stages.sources import tars, zips
-from stages.sources.hashes import Hashes
-from stages.sources.labels import from_path, read_labels, warn_of_shallow
-from stages.sources.listings import Listing, Record
-from stages.sources.locate import (
+from darkroom.core.errors import UserError
+from darkroom.core.params import ArchiveSource, DownloadParams
+from darkroom.sources.archives import tar, zip
+from darkroom.sources.archives.decompress import Unpacked, packing
+from darkroom.sources.archives.listing import Listing, Record
+from darkroom.sources.archives.members import Broken, Limits, Member, distinct, judge_name
+from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.entries import Entry, Labels, Stream, Unreadable
+from darkroom.sources.label_tables.match import from_path, read_labels, warn_of_shallow
+from darkroom.sources.resolve import (
     Place,
     cache_of,
     cannot_reach,
@@ -31,9 +34,6 @@ from stages.sources.locate import (
     no_table,
     read_table,
 )
-from stages.sources.members import Broken, Limits, Member, distinct, judge_name
-from stages.sources.records import Entry, Labels, Stream, Unreadable
-from stages.sources.unpack import Unpacked, packing
 
 # What else people give: formats that no maintained library here reads.
 OTHERS = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "RAR", b"\x1f\x9d": "compress"}
@@ -73,13 +73,13 @@ def limits_of(params: DownloadParams) -> Limits:
 def kind_of(path: Path, limits: Limits) -> str | None:
     """Return `zip` or `tar`, by the bytes; None for anything else. Raises Broken."""
     with path.open("rb") as handle:
-        head = handle.read(tars.BLOCK)
+        head = handle.read(tar.BLOCK)
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
         return "zip"
     if packing(head):
         with closing(Unpacked(path, limits)) as stream:
-            head = stream.read(tars.BLOCK)
-    if len(head) == tars.BLOCK and tars.is_header(head):
+            head = stream.read(tar.BLOCK)
+    if len(head) == tar.BLOCK and tar.is_header(head):
         return "tar"
     return "zip" if zipfile.is_zipfile(path) else None  # behind a program that unpacks it
 
@@ -87,9 +87,9 @@ def kind_of(path: Path, limits: Limits) -> str | None:
 def read_members(path: Path, limits: Limits, title: str) -> Iterator[Member]:
     """Yield the members of a zip or a tar; `title` names what is no member but is lost."""
     if kind_of(path, limits) == "zip":
-        yield from zips.read_members(path, limits)
+        yield from zip.read_members(path, limits)
     else:
-        yield from tars.read_members(path, limits, title)
+        yield from tar.read_members(path, limits, title)
 
 
 def _pass(place: Place, limits: Limits) -> Iterator[Member]:
@@ -123,7 +123,7 @@ def _require_archive(source: ArchiveSource, place: Place, limits: Limits) -> Non
     except Broken as fault:
         raise UserError(f"{where}: the file is {fault.reason} from its start") from fault
     if kind == "zip":
-        zips.require_contents(path)
+        zip.require_contents(path)
     elif kind is None:
         with path.open("rb") as handle:
             head = handle.read(8)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from stages.lib.params import (
+from darkroom.core.params import (
     ArchiveSource,
     DownloadParams,
     FolderSource,
@@ -11,7 +11,8 @@ from stages.lib.params import (
     Source,
     WebDatasetSource,
 )
-from stages.sources import archive, folder, photographs, shards_found, weblist
+from darkroom.sources.kinds import archive, folder, url_list, webdataset_shards
+from darkroom.sources.sample import photographs
 
 
 def is_present(source: Source, root: Path, params: DownloadParams) -> bool:
@@ -21,8 +22,8 @@ def is_present(source: Source, root: Path, params: DownloadParams) -> bool:
     if isinstance(source, ArchiveSource):
         return archive.is_present(source, root, params)
     if isinstance(source, WebDatasetSource):
-        return shards_found.is_present(source, root, params)
-    return not isinstance(source, ListSource) or weblist.is_present(source, root, params)
+        return webdataset_shards.is_present(source, root, params)
+    return not isinstance(source, ListSource) or url_list.is_present(source, root, params)
 
 
 def describe(source: Source, root: Path, params: DownloadParams) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def describe(source: Source, root: Path, params: DownloadParams) -> dict[str, An
     if isinstance(source, ArchiveSource):
         return archive.describe(source, root, params)
     if isinstance(source, WebDatasetSource):
-        return shards_found.describe(source, root, params)
+        return webdataset_shards.describe(source, root, params)
     if isinstance(source, ListSource):
-        return weblist.describe(source, root, params)
+        return url_list.describe(source, root, params)
     return {"kind": "sample", "digest": photographs.digest()}

@@ -15,20 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.lib.failures import UserError, explain
-from stages.lib.params import (
-    DownloadParams,
-    FolderSource,
-    is_url,
-    original_root,
-    resolve_path,
-)
-from stages.sources import remote, remote_folder
-from stages.sources.hashes import Hashes
-from stages.sources.labels import labels_by_name
-from stages.sources.locate import Place, cache_of, label_table, no_table, read_table
-from stages.sources.members import printable
-from stages.sources.records import Entry, Stream, Unreadable
+from darkroom.core.errors import UserError, explain
+from darkroom.core.params import DownloadParams, FolderSource, is_url, original_root, resolve_path
+from darkroom.sources import remote_files
+from darkroom.sources.archives.members import printable
+from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.entries import Entry, Stream, Unreadable
+from darkroom.sources.kinds import remote_folder
+from darkroom.sources.label_tables.match import labels_by_name
+from darkroom.sources.resolve import Place, cache_of, label_table, no_table, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +44,7 @@ def is_present(source: FolderSource, root: Path, params: DownloadParams) -> bool
     if not is_url(source.path):
         return resolve_path(root, source.path).is_dir()
     try:
-        return bool(remote.list_folder(source.path))
+        return bool(remote_files.list_folder(source.path))
     except Unreadable:
         return False
 

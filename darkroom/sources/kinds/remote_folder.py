@@ -12,21 +12,21 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from stages.lib.failures import UserError
-from stages.lib.files import unfinished, write_bytes
-from stages.lib.params import DownloadParams, FolderSource
-from stages.sources import remote
-from stages.sources.labels import labels_by_name
-from stages.sources.locate import Place, cache_of, cannot_reach, read_table
-from stages.sources.records import Entry, Stream, Unreadable
+from darkroom.core.errors import UserError
+from darkroom.core.files import unfinished, write_bytes
+from darkroom.core.params import DownloadParams, FolderSource
+from darkroom.sources import remote_files
+from darkroom.sources.entries import Entry, Stream, Unreadable
+from darkroom.sources.label_tables.match import labels_by_name
+from darkroom.sources.resolve import Place, cache_of, cannot_reach, read_table
 
 TOGETHER, TOGETHER_BYTES = 32, 64 * 2**20  # files asked for at a time, and what they may hold
 
 
-def list_files(source: FolderSource, table: Place | None) -> list[remote.File]:
+def list_files(source: FolderSource, table: Place | None) -> list[remote_files.File]:
     """Return the files by name, without the label table. Raises UserError when there are none."""
     try:
-        found = remote.list_folder(source.path)
+        found = remote_files.list_folder(source.path)
     except Unreadable as failure:
         raise cannot_reach(source.path, failure) from failure
     own = None if table is None else table.shown.removeprefix(f"{source.place.rstrip('/')}/")
@@ -72,12 +72,14 @@ class _Fetching:
 
     def __init__(self, url: str, root: Path, max_bytes: int) -> None:
         self._url, self._max_bytes = url, max_bytes
-        self._folder = root / remote.SCRATCH
-        self.waiting: deque[remote.File] = deque()  # in the order in which they will be asked for
+        self._folder = root / remote_files.SCRATCH
+        self.waiting: deque[remote_files.File] = (
+            deque()
+        )  # in the order in which they will be asked for
         self._reasons: dict[str, str] = {}
         self.keys: dict[str, str] = {}
 
-    def load(self, file: remote.File) -> bytes:
+    def load(self, file: remote_files.File) -> bytes:
         """Return the bytes of a file. Raises Unreadable."""
         if (file.version.size or 0) > self._max_bytes:
             raise Unreadable("too_large")
@@ -86,13 +88,13 @@ class _Fetching:
             self._fetch(self._batch(file))
         if file.name in self._reasons:
             raise Unreadable(self._reasons[file.name])
-        from stages.lib.shards import key_of  # here: it brings pandas, which takes a while
+        from darkroom.core.shards import key_of  # here: it brings pandas, which takes a while
 
         content = body.read_bytes()
         self.keys[file.name] = key_of(content)
         return content
 
-    def _batch(self, first: remote.File) -> list[remote.File]:
+    def _batch(self, first: remote_files.File) -> list[remote_files.File]:
         """Return a file and some of those after it that are not here yet."""
         while self.waiting and self.waiting[0].name < first.name:
             self.waiting.popleft()
@@ -106,9 +108,9 @@ class _Fetching:
             batch, size = [*batch, file], size + more
         return batch
 
-    def _fetch(self, batch: list[remote.File]) -> None:
+    def _fetch(self, batch: list[remote_files.File]) -> None:
         try:
-            found = remote.read_together(self._url, batch)
+            found = remote_files.read_together(self._url, batch)
         except Unreadable as failure:
             found = [failure] * len(batch)
         for file, content in zip(batch, found, strict=True):
@@ -117,7 +119,7 @@ class _Fetching:
             else:
                 write_bytes(self._body(file), content)
 
-    def _body(self, file: remote.File) -> Path:
+    def _body(self, file: remote_files.File) -> Path:
         text = f"{self._url}\0{file.name}\0{file.version}"
         return self._folder / f"file-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from stages.lib.params import DownloadParams
-from stages.sources.bodies import Job
-from stages.sources.fetch import fetch_all, may_pass
-from stages.sources.records import Entry, Unreadable
-from stages.sources.spool import Outcome, Spool
-from stages.sources.store import TOTAL_LIMIT, Store
-from stages.sources.weblist import Request
+from darkroom.core.params import DownloadParams
+from darkroom.sources.entries import Entry, Unreadable
+from darkroom.sources.http.fetch import fetch_all, may_pass
+from darkroom.sources.http.response import Job
+from darkroom.sources.kinds.url_list import Request
+from darkroom.sources.store.journal import Outcome, Spool
+from darkroom.sources.store.raw_store import TOTAL_LIMIT, Store
 
 
 def list_entries(

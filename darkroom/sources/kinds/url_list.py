@@ -5,20 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.lib.failures import UserError
-from stages.lib.params import (
-    DownloadParams,
-    ListSource,
-    is_url,
-    resolve_path,
-    without_secrets,
-)
-from stages.sources.checksums import Checksum, parse_checksum
-from stages.sources.hashes import Hashes
-from stages.sources.labels import parse_rows
-from stages.sources.locate import Place, cache_of, find, is_there, read_table
-from stages.sources.records import Labels
-from stages.sources.tables import PARQUET, Row, decode_text, read_rows
+from darkroom.core.errors import UserError
+from darkroom.core.params import DownloadParams, ListSource, is_url, resolve_path, without_secrets
+from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.entries import Labels
+from darkroom.sources.http.checksums import Checksum, parse_checksum
+from darkroom.sources.label_tables.match import parse_rows
+from darkroom.sources.label_tables.read import PARQUET, Row, decode_text, read_rows
+from darkroom.sources.resolve import Place, cache_of, find, is_there, read_table
 
 _UNLABELLED = Labels()
 

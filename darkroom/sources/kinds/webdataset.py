@@ -1,6 +1,6 @@
 """Existing WebDataset shards: each image in them is a record, with the labels beside it.
 
-What a sample says is read as `samples` has it: `.json` as `stages.export` writes it, `.cls`; the
+What a sample says is read as `samples` has it: `.json` as `darkroom export` writes it, `.cls`; the
 captions of img2dataset (`.txt`) are passed over. Shards of `data/raw` have their labels in the
 `index.parquet` beside them. Refused is what `archive` refuses.
 """
@@ -13,17 +13,17 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.lib.failures import UserError
-from stages.lib.params import DownloadParams, WebDatasetSource
-from stages.lib.tables import LABEL_COLUMNS
-from stages.sources.archive import limits_of
-from stages.sources.labels import read_labels
-from stages.sources.listings import Listing
-from stages.sources.locate import Place, cannot_reach, read_table
-from stages.sources.members import Limits, Member
-from stages.sources.records import Entry, Labels, Stream, Unreadable
-from stages.sources.samples import read_samples
-from stages.sources.shards_found import Shard, base, places
+from darkroom.core.errors import UserError
+from darkroom.core.params import DownloadParams, WebDatasetSource
+from darkroom.core.tables import LABEL_COLUMNS
+from darkroom.sources.archives.listing import Listing
+from darkroom.sources.archives.members import Limits, Member
+from darkroom.sources.archives.webdataset_samples import read_samples
+from darkroom.sources.entries import Entry, Labels, Stream, Unreadable
+from darkroom.sources.kinds.archive import limits_of
+from darkroom.sources.kinds.webdataset_shards import Shard, base, places
+from darkroom.sources.label_tables.match import read_labels
+from darkroom.sources.resolve import Place, cannot_reach, read_table
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,12 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from stages.lib.failures import UserError, explain
-from stages.lib.params import DownloadParams, WebDatasetSource, is_url, resolve_path
-from stages.sources import remote
-from stages.sources.hashes import Hashes
-from stages.sources.locate import (
+from darkroom.core.errors import UserError, explain
+from darkroom.core.params import DownloadParams, WebDatasetSource, is_url, resolve_path
+from darkroom.sources import remote_files
+from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.entries import Unreadable, Version
+from darkroom.sources.resolve import (
     Place,
     cache_of,
     cannot_reach,
@@ -19,7 +20,6 @@ from stages.sources.locate import (
     no_table,
     there,
 )
-from stages.sources.records import Unreadable, Version
 
 MAX_SHARDS = 1_000_000
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{},]*(?:,[^{},]*)+)\}")
@@ -136,7 +136,7 @@ def _is_index(path: Path) -> bool:
     import pyarrow as pa  # here, since it takes a while
     import pyarrow.parquet as pq
 
-    from stages.lib.tables import LABEL_COLUMNS
+    from darkroom.core.tables import LABEL_COLUMNS
 
     try:
         names = pq.read_schema(path).names
@@ -163,11 +163,11 @@ def _remote(source: WebDatasetSource, params: DownloadParams) -> dict[str, Any]:
     found: dict[str, Any] = {}
     plain = []
     for url in expand(source.path):
-        if _MAGIC.search(url) and remote.protocol(url) not in remote.WEB:
-            found |= remote.glob(url)
+        if _MAGIC.search(url) and remote_files.protocol(url) not in remote_files.WEB:
+            found |= remote_files.glob(url)
         else:
             plain.append(url)
-    return found | remote.versions(plain, params)
+    return found | remote_files.versions(plain, params)
 
 
 def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams) -> list[Shard]:

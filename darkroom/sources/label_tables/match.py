@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from stages.lib.failures import UserError
-from stages.sources.records import Labels
-from stages.sources.tables import Row, read_rows
+from darkroom.core.errors import UserError
+from darkroom.sources.entries import Labels
+from darkroom.sources.label_tables.read import Row, read_rows
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.failures import UserError, explain
+from darkroom.core.errors import UserError, explain
 
 if TYPE_CHECKING:
     import pyarrow

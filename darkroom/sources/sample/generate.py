@@ -26,11 +26,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from stages.lib import pixels
-from stages.lib.randomness import generator
-from stages.sources.copies import EDITS, edit
-from stages.sources.degradations import KINDS, Kind, degrade
-from stages.sources.photographs import PHOTOGRAPHS, Pixels, cut
+from darkroom.core.randomness import generator
+from darkroom.images import decode
+from darkroom.sources.sample.degradations import KINDS, Kind, degrade
+from darkroom.sources.sample.edits import EDITS, edit
+from darkroom.sources.sample.photographs import PHOTOGRAPHS, Pixels, cut
 
 SEED = 1888  # of the sample alone: params.yaml's seed does not change the data
 PANEL_SIZE = 30  # raters per image
@@ -164,15 +164,15 @@ def _exact_duplicates(originals: list[SampleFile], chosen: list[int]) -> Iterato
 def _copies(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
     for number in range(COPIES_PER_EDIT * len(EDITS)):
         kind, place = EDITS[number % len(EDITS)], chosen[number % len(chosen)]
-        original = pixels.decode(originals[place].content)
+        original = decode.decode(originals[place].content)
         edited, quality = edit(original, kind, generator(SEED, "copy", number))
         content = _encode(edited, "jpg", quality or COPY_QUALITY)
         yield _planted(originals[place], place, content, "jpg", "copy", kind)
 
 
 def _corrupt(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
-    jpegs = iter([p for p in chosen if pixels.sniff_extension(originals[p].content) == "jpg"])
-    pngs = iter([p for p in chosen if pixels.sniff_extension(originals[p].content) == "png"])
+    jpegs = iter([p for p in chosen if decode.sniff_extension(originals[p].content) == "jpg"])
+    pngs = iter([p for p in chosen if decode.sniff_extension(originals[p].content) == "png"])
     broken: list[tuple[int, bytes, str]] = []
     for places, shares in ((jpegs, TRUNCATED_AT), (pngs, PNG_TRUNCATED_AT)):
         for share in shares:
@@ -196,8 +196,8 @@ def _flip_bytes(content: bytes, rank: int) -> bytes:
         for at in rng.integers(20, len(content) - 2, 3):
             changed[at] ^= int(rng.integers(1, 256))
         try:
-            pixels.decode(bytes(changed))
-        except pixels.DecodeError:
+            decode.decode(bytes(changed))
+        except decode.DecodeError:
             return bytes(changed)
 
 

@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.lib.files import naming, write_text
-from stages.lib.shards import Place, key_of, read_member, read_places
+from darkroom.core.files import naming, write_text
+from darkroom.core.shards import Place, key_of, read_member, read_places
 
 JOURNAL, BODIES, PARTS, SHARDS = "journal", "bodies", "parts", "shards"
 FILE_BYTES = 2**25  # a file of bodies goes when all of them lie in shards

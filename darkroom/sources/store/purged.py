@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from stages.lib.failures import UserError
-from stages.lib.files import write_text
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_text
 
 PURGED = Path("data/purged.csv")
 HEADING = "key"

@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.shards import Place, key_of, require_places
-from stages.lib.tables import INDEX, LABEL_COLUMNS, read_table, write_table
-from stages.sources.records import Entry, Unreadable
-from stages.sources.shelf import Shelf
+from darkroom.core.shards import Place, key_of, require_places
+from darkroom.core.tables import INDEX, LABEL_COLUMNS, read_table, write_table
+from darkroom.sources.entries import Entry, Unreadable
+from darkroom.sources.store.shard_writer import Shelf
 
 Row = dict[str, Any]
 INDEX_FILE = "index.parquet"

@@ -10,10 +10,10 @@ import tarfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from stages.lib import shards
-from stages.lib.files import unfinished
-from stages.lib.pixels import sniff_extension
-from stages.lib.shards import Place, read_member, read_places
+from darkroom.core import shards
+from darkroom.core.files import unfinished
+from darkroom.core.shards import Place, read_member, read_places
+from darkroom.images.decode import sniff_extension
 
 
 class Shelf:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from stages.lib.decoding import jpeg, png, streams, tiff
-from stages.lib.decoding.formats import sniff, sniff_extension
-from stages.lib.pixels import decode, open_image
+from darkroom.images.decode import decode, open_image
+from darkroom.images.formats import sniff, sniff_extension
+from darkroom.images.integrity import check, jpeg, png, tiff
 from tests.harness import fault_of
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -268,7 +268,7 @@ def test_a_huge_size_is_refused_from_the_header_alone(kind):
 def test_every_format_has_its_check_or_a_library_that_is_strict():
     for make, _ in WHOLE.values():
         content = make()
-        streams.check(sniff(content), content)
+        check.check(sniff(content), content)
 
 
 def test_items_of_no_known_kind_do_not_crash_the_decoder_of_heif():

@@ -7,17 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import evaluate, predict, train
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.models import inputs, one_class, outliers, steps
-from stages.models.autoencoder import build_autoencoder
-from stages.models.backbones import Backbone
-from stages.models.checkpoints import Checkpoint
-from stages.models.fitting import Examples
-from stages.models.one_class import fit_one_class, learnt_rows
-from stages.models.saved import SavedModel
-from tests.test_train import write_data
+from darkroom.commands import predict
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.models import inputs
+from darkroom.models.backbones import Backbone
+from darkroom.models.one_class import fit, scores
+from darkroom.models.one_class.autoencoder import build_autoencoder
+from darkroom.models.one_class.fit import fit_one_class, learnt_rows
+from darkroom.models.saved import SavedModel
+from darkroom.models.training import steps
+from darkroom.models.training.checkpoints import Checkpoint
+from darkroom.models.training.fit import Examples
+from stages import evaluate, train
+from tests.stages.test_train import write_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -63,7 +66,7 @@ def tiny(monkeypatch):
         pooled = [layers.GlobalAveragePooling2D()(part) for part in (maps, edges)]
         return Backbone(keras.Model(image, layers.Concatenate()(pooled)), "resize")
 
-    monkeypatch.setattr(one_class, "build_backbone", build)
+    monkeypatch.setattr(fit, "build_backbone", build)
 
 
 @pytest.mark.parametrize("method", SETTINGS)
@@ -111,7 +114,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
 ):
     params = settings(method).train
-    classes = one_class.learnt_classes(params)
+    classes = fit.learnt_classes(params)
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
@@ -131,7 +134,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     assert resumed.history == undisturbed.history
     for a, b in zip(undisturbed.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
+    assert scores.to_bytes(resumed.scorer) == scores.to_bytes(undisturbed.scorer)
 
 
 @pytest.mark.parametrize("method", ["svm", "autoencoder", "deep"])
@@ -139,7 +142,7 @@ def test_features_made_before_a_kill_are_not_made_again(
     tmp_path, patches, settings, monkeypatch, tiny, method
 ):
     params = settings(method).train
-    classes = one_class.learnt_classes(params)
+    classes = fit.learnt_classes(params)
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
@@ -148,13 +151,13 @@ def test_features_made_before_a_kill_are_not_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(one_class, "fit_scorer", die)
+        patch.setattr(fit, "fit_scorer", die)
         with pytest.raises(KeyboardInterrupt):
             fit_one_class(*parts, params, 17, tmp_path, "these images")
     with monkeypatch.context() as patch:
         patch.setattr(inputs, "predict_each", die)
         resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
-    assert outliers.to_bytes(resumed.scorer) == outliers.to_bytes(undisturbed.scorer)
+    assert scores.to_bytes(resumed.scorer) == scores.to_bytes(undisturbed.scorer)
 
 
 def test_the_autoencoders_error_is_compared_with_that_of_a_copy_in_cells(patches):
@@ -175,14 +178,14 @@ def test_the_autoencoders_error_is_compared_with_that_of_a_copy_in_cells(patches
 
 def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkeypatch):
     params = settings("autoencoder", precision="mixed", epochs={"head": 0, "fine_tune": 1}).train
-    part = examples(patches, np.zeros(6, int), one_class.learnt_classes(params))
+    part = examples(patches, np.zeros(6, int), fit.learnt_classes(params))
     used = []
 
     def remember(model, *rest):
         used.extend(layer.compute_dtype for layer in model.layers)
         return steps.train_step(model, *rest)
 
-    monkeypatch.setattr("stages.models.phases.train_step", remember)
+    monkeypatch.setattr("darkroom.models.training.phases.train_step", remember)
     fitted = fit_one_class(part, part, params, 17)
     assert {"float16", "float32"} <= set(used)
     assert {layer.compute_dtype for layer in fitted.model.layers} == {"float32"}
@@ -194,7 +197,7 @@ def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkey
 
 def test_a_wrong_layer_stops_before_the_first_epoch(patches, settings, tiny):
     params = settings("deep", augment=[{"layer": "RandomNonsense"}]).train
-    classes = one_class.learnt_classes(params)
+    classes = fit.learnt_classes(params)
     part = examples(patches, np.arange(9) % len(classes), classes)
     seen = []
     with pytest.raises(UserError, match=r"augment\[0\]\.layer"):

@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 
-from stages.lib.randomness import digest_number
-from stages.models import outliers, scorers
-from stages.models.scorers import NU, TREES, fit_scorer
+from darkroom.core.randomness import digest_number
+from darkroom.models.one_class import fit_scorers, scores
+from darkroom.models.one_class.fit_scorers import NU, TREES, fit_scorer
 
 FITTED = ("mahalanobis", "svm", "isolation_forest", "deep")
 
@@ -39,7 +39,7 @@ def sklearn_scores(method, normal, rows):
     return NearestNeighbors(n_neighbors=1).fit(normal).kneighbors(rows)[0][:, 0]
 
 
-@pytest.mark.parametrize("module", [outliers, scorers])
+@pytest.mark.parametrize("module", [scores, fit_scorers])
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
 
@@ -71,9 +71,9 @@ def test_outliers_score_higher_and_order_or_company_change_nothing(features, met
 def test_a_scorer_survives_its_file_and_the_file_repeats(features, method):
     normal, unseen, other = features
     first, again = (fit_scorer(method, normal, unseen, seed=17) for _ in range(2))
-    content = outliers.to_bytes(first)
-    assert content == outliers.to_bytes(again)
-    read = outliers.from_bytes(content)
+    content = scores.to_bytes(first)
+    assert content == scores.to_bytes(again)
+    read = scores.from_bytes(content)
     np.testing.assert_array_equal(read.score(other), first.score(other))
     assert read.share_below(np.inf) == 1.0
     assert read.share_below(-np.inf) == 0.0
@@ -82,7 +82,7 @@ def test_a_scorer_survives_its_file_and_the_file_repeats(features, method):
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", method=np.array(["svm"], dtype=object), normal_scores=np.zeros(1))
     with pytest.raises(ValueError, match="pickle"):
-        outliers.from_bytes((tmp_path / "x.npz").read_bytes())
+        scores.from_bytes((tmp_path / "x.npz").read_bytes())
 
 
 def test_features_that_never_vary_are_no_error():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.lib.failures import UserError
-from stages.models.layers import LAYERS, build_augmenter
+from darkroom.core.errors import UserError
+from darkroom.models.training.augmentation_layers import LAYERS, build_augmenter
 
 FACTORS = {
     "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},

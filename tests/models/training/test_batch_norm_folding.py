@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.models.folding import fold
-from stages.models.saved import keras_bytes
+from darkroom.models.saved import keras_bytes
+from darkroom.models.training.batch_norm_folding import fold
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -3,11 +3,12 @@ import os
 import numpy as np
 import pytest
 
-from stages.lib.failures import UserError
-from stages.lib.params import check_params
-from stages.models import checkpoints, features, fitting, inputs
-from stages.models.backbones import Backbone
-from stages.models.saved import SavedModel, keras_bytes, write_model
+from darkroom.core.errors import UserError
+from darkroom.core.params import check_params
+from darkroom.models import inputs
+from darkroom.models.backbones import Backbone
+from darkroom.models.saved import SavedModel, keras_bytes, write_model
+from darkroom.models.training import checkpoints, features, fit
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -31,7 +32,7 @@ def few_layers(params):
 @pytest.fixture
 def tiny(values, monkeypatch):
     """Two classes that differ in brightness, and parameters for three quick epochs."""
-    monkeypatch.setattr(fitting, "build_backbone", few_layers)
+    monkeypatch.setattr(fit, "build_backbone", few_layers)
     values["train"] |= {
         "task": "classification", "image_size": 32, "batch_size": 8, "threads": 2,
         "epochs": {"head": 1, "fine_tune": 3},
@@ -39,16 +40,16 @@ def tiny(values, monkeypatch):
     rng = np.random.default_rng(5)
     bright = np.arange(24) % 2
     images = [(rng.integers(0, 120, (36, 40, 3)) + 130 * side).astype(np.uint8) for side in bright]
-    examples = fitting.Examples(images, np.eye(2, dtype=np.float32)[bright])
+    examples = fit.Examples(images, np.eye(2, dtype=np.float32)[bright])
     first, rest = slice(0, 16), slice(16, 24)
-    parts = [fitting.Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
+    parts = [fit.Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
     return *parts, check_params(values).train
 
 
 def test_two_runs_give_equal_bytes_and_learn(tiny):
     train, validation, params = tiny
-    first = fitting.fit_model(train, validation, params, 17)
-    second = fitting.fit_model(train, validation, params, 17)
+    first = fit.fit_model(train, validation, params, 17)
+    second = fit.fit_model(train, validation, params, 17)
     assert keras_bytes(first.model) == keras_bytes(second.model)
     assert first.history == second.history
     assert [row["phase"] for row in first.history] == ["head"] + ["fine_tune"] * 3
@@ -63,7 +64,7 @@ LAYERS = [{"layer": "RandomRotation", "factor": 0.1}, {"layer": "RandomContrast"
 def test_layers_of_keras_change_what_training_sees(tiny):
     train, validation, params = tiny
     augmented = params.model_copy(update={"augment": LAYERS})
-    plain, changed = (fitting.fit_model(train, validation, p, 17) for p in (params, augmented))
+    plain, changed = (fit.fit_model(train, validation, p, 17) for p in (params, augmented))
     assert plain.history[0] == changed.history[0]  # the frozen phase sees cached features
     assert plain.history[1]["loss"] != changed.history[1]["loss"]
 
@@ -75,7 +76,7 @@ def test_killed_after_any_epoch_ends_with_the_same_bytes(
 ):
     train, validation, params = tiny
     params = params.model_copy(update={"augment": layers})
-    whole = fitting.fit_model(train, validation, params, 17)
+    whole = fit.fit_model(train, validation, params, 17)
     save, saved = checkpoints.Checkpoint.save, []
 
     def save_and_die(self, progress):
@@ -87,8 +88,8 @@ def test_killed_after_any_epoch_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.Checkpoint, "save", save_and_die)
         with pytest.raises(Killed):
-            fitting.fit_model(train, validation, params, 17, tmp_path, "data")
-    resumed = fitting.fit_model(train, validation, params, 17, tmp_path, "data")
+            fit.fit_model(train, validation, params, 17, tmp_path, "data")
+    resumed = fit.fit_model(train, validation, params, 17, tmp_path, "data")
     assert keras_bytes(resumed.model) == keras_bytes(whole.model)
     assert resumed.history == whole.history
 
@@ -112,16 +113,16 @@ def test_a_killed_extraction_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "PART_IMAGES", 5)
     epochs = params.epochs.model_copy(update={"head": 1, "fine_tune": 0})
     params = params.model_copy(update={"epochs": epochs})
-    whole = fitting.fit_model(train, validation, params, 17)
+    whole = fit.fit_model(train, validation, params, 17)
     dying = train._replace(images=Counted(train.images, 12))
     with pytest.raises(Killed):
-        fitting.fit_model(dying, validation, params, 17, tmp_path, "data")
+        fit.fit_model(dying, validation, params, 17, tmp_path, "data")
     counted = train._replace(images=Counted(train.images, None))
-    resumed = fitting.fit_model(counted, validation, params, 17, tmp_path, "data")
+    resumed = fit.fit_model(counted, validation, params, 17, tmp_path, "data")
     assert sorted(counted.images.read) == [10, 11, 12, 13, 14, 15], "two parts of five were kept"
     assert keras_bytes(resumed.model) == keras_bytes(whole.model)
     other = train._replace(images=Counted(train.images, None))
-    fitting.fit_model(other, validation, params, 17, tmp_path, "other data")
+    fit.fit_model(other, validation, params, 17, tmp_path, "other data")
     assert len(other.images.read) == 16
 
 
@@ -135,13 +136,13 @@ def test_checkpoint_of_other_data_is_not_resumed(tmp_path):
 
 def test_a_checkpoint_knows_the_bundled_network_and_the_precision(params, tmp_path, monkeypatch):
     network = tmp_path / "network.keras"
-    monkeypatch.setattr(fitting, "BUNDLED", network)
+    monkeypatch.setattr(fit, "BUNDLED", network)
     bundled = params.train.model_copy(update={"backbone": "bundled", "image_size": 128})
     found = []
     for content, mixed in ((b"one", False), (b"other", False), (b"other", True)):
         network.write_bytes(content)
-        monkeypatch.setattr(fitting, "is_mixed", lambda precision, mixed=mixed: mixed)
-        found.append(fitting.fingerprint(bundled, 17, "data"))
+        monkeypatch.setattr(fit, "is_mixed", lambda precision, mixed=mixed: mixed)
+        found.append(fit.fingerprint(bundled, 17, "data"))
     assert len(set(found)) == 3
 
 
@@ -149,10 +150,10 @@ def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog)
     train, validation, params = tiny
     epochs = params.epochs.model_copy(update={"head": 2, "fine_tune": 0})
     params = params.model_copy(update={"epochs": epochs})
-    fitting.start_tensorflow(17, params.threads)
+    fit.start_tensorflow(17, params.threads)
     untouched = few_layers(params).features.get_weights()
     with caplog.at_level("INFO"):
-        fitted = fitting.fit_model(train, validation, params, 17)
+        fitted = fit.fit_model(train, validation, params, 17)
     assert "crops, flips and train.augment apply in fine_tune alone" in caplog.text
     trained = fitted.model.get_layer("backbone").get_weights()
     for old, new in zip(untouched, trained, strict=True):
@@ -162,10 +163,10 @@ def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog)
 
 def test_frozen_layers_stay_and_the_last_ones_learn(tiny):
     train, validation, params = tiny
-    fitting.start_tensorflow(17, params.threads)
+    fit.start_tensorflow(17, params.threads)
     before = few_layers(params).features.get_weights()  # kernel, bias; then of normalisation
     last_two = params.model_copy(update={"unfreeze": 2})  # normalisation and pooling
-    fitted = fitting.fit_model(train, validation, last_two, 17)
+    fitted = fit.fit_model(train, validation, last_two, 17)
     after = fitted.model.get_layer("backbone").get_weights()
     for old, new in zip(before[:2], after[:2], strict=True):
         np.testing.assert_array_equal(old, new)
@@ -175,9 +176,9 @@ def test_frozen_layers_stay_and_the_last_ones_learn(tiny):
 def test_class_weights_make_up_for_rarity(tiny):
     train, validation, params = tiny
     rare = [i for i in range(16) if i % 2 or i in (0, 2)]  # 2 dark, 8 bright
-    few = fitting.Examples([train.images[i] for i in rare], train.targets[rare])
+    few = fit.Examples([train.images[i] for i in rare], train.targets[rare])
     plain, balanced = (
-        fitting.fit_model(few, validation, params.model_copy(update={"class_weights": how}), 17)
+        fit.fit_model(few, validation, params.model_copy(update={"class_weights": how}), 17)
         for how in ("none", "balanced")
     )
     shares = [fitted.predict(validation.images).mean(axis=0) for fitted in (plain, balanced)]
@@ -208,8 +209,8 @@ def test_a_backbone_learns_and_its_export_agrees(values, tmp_path, backbone, siz
     rng = np.random.default_rng(5)
     images = list(rng.integers(0, 256, (12, 150, 140, 3)).astype(np.uint8))
     scores = rng.dirichlet(np.ones(10), 12).astype(np.float32)
-    train, validation = (fitting.Examples(images[s], scores[s]) for s in (slice(8), slice(8, 12)))
-    fitted = fitting.fit_model(train, validation, check_params(values).train, 17)
+    train, validation = (fit.Examples(images[s], scores[s]) for s in (slice(8), slice(8, 12)))
+    fitted = fit.fit_model(train, validation, check_params(values).train, 17)
     assert [row["phase"] for row in fitted.history] == ["head", "fine_tune"]
     probe = np.stack([inputs.views(i, size_px, fitted.rule)[0] for i in images]).astype(np.float32)
     card = {"task": "rating", "classes": [], "scale": {"low": 1.0, "high": 10.0, "bins": 10},
@@ -221,10 +222,10 @@ def test_a_backbone_learns_and_its_export_agrees(values, tmp_path, backbone, siz
 
 def test_fine_tuning_that_does_harm_is_not_kept(tiny):
     train, validation, params = tiny
-    swapped = fitting.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
+    swapped = fit.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
     rates = params.learning_rate.model_copy(update={"head": 0.1, "fine_tune": 0.1})
     head, both = (
-        fitting.fit_model(
+        fit.fit_model(
             train, swapped, params.model_copy(update={"epochs": epochs, "learning_rate": rates}), 17
         )
         for epochs in (
@@ -240,13 +241,13 @@ def test_fine_tuning_that_does_harm_is_not_kept(tiny):
 
 def test_training_stops_when_validation_gets_no_better(tiny):
     train, validation, params = tiny
-    swapped = fitting.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
+    swapped = fit.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
     changes = {
         "epochs": params.epochs.model_copy(update={"head": 6, "fine_tune": 0}),
         "learning_rate": params.learning_rate.model_copy(update={"head": 0.1}),
         "patience": 2,
     }
-    fitted = fitting.fit_model(train, swapped, params.model_copy(update=changes), 17)
+    fitted = fit.fit_model(train, swapped, params.model_copy(update=changes), 17)
     assert fitted.best["epoch"] + 2 == len(fitted.history) < 6
 
 
@@ -267,7 +268,7 @@ def test_a_high_rate_for_a_pretrained_network_is_doubted(params, caplog, changes
     epochs = params.train.epochs.model_copy(update={"fine_tune": changes.get("epochs", 3)})
     given = {name: changes[name] for name in ("weights", "backbone") if name in changes}
     update = given | {"learning_rate": rates, "epochs": epochs}
-    fitting.doubt_rate(params.train.model_copy(update=update))
+    fit.doubt_rate(params.train.model_copy(update=update))
     assert ("0.005 against 0.001" in caplog.text) == doubted
 
 
@@ -277,16 +278,16 @@ def test_too_little_memory_says_what_to_lower(tiny, monkeypatch):
     def exhausted(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
 
-    monkeypatch.setattr("stages.models.phases.train_step", lambda *_: exhausted)
+    monkeypatch.setattr("darkroom.models.training.phases.train_step", lambda *_: exhausted)
     train, validation, params = tiny
     with pytest.raises(UserError, match=r"head with train.batch_size 8 and .* 32; lower .*OOM"):
-        fitting.fit_model(train, validation, params, 17)
+        fit.fit_model(train, validation, params, 17)
 
 
 def test_without_epochs_the_model_is_a_plain_guess(tiny):
     train, validation, params = tiny
     none = params.epochs.model_copy(update={"head": 0, "fine_tune": 0})
-    fitted = fitting.fit_model(train, validation, params.model_copy(update={"epochs": none}), 17)
+    fitted = fit.fit_model(train, validation, params.model_copy(update={"epochs": none}), 17)
     np.testing.assert_allclose(fitted.predict(validation.images), 0.5)
     assert fitted.history == []
     assert fitted.best is None
@@ -301,10 +302,10 @@ def test_without_epochs_the_model_is_a_plain_guess(tiny):
 )
 def test_nothing_to_learn_from_is_said(tiny, part, word):
     train, validation, params = tiny
-    empty = fitting.Examples([], np.zeros((0, 2), np.float32))
+    empty = fit.Examples([], np.zeros((0, 2), np.float32))
     parts = {"train": train, "validation": validation} | {part: empty}
     with pytest.raises(UserError, match=word):
-        fitting.fit_model(**parts, params=params, seed=17)
+        fit.fit_model(**parts, params=params, seed=17)
 
 
 def test_targets_that_are_no_distribution_are_said(tiny):
@@ -313,4 +314,4 @@ def test_targets_that_are_no_distribution_are_said(tiny):
         targets = train.targets.copy()
         targets[3, 0] = wrong
         with pytest.raises(UserError, match="sum to 1"):
-            fitting.fit_model(fitting.Examples(train.images, targets), validation, params, 17)
+            fit.fit_model(fit.Examples(train.images, targets), validation, params, 17)

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from stages.models import live
+from darkroom.models.training import live
 
 ROWS = [
     {"epoch": 1, "phase": "head", "loss": 0.5, "val_loss": 0.4},

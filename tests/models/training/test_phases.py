@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stages.lib.failures import UserError
-from stages.models import phases
-from stages.models.checkpoints import Progress
+from darkroom.core.errors import UserError
+from darkroom.models.training import phases
+from darkroom.models.training.checkpoints import Progress
 
 
 class Rates(list):

@@ -4,15 +4,15 @@ import sys
 import numpy as np
 import pytest
 
-from stages.models import fitting, steps
-from tests.models.test_fitting import few_layers, tiny  # noqa: F401
+from darkroom.models.training import fit, steps
+from tests.models.training.test_fit import few_layers, tiny  # noqa: F401
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 TWO_DEVICES = """
 import numpy as np, keras, tensorflow as tf
-from stages.models import losses, steps
+from darkroom.models import losses, steps
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
@@ -58,12 +58,12 @@ def test_mixed_trains_and_leaves_a_float32_model(tiny, monkeypatch):  # noqa: F8
         used.extend(layer.compute_dtype for layer in model._flatten_layers())
         return steps.train_step(model, *rest)
 
-    monkeypatch.setattr("stages.models.phases.train_step", remember)
-    fitted = fitting.fit_model(train, validation, half, 17)
+    monkeypatch.setattr("darkroom.models.training.phases.train_step", remember)
+    fitted = fit.fit_model(train, validation, half, 17)
     assert {"float16", "float32"} <= set(used)
     assert fitted.model.get_layer("backbone").count_params() == 128
     assert {layer.compute_dtype for layer in fitted.model._flatten_layers()} == {"float32"}
-    plain = fitting.fit_model(train, validation, params, 17)
+    plain = fit.fit_model(train, validation, params, 17)
     losses = [[row["val_loss"] for row in each.history] for each in (fitted, plain)]
     assert np.isfinite(losses).all()
     np.testing.assert_allclose(*losses, atol=0.05)

@@ -6,8 +6,8 @@ import pytest
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from stages.sources.addresses import Resolver, check_url, is_public
-from stages.sources.records import Unreadable
+from darkroom.sources.entries import Unreadable
+from darkroom.sources.http.addresses import Resolver, check_url, is_public
 
 
 @pytest.mark.parametrize(

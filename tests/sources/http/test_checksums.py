@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.sources.checksums import parse_checksum
+from darkroom.sources.http.checksums import parse_checksum
 
 ALGORITHMS = ["md5", "sha1", "sha256", "sha512"]
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.lib.params import check_params, without_secrets
-from stages.lib.shards import Place, key_of
-from stages.sources import bodies
-from stages.sources import spool as module
-from stages.sources.bodies import Job, check_range, validator_of
-from stages.sources.fetch import fetch_all
-from stages.sources.spool import Outcome, Spool
-from stages.sources.weblist import digest_of
+from darkroom.core.params import check_params, without_secrets
+from darkroom.core.shards import Place, key_of
+from darkroom.sources.http import response
+from darkroom.sources.http.fetch import fetch_all
+from darkroom.sources.http.response import Job, check_range, validator_of
+from darkroom.sources.kinds.url_list import digest_of
+from darkroom.sources.store import journal as module
+from darkroom.sources.store.journal import Outcome, Spool
 from tests.harness import REPOSITORY
-from tests.trouble import Trouble, body_of, serving
+from tests.sources.trouble import Trouble, body_of, serving
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_large_body_waits_on_disk_whether_it_may_go_on_or_not(tmp_path, settin
         "append",
         lambda part, content: (appended.append(content), append(part, content)),
     )
-    monkeypatch.setattr(bodies, "SPILL_BYTES", 1000)
+    monkeypatch.setattr(response, "SPILL_BYTES", 1000)
     with serving() as server:
         spool = Spool(tmp_path)
         assert fetch(spool, settings, server.url + "/image") == [key_of(body_of("/image"))]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stages.sources.manners import MAX_RETRY_AFTER_S, delay, forbids, parse_retry_after
+from darkroom.sources.http.retry_policy import MAX_RETRY_AFTER_S, delay, forbids, parse_retry_after
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
 AGENT = "darkroom/2 (builds image data sets; me@example.org)"

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.sources.schedule import GIVE_UP_AT_ONCE, GIVE_UP_LATER, Host, Schedule
+from darkroom.sources.http.schedule import GIVE_UP_AT_ONCE, GIVE_UP_LATER, Host, Schedule
 
 
 @given(

@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.failures import UserError
-from stages.sources import archive, reasons, tars
-from stages.sources.members import Broken, Limits
-from stages.sources.records import Unreadable
+from darkroom.core.errors import UserError
+from darkroom.sources import failure_reasons
+from darkroom.sources.archives import tar
+from darkroom.sources.archives.members import Broken, Limits
+from darkroom.sources.entries import Unreadable
+from darkroom.sources.kinds import archive
 from tests.sources.archives import PACKERS, overlapping_zip, special, tar_of, zip_of
 
 LIMITS = Limits(file_bytes=2**20, archive_bytes=2**26, ratio=200)
@@ -33,7 +35,9 @@ def members_of(path, limits=LIMITS):
             found[member.name] = member.read()
         except Unreadable as failure:
             found[member.name] = failure.reason
-    assert {value for value in found.values() if isinstance(value, str)} <= set(reasons.REASONS)
+    assert {value for value in found.values() if isinstance(value, str)} <= set(
+        failure_reasons.REASONS
+    )
     return found
 
 
@@ -260,7 +264,7 @@ def test_an_extended_header_of_many_records_is_read_in_one_pass():
             return bytes.rstrip(self, *args)
 
     content = b"6 a=b\n" * 1000 + b"\0"
-    assert tars._records(Counted(content)) == {b"a": b"b"}
+    assert tar._records(Counted(content)) == {b"a": b"b"}
     assert len(passes) == 1
 
 
@@ -302,14 +306,16 @@ def test_damage_never_raises_and_never_loops(tmp_path_factory, seed, flips, keep
     path.write_bytes(bytes(content))
     with contextlib.suppress(UserError, Broken):
         found = members_of(path)
-        assert all(isinstance(value, bytes) or value in reasons.REASONS for value in found.values())
+        assert all(
+            isinstance(value, bytes) or value in failure_reasons.REASONS for value in found.values()
+        )
 
 
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from stages.sources import archive
-from stages.sources.members import Limits
+from darkroom.sources import archive
+from darkroom.sources.archives.members import Limits
 limits = Limits(2**26, 2**41, 10_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 count = sum(len(member.read()) for member in archive.read_members(Path(sys.argv[1]), limits, ""))

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from stages.lib.failures import UserError
-from stages.sources.labels import match, parse_rows, read_rows
-from stages.sources.records import Labels
+from darkroom.core.errors import UserError
+from darkroom.sources.entries import Labels
+from darkroom.sources.label_tables.match import match, parse_rows, read_rows
 
 
 def parse(tmp_path, text, names=("a.jpg", "sub/b.jpg")):

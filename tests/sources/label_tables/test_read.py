@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.lib.failures import UserError
-from stages.sources.labels import read_labels
-from stages.sources.records import Labels
+from darkroom.core.errors import UserError
+from darkroom.sources.entries import Labels
+from darkroom.sources.label_tables.match import read_labels
 
 NAMES = ["1.jpg", "2.jpg", "sub/3.jpg"]
 AVA = "1 1 0 1 5 17 38 36 15 6 5 1 1 22 1396"

@@ -11,20 +11,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.lib import pixels
-from stages.sources import copies, degradations, photographs, sample
+from darkroom.images import decode
+from darkroom.sources.sample import degradations, edits, generate, photographs
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return pd.DataFrame(sample.ground_truth())
+    return pd.DataFrame(generate.ground_truth())
 
 
 @pytest.fixture(scope="module")
 def by_name():
-    return {file.name: file for file in sample.files()}
+    return {file.name: file for file in generate.files()}
 
 
 def test_at_least_600_patches_of_at_least_16_photographs(truth):
@@ -35,14 +35,14 @@ def test_at_least_600_patches_of_at_least_16_photographs(truth):
 
 def test_no_photograph_or_group_gives_over_15_percent(truth):
     originals = truth[truth["role"] == "original"]
-    groups = pd.Series([file.group for file in sample.files()])
+    groups = pd.Series([file.group for file in generate.files()])
     assert originals["photograph"].value_counts(normalize=True).max() <= 0.15
     assert truth["photograph"].value_counts(normalize=True).max() <= 0.15
     assert groups.value_counts(normalize=True).max() <= 0.15
 
 
 def test_the_stereo_pair_shares_a_group_and_shows_no_row_twice():
-    groups = {file.group for file in sample.files() if "motorcycle" in file.truth.photograph}
+    groups = {file.group for file in generate.files() if "motorcycle" in file.truth.photograph}
     assert groups == {"motorcycle"}
     tops = {
         photograph.name: {top for top, _, _ in photographs.cut(photograph)}
@@ -82,7 +82,7 @@ def test_every_photograph_holds_many_conditions(truth):
 def test_no_original_is_flat_or_anothers_bytes(by_name):
     originals = [file for file in by_name.values() if file.truth.role == "original"]
     assert len({file.content for file in originals}) == len(originals)
-    contrasts = [pixels.decode(file.content).mean(axis=2).std() for file in originals]
+    contrasts = [decode.decode(file.content).mean(axis=2).std() for file in originals]
     assert min(contrasts) >= 4
 
 
@@ -101,10 +101,10 @@ def test_a_higher_level_is_further_from_the_patch(kind):
 
 def test_ratings_are_a_whole_panel_and_follow_the_level(truth, by_name):
     votes = np.array([by_name[name].ratings for name in truth["name"]])
-    assert votes.shape[1] == sample.SCORES
-    assert (votes.sum(axis=1) == sample.PANEL_SIZE).all()
+    assert votes.shape[1] == generate.SCORES
+    assert (votes.sum(axis=1) == generate.PANEL_SIZE).all()
     assert (votes >= 0).all()
-    means = pd.Series(votes @ np.arange(1, 11) / sample.PANEL_SIZE)
+    means = pd.Series(votes @ np.arange(1, 11) / generate.PANEL_SIZE)
     originals = (truth["role"] == "original").to_numpy()
     by_level = means[originals].groupby(truth.loc[originals, "level"].to_numpy()).mean()
     assert list(by_level) == sorted(by_level, reverse=True)
@@ -124,7 +124,7 @@ def test_planted_copies_of_each_kind_carry_their_originals_ratings(truth, by_nam
     planted = truth[truth["role"] == "copy"]
     assert len(planted) >= 200
     counts = planted["transformation"].value_counts()
-    assert set(counts.index) == set(copies.EDITS)
+    assert set(counts.index) == set(edits.EDITS)
     assert counts.min() >= 5
     for row in planted.itertuples():
         copy, original = by_name[row.name], by_name[row.of]
@@ -158,8 +158,8 @@ def test_every_corrupt_file_and_no_other_fails_a_strict_decode(truth, by_name):
     found = {}
     for name, file in by_name.items():
         try:
-            pixels.decode(file.content)
-        except pixels.DecodeError as error:
+            decode.decode(file.content)
+        except decode.DecodeError as error:
             found[name] = error.reason
     corrupt = truth[truth["role"] == "corrupt"].set_index("name")["transformation"]
     assert set(found) == set(corrupt.index)
@@ -169,20 +169,20 @@ def test_every_corrupt_file_and_no_other_fails_a_strict_decode(truth, by_name):
 
 def test_wrong_extensions_are_fine_images(truth, by_name):
     wrong = truth[truth["transformation"] == "wrong_extension"]
-    assert len(wrong) == sample.WRONG_EXTENSIONS
+    assert len(wrong) == generate.WRONG_EXTENSIONS
     for name in wrong["name"]:
         told = name.rpartition(".")[2]
-        assert pixels.sniff_extension(by_name[name].content) != told
+        assert decode.sniff_extension(by_name[name].content) != told
         Image.open(io.BytesIO(by_name[name].content)).load()
 
 
 def test_another_process_makes_the_same_bytes():
     code = (
         "import hashlib\n"
-        "from stages.sources import sample\n"
+        "from darkroom.sources import sample\n"
         "print(hashlib.sha256(repr(sample.files()).encode()).hexdigest())"
     )
     other = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    assert other.stdout.strip() == hashlib.sha256(repr(sample.files()).encode()).hexdigest()
+    assert other.stdout.strip() == hashlib.sha256(repr(generate.files()).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Where bytes lie: what a killed run has staged is never lost, whatever came in between."""
 
-from stages.lib.shards import key_of, read_member, read_places, shard_name, write_shard
-from stages.sources.shelf import Shelf
+from darkroom.core.shards import key_of, read_member, read_places, shard_name, write_shard
+from darkroom.sources.store.shard_writer import Shelf
 
 PICTURES = [b"picture %d" % number for number in range(4)]
 

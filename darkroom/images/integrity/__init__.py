@@ -1,0 +1,1 @@
+"""Whether a file holds its picture to the end: the structure of each format."""

@@ -1,0 +1,1 @@
+"""Models that know one class: outlier scores, and how they are fitted."""

@@ -1,0 +1,1 @@
+"""Reading zip, tar and WebDataset files member by member, within limits."""

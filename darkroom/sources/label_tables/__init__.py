@@ -1,0 +1,1 @@
+"""Label tables: how they are read, and which file each row means."""

@@ -1,0 +1,1 @@
+"""The embedded sample: photographs of installed packages, with simulated ratings and copies."""
