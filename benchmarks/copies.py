@@ -4,9 +4,9 @@
 
 Of each photograph held out by `tools.fit_copy_network` there are six files: itself, a crop of
 87.5 %, both flips, a rotation by 25° and a square resize, hence 15 pairs that are copies. Every
-other pair is a mistake. The collection's own duplicates would count as mistakes, so they are taken out by
-hand: `duplicates.csv` lists what was seen on contact sheets of the 583 nearest pairs of the 1,828
-held-out photographs, and of the 180 pairs with the most keypoints in common.
+other pair is a mistake. The collection's own duplicates would count as mistakes, so they are
+taken out by hand: `duplicates.csv` lists what was seen on contact sheets of the 583 nearest pairs
+of the 1,828 held-out photographs, and of the 180 pairs with the most keypoints in common.
 
 - `duplicate`: strictly the same picture (mirrored, cropped, captioned, stored again). One of the
   two is taken out.

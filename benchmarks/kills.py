@@ -4,13 +4,13 @@
 
 A local server gives photographs, and, between them, the troubles of `tests/sources/trouble.py`.
 Shards hold 50 images, so that a run makes several. Each trial starts a stage in a process group of
-its own, kills the group at a moment drawn uniformly from the time that the stage takes undisturbed, one
-trial in three twice, runs the stage to its end and compares every file below data/raw, data/clean
-and metrics with those of the undisturbed run. A trial that was over before its last kill does not
-count. Train learns two classes of small pictures and is killed in turn while it extracts features
-(in parts of 4 images), in the head's epochs and in fine-tuning, one trial in three once more at a
-random moment. The seed is printed; what differs is named, and the exit status is 1.
-"""
+its own, kills the group at a moment drawn uniformly from the time that the stage takes
+undisturbed, one trial in three twice, runs the stage to its end and compares every file below
+data/raw, data/clean and metrics with those of the undisturbed run. A trial that was over before its
+last kill does not count. Train learns two classes of small pictures and is killed in turn while it
+extracts features (in parts of 4 images), in the head's epochs and in fine-tuning, one trial in
+three once more at a random moment. The seed is printed; what differs is named, and the exit status
+is 1."""
 
 import argparse
 import os
