@@ -10,7 +10,8 @@ data/raw, data/clean and metrics with those of the undisturbed run. A trial that
 last kill does not count. Train learns two classes of small pictures and is killed in turn while it
 extracts features (in parts of 4 images), in the head's epochs and in fine-tuning, one trial in
 three once more at a random moment. The seed is printed; what differs is named, and the exit status
-is 1."""
+is 1.
+"""
 
 import argparse
 import os
