@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.commands.test_compare import Project, ratings
+from tests.comparison.revisions import good_and_bad, ratings
 from tests.harness import REPOSITORY, call, tool_environment
 
 FLOW = yaml.safe_load((REPOSITORY / ".github/workflows/darkroom.yml").read_text())
@@ -28,9 +28,7 @@ def shell(script, folder, **variables):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    made = Project(tmp_path_factory.mktemp("project"))
-    made.commit("good", ratings(0.4))
-    made.commit("bad", ratings(2.5))
+    made = good_and_bad(tmp_path_factory.mktemp("project"))
     (made.root / "stages").symlink_to(REPOSITORY / "stages")
     (made.root / ".venv").symlink_to(Path(sys.executable).parents[1])
     return made
