@@ -4,11 +4,10 @@ import shutil
 
 import hypothesis
 import pytest
-import yaml
 
 from darkroom.core.params import check_params
 from darkroom.sources.sample.photographs import PHOTOGRAPHS, read
-from tests.harness import REPOSITORY
+from tests.harness import REPOSITORY, read_values
 from tests.review.stores import develop, records_of, write_store
 
 SIDE_PX = 96
@@ -28,13 +27,13 @@ def repository():
 
 @pytest.fixture
 def values():
-    """Return params.yaml as plain values, to be changed and given to `check_params`."""
-    return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    """Return tests/params.yaml as plain values, to be changed and given to `check_params`."""
+    return read_values()
 
 
 @pytest.fixture
 def params(values):
-    """Return params.yaml as it is committed."""
+    """Return tests/params.yaml, checked."""
     return check_params(values)
 
 

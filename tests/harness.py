@@ -16,6 +16,7 @@ from darkroom.core import shards, tables
 from darkroom.images.decode import DecodeError, decode
 
 REPOSITORY = Path(__file__).parents[1]
+PARAMS = REPOSITORY / "tests/params.yaml"
 PATIENCE_S = 300
 
 
@@ -44,9 +45,14 @@ def write_bad_company(folder):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "tiny.png")
 
 
+def read_values():
+    """Return tests/params.yaml as plain values, to be changed and given to `check_params`."""
+    return yaml.safe_load(PARAMS.read_text())
+
+
 def write_params(root, source, **changes):
     """Write params.yaml for a small, quick run; `changes` are dotted keys with `__` for a dot."""
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     values["download"]["sources"] = [source]
     quick = {
         "engine__workers": 1,
@@ -65,9 +71,10 @@ def write_params(root, source, **changes):
 
 
 def tool_environment():
-    """Return an environment in which `python` and `dvc` are those that run the tests."""
+    """Return an environment in which python, dvc and darkroom are those that are tested."""
     tools = Path(sys.executable).parent
     return os.environ | {
+        "PYTHONPATH": str(REPOSITORY),
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "CUDA_VISIBLE_DEVICES": "",

@@ -16,9 +16,9 @@ from darkroom.core.errors import UserError, explain
 from darkroom.core.params import load_params
 from darkroom.core.tables import read_table
 from stages import clean, download, scan
-from tests.harness import REPOSITORY
+from tests import harness
 
-PARAMS = (REPOSITORY / "params.yaml").read_text()
+PARAMS = harness.PARAMS.read_text()
 STAGES = {"scan": scan, "download": download, "clean": clean}
 PHOTOS = {"kind": "folder", "path": "photos"}
 
@@ -71,7 +71,7 @@ def write_sources(root, sources, changes):
 
 @cache
 def _plain_params():
-    """Return the committed settings, without comments, for quick reading."""
+    """Return the tests' settings on few lines, for quick reading."""
     values = yaml.safe_load(PARAMS)
     values["engine"]["workers"] = 1
     values["download"]["retries"] = 0

@@ -10,7 +10,7 @@ from darkroom.commands import compare
 from darkroom.comparison.differences import compare as compare_pair
 from darkroom.comparison.pairs import pair
 from tests.comparison.revisions import COUNT, good_and_bad, labelled, outlying, ratings, revision
-from tests.harness import REPOSITORY, tool_environment
+from tests.harness import tool_environment
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ except SystemExit as stopped:
     process = subprocess.run(
         [sys.executable, "-c", script],
         cwd=project.root,
-        env=tool_environment() | {"PYTHONPATH": str(REPOSITORY)},
+        env=tool_environment(),
         check=False,
     )
     assert process.returncode == 10

@@ -1,7 +1,7 @@
 import csv
 import io
 import json
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +19,7 @@ from darkroom.commands.export import export, part_numbers, slug, slugs
 from darkroom.core.errors import UserError
 from darkroom.core.shards import key_of, read_tar, write_shard
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
+from tests.harness import PARAMS, tool_environment
 
 HOSTILE = [
     "../x",
@@ -317,12 +318,12 @@ def test_many_parts_lose_nothing(tmp_path, monkeypatch, form):
 
 def test_the_command_line_exports_and_refuses(tmp_path):
     build(tmp_path, ["cat", "dog"])
-    home = Path(__file__).parents[2]
-    (tmp_path / "params.yaml").write_text((home / "params.yaml").read_text())
+    shutil.copy(PARAMS, tmp_path / "params.yaml")
     command = [sys.executable, "-m", "darkroom.commands.export", "out"]
-    environment = {**os.environ, "PYTHONPATH": str(home)}
     first, second = (
-        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        subprocess.run(
+            command, cwd=tmp_path, env=tool_environment(), capture_output=True, text=True
+        )
         for _ in range(2)
     )
     assert first.returncode == 0, first.stderr

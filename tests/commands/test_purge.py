@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +25,14 @@ from darkroom.core.shards import key_of, read_tar, shard_name, write_shard
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import read_purged, write_purged
 from stages import clean, download
-from tests.harness import REPOSITORY, call, tool_environment, write_bad_company, write_rated
+from tests.harness import (
+    PARAMS,
+    call,
+    read_values,
+    tool_environment,
+    write_bad_company,
+    write_rated,
+)
 from tests.test_repro import make_repository, repro
 
 FOLDER = {"kind": "folder", "path": "photos"}
@@ -165,7 +171,7 @@ FILES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("uvwxyz"), min_
 @settings(max_examples=12)
 @given(steps=st.lists(st.tuples(FILES, st.sets(st.sampled_from("abcd"))), min_size=1, max_size=4))
 def test_whatever_is_purged_when_the_store_holds_the_rest_and_nothing_else(steps):
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     values["download"]["sources"] = [FOLDER]
     params = check_params(values)
     purged = set()
@@ -306,7 +312,7 @@ def test_a_damaged_list_stops_download(project, text, message):
 def test_a_file_names_images_too(project, monkeypatch, caplog):
     root, _ = project
     (root / "keys.txt").write_text(f"# asked for by ann\n{key('a')}\n\nphotos:b.jpg\n")
-    (root / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    shutil.copy(PARAMS, root / "params.yaml")
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "argv", ["purge", key("c")[:10], "--from", "keys.txt"])
     with caplog.at_level(logging.INFO):
@@ -388,7 +394,7 @@ def kill_at(root, change):
     """Purge `a` and die at the change on disk of this number; return whether it died."""
     process = subprocess.run(
         [sys.executable, "-c", KILLED, str(change), key("a")],
-        cwd=root, env=tool_environment() | {"PYTHONPATH": str(REPOSITORY)}, check=False,
+        cwd=root, env=tool_environment(), check=False,
     )  # fmt: skip
     assert process.returncode in {0, -signal.SIGKILL}
     return process.returncode != 0

@@ -15,7 +15,7 @@ from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.review.decisions import REVIEW, Decision, check, write_decisions
 from stages import clean, dedupe
-from tests.harness import PATIENCE_S, REPOSITORY, tool_environment
+from tests.harness import PATIENCE_S, tool_environment
 from tests.review.stores import develop, params_of, png, write_store
 
 ALPHA, COPY, BETA = "alpha.png", "alpha copy.png", "beta.png"
@@ -167,8 +167,7 @@ def test_review_opens_a_browser_at_an_address_that_is_good_once(store, tmp_path)
     process = subprocess.Popen(
         [sys.executable, "-m", "darkroom.commands.review"],
         cwd=store[0],
-        env=tool_environment()
-        | {"PYTHONPATH": str(REPOSITORY), "DISPLAY": ":9", "BROWSER": str(browser)},
+        env=tool_environment() | {"DISPLAY": ":9", "BROWSER": str(browser)},
         stderr=subprocess.PIPE,
         text=True,
     )

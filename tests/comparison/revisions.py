@@ -12,7 +12,7 @@ from darkroom.comparison.pairs import pair
 from darkroom.comparison.revisions import Revision, Settings
 from darkroom.core.tables import SPLIT, write_table
 from darkroom.evaluation.predictions import schema_of
-from tests.harness import REPOSITORY, call
+from tests.harness import call, read_values
 
 COUNT = 60
 KEYS = [f"{number:032x}" for number in range(COUNT)]
@@ -98,7 +98,7 @@ class Project:
         splits = splits_of(test) if splits is None else splits
         write_table(test, self.root / "data/predictions.parquet", schema_of(test))
         write_table(splits, self.root / "data/split.parquet", SPLIT)
-        values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+        values = read_values()
         values["train"]["scale"] = scale or {"low": 1, "high": 10, "bins": 10}
         values["train"]["normal_class"] = "fine"
         values["evaluate"]["bootstrap"] = 500

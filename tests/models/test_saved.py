@@ -10,6 +10,7 @@ from darkroom.filters.preprocess import prepare, read_steps
 from darkroom.models import saved
 from darkroom.models.backbones import build_backbone
 from darkroom.models.one_class.scores import Scorer, to_bytes
+from tests.harness import read_values
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,13 +26,9 @@ CARD = {
 @pytest.fixture(scope="module")
 def model():
     import keras
-    import yaml
-
-    from tests.harness import REPOSITORY
 
     keras.utils.set_random_seed(3)
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    backbone = build_backbone(check_params(values).train)
+    backbone = build_backbone(check_params(read_values()).train)
     image = keras.Input((64, 64, 3))
     shares = keras.layers.Dense(5, activation="softmax")(backbone.features(image))
     return keras.Model(image, shares)

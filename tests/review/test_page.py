@@ -10,7 +10,7 @@ import pytest
 
 from darkroom.review.decisions import REVIEW
 from stages import clean, dedupe
-from tests.harness import REPOSITORY, tool_environment
+from tests.harness import tool_environment
 from tests.review.stores import HOSTILE, develop
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -102,7 +102,7 @@ def page(chrome, store):
     process = subprocess.Popen(
         [sys.executable, "-m", "darkroom.commands.review", "--no-browser"],
         cwd=store[0],
-        env=tool_environment() | {"PYTHONPATH": str(REPOSITORY)},
+        env=tool_environment(),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -27,7 +27,7 @@ from darkroom.core.tables import INDEX, read_table
 from darkroom.sources import remote_files
 from darkroom.sources.kinds import archive
 from stages import download, scan
-from tests.harness import REPOSITORY
+from tests.harness import REPOSITORY, read_values, tool_environment
 from tests.sources.archives import PACKERS, special, tar_of, zip_of
 
 LOCAL = {"allow_private_hosts": True, "timeout_s": 2, "retries": 1}
@@ -44,7 +44,7 @@ PICTURES = [(f"train/cat/{number}.png", picture(number)) for number in range(4)]
 
 
 def params_for(*sources, **changes):
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     values["download"] |= {"sources": list(sources), "max_failed_fraction": 0.9, **LOCAL, **changes}
     return check_params(values)
 
@@ -230,7 +230,7 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(tmp_path, monkeypatc
         if root.name == "killed":
             process = subprocess.run(
                 [sys.executable, "-c", KILLED, str(survives)], cwd=root, check=False,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                env=tool_environment(),
             )  # fmt: skip
             assert process.returncode == -signal.SIGKILL
         run(root, ARCHIVE, wds)

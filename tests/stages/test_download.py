@@ -29,17 +29,16 @@ from darkroom.sources.sample import generate
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import write_purged
 from stages import download
-from tests.harness import call, not_root
+from tests.harness import call, not_root, read_values, tool_environment
 from tests.sources.trouble import PAGE, TROUBLES, Trouble, body_of, serving
 from tests.test_repro import make_repository, repro
 
-REPOSITORY = Path(__file__).parents[2]
 FOLDER = {"kind": "folder", "path": "photos"}
 LIST = {"kind": "list", "path": "urls.csv"}
 
 
 def values_for(*sources, **changes):
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     values["download"] |= {"sources": list(sources), "retries": 1, **changes}
     return values
 
@@ -524,7 +523,7 @@ def kill_after(root, changes):
     """Run download until so many files were opened or moved; return whether it was killed."""
     process = subprocess.run(
         [sys.executable, "-c", KILLED, str(changes)], cwd=root,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False,
+        env=tool_environment(), check=False,
         capture_output=True, text=True,
     )  # fmt: skip
     assert process.returncode in {0, -signal.SIGKILL}, process.stderr

@@ -3,21 +3,18 @@
 import json
 import logging
 import os
-from pathlib import Path
 
 import pytest
-import yaml
 
 from darkroom.core.errors import UserError
 from darkroom.core.params import check_params
 from darkroom.sources import content_hashes
 from stages import scan
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.harness import read_values
 
 
 def params_for(*sources):
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     values["download"]["sources"] = list(sources)
     return check_params(values)
 

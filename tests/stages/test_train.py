@@ -19,7 +19,7 @@ from darkroom.core.params import check_params
 from darkroom.models.saved import SavedModel
 from darkroom.models.training import examples
 from stages import train
-from tests.harness import PATIENCE_S, REPOSITORY, tool_environment
+from tests.harness import PATIENCE_S, tool_environment
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -155,7 +155,7 @@ def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patc
 def start(box):
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
-        cwd=box, env=tool_environment() | {"PYTHONPATH": str(REPOSITORY)},
+        cwd=box, env=tool_environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """Fetching: what is kept of a body that broke off, secrets, the environment, certificates."""
 
-import os
 import resource
 import ssl
 import subprocess
@@ -19,13 +18,13 @@ from darkroom.sources.http.response import Job, check_range, validator_of
 from darkroom.sources.kinds.url_list import digest_of
 from darkroom.sources.store import journal as module
 from darkroom.sources.store.journal import Outcome, Spool
-from tests.harness import REPOSITORY
+from tests.harness import read_values, tool_environment
 from tests.sources.trouble import Trouble, body_of, serving
 
 
 @pytest.fixture
 def settings():
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     values["download"] |= {"allow_private_hosts": True, "timeout_s": 0.5, "retries": 1}
     return check_params(values).download
 
@@ -175,7 +174,7 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path, settings):
 
 def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
     """A limit on the size of files stands for it: the system refuses in the same way."""
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = read_values()
     source = {"kind": "list", "path": "urls.txt"}
     values["download"] |= {"allow_private_hosts": True, "sources": [source]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
@@ -183,7 +182,7 @@ def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
         (tmp_path / "urls.txt").write_text("".join(f"{server.url}/{n}\n" for n in range(9)))
         process = subprocess.run(
             [sys.executable, "-m", "stages.download"], cwd=tmp_path, capture_output=True, text=True,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False, timeout=60,
+            env=tool_environment(), check=False, timeout=60,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
         )  # fmt: skip
     assert process.returncode == 1
