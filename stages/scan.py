@@ -1,7 +1,8 @@
 """Look at every source and write what they hold as digests, so that `dvc repro` sees new images.
 
 Enters: the sources of `download.sources`. Leaves: `data/sources.json`, which holds, per source, a
-digest over names and contents, the label table included; it is rewritten only when that changes.
+digest over names and contents, the label table included, and, per stage, `data/code/<stage>`, what
+its code is (`darkroom.core.code_digest`); each is rewritten only when that changes.
 Contents are hashed once per path, size and time (cached in `.darkroom/scan/`); of remote files only
 what their server says is looked at. A source that is absent on this machine, or cannot be reached,
 keeps its entry, with a warning. Run alone with `python -m stages.scan`.
@@ -12,6 +13,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from darkroom.core.code_digest import write_stage_code
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_json
 from darkroom.core.params import DownloadParams, Params, Source
@@ -30,7 +32,12 @@ def run(root: Path, params: Params) -> None:
     found = {source.title: describe(source, root, settings, before) for source in settings.sources}
     if found != before:
         write_json(root / TARGET, found)
-    logger.info("scan: %d sources, %s", len(found), "changed" if found != before else "unchanged")
+    code = write_stage_code(root)
+    logger.info(
+        "scan: %d sources, %s; %s",
+        len(found), "changed" if found != before else "unchanged",
+        f"changed code of {', '.join(code)}" if code else "code unchanged",
+    )  # fmt: skip
 
 
 def read_sources(path: Path) -> dict[str, Any]:
