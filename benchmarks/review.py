@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from darkroom.core import tables
 from darkroom.core.params import load_params
 from darkroom.core.shards import key_of
-from darkroom.review.decisions import REVIEW
+from darkroom.labels.decisions import REVIEW
 from darkroom.review.history import Journal
 from darkroom.review.server import Review
 

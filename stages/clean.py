@@ -33,7 +33,7 @@ from darkroom.core.files import MetricTree, write_metrics
 from darkroom.core.params import Params
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
-from darkroom.review.decisions import REVIEW, Decisions, read_decisions
+from darkroom.labels.decisions import REVIEW, Decisions, read_decisions
 from darkroom.workers.mapper import map_shards
 
 RAW = Path("data/raw")

@@ -44,9 +44,9 @@ from darkroom.dedupe.evidence import verify_pairs
 from darkroom.dedupe.groups import connected_components, group_duplicates, unverified_links
 from darkroom.dedupe.normalise import load_background
 from darkroom.dedupe.search import find_neighbours, score_pairs
+from darkroom.labels.decisions import Decisions, read_decisions
 from darkroom.labels.official_splits import SPLITS, strength
 from darkroom.labels.resolve import check_labels, rating_of, resolve_records, standard_splits
-from darkroom.review.decisions import Decisions, read_decisions
 
 RAW = Path("data/raw")
 SUMMARY = Path("data/clean/summary.parquet")

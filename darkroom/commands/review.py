@@ -24,7 +24,7 @@ from aiohttp import web
 from darkroom.core.errors import UserError, explain
 from darkroom.core.params import Params, load_params
 from darkroom.core.progress import log_to_stderr
-from darkroom.review.decisions import REVIEW
+from darkroom.labels.decisions import REVIEW
 from darkroom.review.history import Journal
 from darkroom.review.server import Review
 

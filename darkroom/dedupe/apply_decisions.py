@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Set
 
 from darkroom.dedupe.groups import connected_components
-from darkroom.review.decisions import Decisions, Pair
+from darkroom.labels.decisions import Decisions, Pair
 
 
 def obey(found: Iterable[Pair], ranked: list[str], decisions: Decisions) -> list[Pair]:

@@ -11,8 +11,8 @@ from darkroom.core import tables
 from darkroom.core.files import MetricTree
 from darkroom.core.params import Params
 from darkroom.dedupe.groups import agree, connected_components
+from darkroom.labels.decisions import Decisions
 from darkroom.labels.official_splits import standard_split, strength
-from darkroom.review.decisions import Decisions
 
 logger = logging.getLogger(__name__)
 

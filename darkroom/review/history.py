@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.review.decisions import Decision, Subject, parse, write_decisions
+from darkroom.labels.decisions import Decision, Subject, parse, write_decisions
 
 
 class Change(NamedTuple):

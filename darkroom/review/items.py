@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from darkroom.core import shards, tables
 from darkroom.core.params import Params, Scale
 from darkroom.core.shards import Place
-from darkroom.review.decisions import Decision, Subject
+from darkroom.labels.decisions import Decision, Subject
 
 RAW = Path("data/raw")
 INDEX = RAW / "index.parquet"

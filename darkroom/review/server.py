@@ -24,7 +24,7 @@ from aiohttp import web
 
 from darkroom.core.errors import UserError
 from darkroom.core.params import Params
-from darkroom.review.decisions import ABOUT, Decision, Subject, check
+from darkroom.labels.decisions import ABOUT, Decision, Subject, check
 from darkroom.review.history import Journal, Step, keys_of
 from darkroom.review.items import KINDS, Findings, stamp
 from darkroom.review.thumbnails import LARGE_PX, SMALL_PX, Thumbnails

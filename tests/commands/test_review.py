@@ -13,7 +13,7 @@ import pytest
 from darkroom.commands import review
 from darkroom.core import tables
 from darkroom.core.errors import UserError
-from darkroom.review.decisions import REVIEW, Decision, check, write_decisions
+from darkroom.labels.decisions import REVIEW, Decision, check, write_decisions
 from stages import clean, dedupe
 from tests.harness import PATIENCE_S, tool_environment
 from tests.review.stores import develop, params_of, png, write_store

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from darkroom.dedupe.apply_decisions import obey
 from darkroom.dedupe.groups import group_duplicates
-from darkroom.review.decisions import Decisions
+from darkroom.labels.decisions import Decisions
 
 letters = st.sampled_from("abcdef")
 pairs = st.frozensets(

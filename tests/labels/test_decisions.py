@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
-from darkroom.review.decisions import (
+from darkroom.labels.decisions import (
     REVIEW,
     Decision,
     as_csv,

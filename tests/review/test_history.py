@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
-from darkroom.review.decisions import REVIEW, Decision, parse
+from darkroom.labels.decisions import REVIEW, Decision, parse
 from darkroom.review.history import Journal
 
 A, B = "a" * 32, "b" * 32

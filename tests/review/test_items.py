@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from darkroom.review.decisions import Decision
+from darkroom.labels.decisions import Decision
 from darkroom.review.items import Item, certainty, is_settled
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32

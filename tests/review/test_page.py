@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from darkroom.review.decisions import REVIEW
+from darkroom.labels.decisions import REVIEW
 from stages import clean, dedupe
 from tests.harness import tool_environment
 from tests.review.stores import HOSTILE, develop

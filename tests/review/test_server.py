@@ -10,8 +10,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from benchmarks.review import write_groups
 from darkroom.core import shards, tables
+from darkroom.labels.decisions import REVIEW, read_decisions
 from darkroom.review import thumbnails
-from darkroom.review.decisions import REVIEW, read_decisions
 from darkroom.review.history import Journal
 from darkroom.review.server import MOST_BODY_BYTES, Review
 from tests.review.stores import params_of, png
