@@ -31,9 +31,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.evidence import gather_evidence
+from darkroom.core.graphs import connected_components
 from darkroom.core.params import DedupeParams, load_params
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.groups import connected_components
 from darkroom.dedupe.normalise import background_similarity, load_background
 from darkroom.dedupe.search import candidate_pairs
 from darkroom.dedupe.verify import Evidence

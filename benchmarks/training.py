@@ -49,6 +49,7 @@ from darkroom.models.training.examples import StoredImages
 from darkroom.models.training.features import random_looks
 from darkroom.models.training.fit import Examples, fit_model
 from darkroom.models.training.phases import shuffled_batches
+from darkroom.workers.cores import available_cores
 
 REPOSITORY = Path(__file__).parents[1]
 SIZE, BATCH, SEED = 224, 32, 17
@@ -85,7 +86,7 @@ def lay_out(data: Path, count: int, folder: Path) -> None:
 
 def settings(**changes: Any) -> TrainParams:
     values = read_yaml(REPOSITORY / FILE)
-    values["train"] |= SETTINGS | {"threads": inputs.cores()} | changes
+    values["train"] |= SETTINGS | {"threads": available_cores()} | changes
     return check_params(values).train
 
 

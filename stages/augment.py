@@ -18,9 +18,8 @@ Alone: `python -m stages.augment`.
 import json
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from itertools import chain as concatenated
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +30,6 @@ import pandas as pd
 from darkroom.augmentation.balance import share_out
 from darkroom.augmentation.chains import (
     Recipe,
-    Task,
     allowed_operations,
     apply,
     draw_variants,
@@ -44,8 +42,10 @@ from darkroom.core.params import EngineParams, Params, Scale
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.images.decode import Pixels, decode
+from darkroom.labels.labelled import is_labelled
 from darkroom.labels.normal_class import is_normal
-from darkroom.workers.mapper import worker_count
+from darkroom.labels.votes import bin_scores, mean_of_votes
+from darkroom.workers.pool import new_pool, worker_count
 
 RAW = Path("data/raw")
 GROUPS = Path("data/dedupe/groups.parquet")
@@ -76,13 +76,6 @@ class Made(NamedTuple):
     variant: int
     operations: str  # JSON
     content: bytes
-
-
-def labelled(groups: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """Return the rows with a label that `task` can be trained on."""
-    if task == "rating":
-        return groups[groups["ratings"].notna() | groups["mean"].notna()]
-    return groups[groups["label"].notna()]
 
 
 def variants_each(parents: Mapping[str, Hashable], target: int, task: str) -> dict[str, int]:
@@ -129,7 +122,7 @@ def score_bins(rows: pd.DataFrame, scale: Scale) -> list[int]:
 
     Raises UserError for votes that are none, or not of the scale.
     """
-    scores = np.linspace(scale.low, scale.high, scale.bins)
+    scores = bin_scores(scale)
     for votes in rows.loc[rows["mean"].isna(), "ratings"]:
         if len(votes) != scale.bins or not sum(votes) > 0:
             raise UserError(
@@ -138,7 +131,7 @@ def score_bins(rows: pd.DataFrame, scale: Scale) -> list[int]:
                 " or correct the label table"
             )
     means = [
-        float(np.average(scores, weights=votes)) if pd.isna(mean) else float(mean)
+        float(mean_of_votes(votes, scores)) if pd.isna(mean) else float(mean)
         for mean, votes in zip(rows["mean"], rows["ratings"], strict=True)
     ]
     return [int(np.abs(scores - mean).argmin()) for mean in means]
@@ -171,7 +164,7 @@ def make_all(orders: list[Order], engine: EngineParams) -> Iterator[Made]:
     if workers <= 1 or sum(order.last - order.first for order in orders) < WORTH_A_PROCESS:
         yield from concatenated.from_iterable(map(make, orders))
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with new_pool(workers) as pool:
         running: deque[Future[list[Made]]] = deque()
         for order in orders:
             running.append(pool.submit(make, order))
@@ -234,7 +227,7 @@ def plan(root: Path, params: Params) -> tuple[list[Order], int]:
     if task == "none":
         return [], len(train)
     groups = tables.read_table(root / GROUPS, tables.GROUPS)
-    rows = labelled(groups[groups["key"].isin(train)], task)
+    rows = groups[groups["key"].isin(train) & is_labelled(groups, task)]
     if task == "one_class":  # the others are outliers, which are never trained on
         rows = rows[is_normal(groups["label"], params.train.normal_class)[rows.index]]
     parents = strata_of(rows, params)

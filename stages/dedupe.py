@@ -36,15 +36,17 @@ import pandas as pd
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.graphs import connected_components
 from darkroom.core.params import DedupeParams, Params
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.dedupe.apply_decisions import obey
 from darkroom.dedupe.evidence import verify_pairs
-from darkroom.dedupe.groups import connected_components, group_duplicates, unverified_links
+from darkroom.dedupe.groups import group_duplicates, unverified_links
 from darkroom.dedupe.normalise import load_background
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.labels.decisions import Decisions, read_decisions
+from darkroom.labels.labelled import is_rated
 from darkroom.labels.official_splits import SPLITS, strength
 from darkroom.labels.resolve import check_labels, rating_of, resolve_records, standard_splits
 
@@ -64,7 +66,7 @@ LEAKS = "leaks_into_"  # and the stronger official split: why the weaker side's 
 
 def rank(keys: pd.DataFrame) -> list[str]:
     """Return the keys, best image first."""
-    labelled = keys["label"].notna() | keys["ratings"].notna() | keys["mean"].notna()
+    labelled = keys["label"].notna() | is_rated(keys)
     order = pd.DataFrame(
         {
             "strength": -keys["official_split"].map(lambda s: strength(_present(s))),

@@ -9,9 +9,8 @@ whether or not `clean` rejects it, so that a change of `clean.reject` costs noth
 Alone: `python -m stages.embed`.
 """
 
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +29,8 @@ from darkroom.core.script import run_as_script
 from darkroom.embedding.feature_map import export_application
 from darkroom.embedding.network import BUNDLED, Network, network_digest
 from darkroom.images.decode import Pixels
-from darkroom.workers.mapper import ShardTask, die_with_parent, guarded, map_shards
+from darkroom.workers.mapper import ShardTask, guarded, map_shards
+from darkroom.workers.pool import new_pool
 
 RAW = Path("data/raw")
 PARTS = Path("data/clean/parts")
@@ -63,7 +63,7 @@ def prepare_network(params: EmbedParams, scratch: Path) -> str:
     """
     if params.network == "bundled":
         return network_digest()
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent) as process:
+    with new_pool(1) as process:
         target = network_file(scratch, params.network)
         return process.submit(export_application, params, target).result()
 

@@ -15,7 +15,6 @@ Alone: `python -m stages.split`.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +22,13 @@ import pandas as pd
 from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree, write_metrics
+from darkroom.core.graphs import connected_components
 from darkroom.core.params import Params, SplitParams
 from darkroom.core.progress import Progress
 from darkroom.core.randomness import digest_number
 from darkroom.core.script import run_as_script
-from darkroom.dedupe.groups import connected_components
 from darkroom.labels.official_splits import SPLITS
+from darkroom.labels.votes import mean_of_votes
 
 SOURCE = Path("data/dedupe/groups.parquet")
 TARGET = Path("data/split.parquet")
@@ -66,8 +66,10 @@ def position(seed: int, group: str) -> float:
 def strata(kept: pd.DataFrame) -> pd.Series:
     """Return each image's class or quintile of mean score, null where it has no label."""
     score = kept["mean"].astype(float)
-    counted = kept["ratings"].map(lambda r: r is not None and not isinstance(r, float))
-    score[counted] = [mean_bin(ratings) for ratings in kept.loc[counted, "ratings"]]
+    counted = kept["ratings"].notna()
+    score[counted] = [
+        float(mean_of_votes(votes, np.arange(len(votes)))) for votes in kept.loc[counted, "ratings"]
+    ]
     stratum = kept["label"].astype(object).where(kept["label"].notna(), None)
     rated = score.notna() & stratum.isna()
     if rated.any():
@@ -75,12 +77,6 @@ def strata(kept: pd.DataFrame) -> pd.Series:
         which = np.searchsorted(edges, score[rated], side="right")
         stratum[rated] = [f"quintile_{number + 1}" for number in which]
     return stratum
-
-
-def mean_bin(ratings: Any) -> float:
-    """Return the mean bin (from 0) of votes per bin; NaN without votes."""
-    votes = np.asarray(ratings, float)
-    return float(votes @ np.arange(len(votes)) / votes.sum()) if votes.sum() else float("nan")
 
 
 def assign(kept: pd.DataFrame, seed: int, params: SplitParams) -> pd.Series:

@@ -17,9 +17,7 @@ Run by a person: `python -m darkroom export DIR --format folder|webdataset|parqu
 """
 
 import argparse
-import csv
 import hashlib
-import io
 import itertools
 import json
 import re
@@ -29,18 +27,27 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from darkroom.core.csv import rows_to_csv
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Place, read_member, stored, write_shard
-from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
+from darkroom.core.tables import (
+    AUGMENTED,
+    GROUPS,
+    INDEX,
+    SPLIT,
+    null_to_none,
+    read_table,
+    write_table,
+)
 from darkroom.images.decode import sniff_extension
+from darkroom.labels.labelled import is_rated
 
 RAW, AUGMENTED_FOLDER = Path("data/raw"), Path("data/augmented")
 GROUPS_TABLE, SPLIT_TABLE = Path("data/dedupe/groups.parquet"), Path("data/split.parquet")
@@ -51,8 +58,6 @@ UNLABELLED = "unlabelled"
 MAX_SLUG_BYTES = 100  # file systems allow 255, Windows 260 for a whole path
 ROW_GROUP_IMAGES, ROW_GROUP_BYTES = 100, 32 * 2**20  # small: viewers read one row group at a time
 
-# cells that Excel or LibreOffice take for a formula, see OWASP "CSV Injection"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 # names that Windows keeps for devices, also before an extension
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
@@ -147,24 +152,17 @@ def read_pictures(root: Path, rows: pd.DataFrame) -> Iterator[Picture]:
     for row in rows.to_dict("records"):
         place = Place(row["shard"], int(row["offset"]), int(row["size"]))
         content = read_member(root / row["folder"], place)
-        labels = {name: _plain(row[name]) for name in LABELS}
+        labels = {name: null_to_none(row[name]) for name in LABELS}
         name = f"{row['key']}.{sniff_extension(content)}"
         yield Picture(name, content, int(row["part"]), labels)
         progress.advance(1)
     progress.close(len(rows), {})
 
 
-def _plain(value: Any) -> Any:
-    """Return None for any kind of absence, and a list for an array."""
-    if isinstance(value, np.ndarray | list):
-        return [int(vote) for vote in value]
-    return None if pd.isna(value) else value
-
-
 def write_folder(target: Path, pictures: Iterable[Picture], rows: pd.DataFrame) -> list[str]:
     """Write split/label/<key>.<ext>; return the names, relative to the target."""
     folders = slugs(rows["label"].dropna())
-    flat = not folders and bool(rows[["mean", "ratings"]].notna().any(axis=None))  # no classes
+    flat = not folders and bool(is_rated(rows).any())  # no classes
     names = []
     for picture in pictures:
         label = picture.labels["label"]
@@ -261,7 +259,7 @@ def write_label_tables(target: Path, rows: pd.DataFrame, names: list[str]) -> No
     table = rows[list(LABELS)].assign(name=names)
     schema = pa.schema([("name", _TEXT), *LABELS.items()])
     write_table(table, target / "labels.parquet", schema, sort_by=["name"])
-    votes = pd.DataFrame({"rating": table["ratings"].map(_plain)})["rating"]
+    votes = pd.DataFrame({"rating": table["ratings"].map(null_to_none)})["rating"]
     bins = max((len(row) for row in votes if row), default=0)
     for position in range(bins):
         cells = [row[position] if row and len(row) > position else None for row in votes]
@@ -269,16 +267,8 @@ def write_label_tables(target: Path, rows: pd.DataFrame, names: list[str]) -> No
     table = table.drop(columns="ratings").sort_values("name")
     used = [name for name in table if name in {"key", "split"} or table[name].notna().any()]
     columns = ["name", *(name for name in used if name != "name")]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in table[columns].itertuples(index=False):
-        writer.writerow([_cell(_plain(value)) for value in row])
-    write_text(target / "labels.csv", text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    lines = (map(null_to_none, row) for row in table[columns].itertuples(index=False))
+    write_text(target / "labels.csv", rows_to_csv(columns, lines))
 
 
 FORMATS = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}

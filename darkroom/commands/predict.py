@@ -9,8 +9,6 @@ that lies below them.
 """
 
 import argparse
-import csv
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,13 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from darkroom.core.csv import rows_to_csv
 from darkroom.core.errors import UserError, explain, visible
 from darkroom.core.files import write_text
 from darkroom.filters.preprocess import check_size
 from darkroom.images.decode import DecodeError, Pixels, decode
+from darkroom.labels.votes import bin_scores
 from darkroom.models.inputs import ahead
 from darkroom.models.saved import SavedModel
-from darkroom.models.targets import bin_scores
 
 MODEL = Path("data/model")
 PATHS_AT_ONCE = 1024  # are predicted, then shown: memory does not grow with their number
@@ -133,24 +132,17 @@ def _shown(name: str, value: float | str) -> str:
 def as_csv(predictions: Sequence[Prediction]) -> str:
     """Return a table with one row per file; a failed one has empty cells and its error."""
     columns = next((list(p.values) for p in predictions if not p.error), [])
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["name", *columns, "error"])
-    for p in predictions:
-        cells = [_cell(column, p.values.get(column, "")) for column in columns]
-        writer.writerow([_safe(p.name), *cells, _safe(p.error)])
-    return stream.getvalue()
+    rows = (
+        [p.name, *(_cell(column, p.values.get(column, "")) for column in columns), p.error]
+        for p in predictions
+    )
+    return rows_to_csv(["name", *columns, "error"], rows)
 
 
 def _cell(name: str, value: float | str) -> str:
     if isinstance(value, str):
-        return _safe(value)
+        return value
     return f"{value:.9g}" if name == OUTLIER else f"{value:.6f}"  # as in `_shown`
-
-
-def _safe(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

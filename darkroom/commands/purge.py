@@ -25,9 +25,9 @@ from pathlib import Path
 import pandas as pd
 
 from darkroom.core.errors import UserError
+from darkroom.core.graphs import connected_components
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import GROUPS, INDEX, PAIRS, read_table
-from darkroom.dedupe.groups import connected_components
 from darkroom.sources.store.journal import forget_images
 from darkroom.sources.store.purged import HEADING, PURGED, read_purged, write_purged
 from darkroom.sources.store.raw_store import Store

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from darkroom.comparison.revisions import PREDICTIONS, Revision, require_columns
 from darkroom.core.errors import UserError
-from darkroom.dedupe.groups import connected_components
+from darkroom.core.graphs import connected_components
 
 LEAST_OVERLAP = 0.8
 _LABEL = {"rating": "target_mean", "classification": "target_label", "one_class": "target_label"}

@@ -5,6 +5,7 @@ Absence is null. Read with `read_table`, which gives pandas columns in which nul
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,6 +130,16 @@ def _as(schema: pa.Schema, table: pa.Table, path: Path) -> pa.Table:
             ) from error
         table = table.set_column(table.column_names.index(field.name), field, column)
     return table
+
+
+def null_to_none(cell: Any) -> Any:
+    """Return a cell of a table in plain Python: None for every kind of null, a list for an array.
+
+    >>> null_to_none(float("nan")), null_to_none(pd.NA), null_to_none(np.int64(3))
+    (None, None, 3)
+    """
+    plain = cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
+    return None if plain is pd.NA or plain is pd.NaT or plain != plain else plain
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Set
 
-from darkroom.dedupe.groups import connected_components
+from darkroom.core.graphs import connected_components
 from darkroom.labels.decisions import Decisions, Pair
 
 

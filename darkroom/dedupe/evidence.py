@@ -14,12 +14,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +37,7 @@ from darkroom.core.progress import Progress
 from darkroom.dedupe.decide import decide
 from darkroom.dedupe.verify import SIDE_PX, VERSION, Evidence, Keypoints, Prepared, compare, prepare
 from darkroom.images.decode import decode_at_least
-from darkroom.workers.mapper import die_with_parent, worker_count
+from darkroom.workers.pool import new_pool, worker_count
 
 # Another library may find other keypoints in the same picture.
 MADE_BY = f"{VERSION}-{cv2.getVersionString()}-{version('scikit-image')}"
@@ -176,7 +174,7 @@ def _workers(engine: EngineParams, pairs: int) -> Iterator[Apply]:
     if workers <= 1 or tasks < TASKS_TO_SHARE:
         yield lambda folder, shared, tasks: (verify_task(folder, shared, task) for task in tasks)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent) as pool:
+    with new_pool(workers) as pool:
         yield lambda folder, shared, tasks: pool.map(
             verify_task, repeat(folder), repeat(shared), tasks
         )

@@ -1,10 +1,9 @@
-"""Grouping without chaining, families, and what the records of one key agree on."""
+"""Group near-duplicates without chaining: each image goes with the one it was verified against."""
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 
-Pair = tuple[str, str]
+from darkroom.core.graphs import Pair
 
 
 def group_duplicates(
@@ -35,22 +34,6 @@ def group_duplicates(
     return representative
 
 
-def connected_components(keys: Iterable[str], links: Iterable[Pair]) -> dict[str, str]:
-    """Return each key's component, named by its smallest key."""
-    parent = {key: key for key in keys}
-
-    def root(key: str) -> str:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for a, b in links:
-        first, second = sorted((root(a), root(b)))
-        parent[second] = first
-    return {key: root(key) for key in parent}
-
-
 def unverified_links(representative: Mapping[str, str], duplicates: Iterable[Pair]) -> list[Pair]:
     """Return pairs that share a duplicate but were not compared yet, best partner first.
 
@@ -68,18 +51,3 @@ def unverified_links(representative: Mapping[str, str], duplicates: Iterable[Pai
             if pair[0] != pair[1] and pair not in known:
                 wanted.add((pair[0], pair[1]))
     return sorted(wanted)
-
-
-def agree(values: Iterable[Hashable], conflict: str) -> tuple[Any, bool]:
-    """Return (value, whether there was a conflict) over the records of one key.
-
-    None never conflicts. With `majority` the commonest value wins, unless two are equally common;
-    otherwise a conflict gives None.
-    """
-    counts = Counter(value for value in values if value is not None)
-    if len(counts) <= 1:
-        return (next(iter(counts)) if counts else None), False
-    first, second = counts.most_common(2)
-    if conflict == "majority" and first[1] > second[1]:
-        return first[0], True
-    return None, True

@@ -20,7 +20,6 @@ neighbour that is found, and 1 GB to work in.
 import hashlib
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +43,7 @@ from darkroom.dedupe.normalise import (
     nearest_background,
     normalise,
 )
+from darkroom.workers.cores import available_cores
 
 VERSION = "1"  # raise when the same embeddings give other neighbours
 EXACT_BELOW = 50_000  # images; benchmarks/search.py
@@ -237,7 +237,7 @@ def _near_pairs(
     with (
         threadpool_limits(1),
         ThreadPoolExecutor(
-            len(os.sched_getaffinity(0)), initializer=faiss.omp_set_num_threads, initargs=(1,)
+            available_cores(), initializer=faiss.omp_set_num_threads, initargs=(1,)
         ) as threads,
     ):
         for start in range(0, len(todo), AT_ONCE):

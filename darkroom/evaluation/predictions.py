@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
 from darkroom.core.params import Scale
+from darkroom.labels.labelled import is_labelled
+from darkroom.labels.votes import bin_scores, mean_of_votes
 from darkroom.models.saved import SavedModel
-from darkroom.models.targets import bin_scores, from_ratings
+from darkroom.models.targets import from_ratings
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
@@ -25,9 +27,7 @@ def choose_rows(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd.Dat
     """Return the labelled images of validation and test, by key, with their split group."""
     held_out = splits[splits["split"].isin(["validation", "test"])][KEYS]
     rows = labels[["key", "label", "ratings", "mean", "std"]].merge(held_out, on="key")
-    rated = rows["ratings"].notna() | rows["mean"].notna()
-    labelled = rated if task == "rating" else rows["label"].notna()
-    return rows[labelled].sort_values("key", ignore_index=True)
+    return rows[is_labelled(rows, task)].sort_values("key", ignore_index=True)
 
 
 def check_rows(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
@@ -35,8 +35,8 @@ def check_rows(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> N
 
     `rows` are those of `labels` that the model can be judged by.
     """
-    ratings, names = labels["ratings"].notna() | labels["mean"].notna(), labels["label"].notna()
-    others = int((names if model.task == "rating" else ratings).sum())
+    other_task = "classification" if model.task == "rating" else "rating"
+    others = int(is_labelled(labels, other_task).sum())
     if rows.empty and others:
         kind = "class names" if model.task == "rating" else "ratings"
         raise UserError(
@@ -82,7 +82,7 @@ def rating_predictions(rows: pd.DataFrame, outputs: Outputs, scale: Scale) -> pd
     means, stds = (rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
     mean = predicted @ scores
     centre = np.full(len(rows), np.nan)
-    centre[counted] = votes @ scores / votes.sum(axis=1)  # in this order equal means stay equal
+    centre[counted] = mean_of_votes(votes, scores)
     table = {
         "target_mean": np.where(counted, centre, means),
         "predicted_mean": mean,

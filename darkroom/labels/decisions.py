@@ -1,4 +1,4 @@
-"""What people decided by hand: `data/review.csv`, written by `review`, obeyed by clean and dedupe.
+"""What people decided by hand: `data/review.csv`, written by `review`, applied by clean and dedupe.
 
 One row per decision, sorted, so that git shows what changed. Columns: `key`, `other` (the second
 key of a pair), `decision`, `value`, `note` (free text).
@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from darkroom.core.csv import rows_to_csv, unescape
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 
@@ -39,7 +40,6 @@ ABOUT = {
 LONGEST = 500  # characters of a value or note: a label, no essay
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Pair = tuple[str, str]  # in order
@@ -191,7 +191,7 @@ def _add(
     """Check one line against the columns and all lines before it."""
     if len(cells) > len(header) and any(cells[len(header) :]):
         raise UserError(f"{where}, line {line}: expected {len(header)} cells, got {len(cells)}")
-    named = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(_unescape, cells), strict=False))
+    named = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(unescape, cells), strict=False))
     try:
         row = check(Decision(*(named[name] for name in COLUMNS)))
     except ValueError as error:
@@ -209,21 +209,9 @@ def _said(row: Decision) -> str:
     return f"{row.decision} {row.value!r}" if row.value else row.decision
 
 
-def _unescape(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
-def _escape(cell: str) -> str:
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
 def as_csv(rows: Iterable[Decision]) -> str:
     """Return the file's text: sorted, one line per decision."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_escape(cell) for cell in row] for row in sorted(rows))
-    return stream.getvalue()
+    return rows_to_csv(COLUMNS, sorted(rows))
 
 
 def write_decisions(path: Path, rows: Iterable[Decision]) -> None:

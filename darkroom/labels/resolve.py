@@ -1,17 +1,19 @@
 """Labels of a key, resolved over its records: equal ones stay, unequal ones are a conflict."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from darkroom.core import tables
 from darkroom.core.files import MetricTree
+from darkroom.core.graphs import connected_components
 from darkroom.core.params import Params
-from darkroom.dedupe.groups import agree, connected_components
+from darkroom.core.tables import null_to_none
 from darkroom.labels.decisions import Decisions
+from darkroom.labels.labelled import is_rated
 from darkroom.labels.official_splits import standard_split, strength
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def _resolve(
     decisions: Decisions,
 ) -> dict[str, Any]:
     rule = params.dedupe.label_conflict
-    label, differs = agree([plain(row.label) for row in records], rule)
+    label, differs = agree([null_to_none(row.label) for row in records], rule)
     rating, unequal = agree([rating_of(row.ratings, row.mean, row.std) for row in records], rule)
     if key in decisions.label:
         label, differs = decisions.label[key], False
@@ -56,7 +58,7 @@ def _resolve(
     ratings, mean, std = rating or (None, None, None)
     lost = (differs and label is None) or (unequal and rating is None)
     lost = lost and key not in decisions.keep
-    group = next((groups[g] for row in records if (g := plain(row.source_group))), None)
+    group = next((groups[g] for row in records if (g := null_to_none(row.source_group))), None)
     return {
         "status": "rejected" if lost else "kept",
         "reason": "label_conflict" if lost else None,
@@ -65,40 +67,47 @@ def _resolve(
         "mean": mean,
         "std": std,
         "source_group": group,
-        "official_split": max((plain(row.official_split) for row in records), key=strength),
+        "official_split": max((null_to_none(row.official_split) for row in records), key=strength),
         "records": len(records),
         "label_conflict": differs or unequal,
     }
 
 
+def agree(values: Iterable[Hashable], conflict: str) -> tuple[Any, bool]:
+    """Return (value, whether there was a conflict) over the records of one key.
+
+    None never conflicts. With `majority` the commonest value wins, unless two are equally common;
+    otherwise a conflict gives None.
+    """
+    counts = Counter(value for value in values if value is not None)
+    if len(counts) <= 1:
+        return (next(iter(counts)) if counts else None), False
+    first, second = counts.most_common(2)
+    if conflict == "majority" and first[1] > second[1]:
+        return first[0], True
+    return None, True
+
+
 def rating_of(ratings: Any, mean: Any, std: Any) -> tuple[Any, Any, Any] | None:
     """Return a hashable rating, None when the record has none; no votes at all are no rating."""
-    counts = None if ratings is None or _is_null(ratings) else tuple(int(v) for v in ratings)
-    counts = counts if counts and any(counts) else None
-    values = (counts, plain(mean), plain(std))
+    counts = tuple(null_to_none(ratings) or ())
+    values = (counts if any(counts) else None, null_to_none(mean), null_to_none(std))
     return None if values == (None, None, None) else values
-
-
-def _is_null(value: Any) -> bool:
-    return isinstance(value, float) and value != value
-
-
-def plain(value: Any) -> Any:
-    """Return None for every kind of null that pandas has, else the value."""
-    return None if value is None or value is pd.NA or _is_null(value) else value
 
 
 def standard_splits(names: pd.Series, params: Params) -> list[str | None]:
     """Return official splits by their standard names; None for none, or where they are ignored."""
     if params.split.official == "ignore":
         return [None] * len(names)
-    known = {name: standard_split(name, params.split.map) for name in names.unique() if plain(name)}
+    named = [name for name in names.unique() if null_to_none(name)]
+    known = {name: standard_split(name, params.split.map) for name in named}
     return [known.get(name) for name in names]
 
 
 def _joined_groups(by_key: Iterable[list[Any]]) -> dict[str, str]:
     named = [
-        sorted({row.source_group for row in rows if plain(row.source_group)}) for rows in by_key
+        sorted({row.source_group for row in rows if null_to_none(row.source_group)})
+        for rows in by_key
     ]
     links = [(names[0], other) for names in named for other in names[1:]]
     return connected_components(sorted({name for names in named for name in names}), links)
@@ -120,7 +129,7 @@ def check_labels(groups: pd.DataFrame, min_class_images: int) -> MetricTree:
             len(small), len(sizes), min_class_images,
             ", ".join(f"{label} {count}" for label, count in small.head(10).items()),
         )  # fmt: skip
-    rated = kept["ratings"].notna() | kept["mean"].notna()
+    rated = is_rated(kept)
     missing = {
         "without_label": int(kept["label"].isna().sum()) if len(sizes) else 0,
         "without_votes": int((~rated).sum()) if rated.any() else 0,

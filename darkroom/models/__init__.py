@@ -9,8 +9,7 @@ What others call:
   then raises UserError. Of one class it returns (n, 1) float64, outlier scores, by `.scorer`;
   `.normal_class` and `.reference_classes` are the labels that evaluate needs.
 - `saved.write_model(folder, model, card)` writes `model.keras`, `model.tflite` and `model.json`.
-- `targets.bin_scores(scale) -> (bins,)` are the scores that the bins stand for;
-  `targets.from_ratings`, `targets.from_means` and `targets.one_hot` make the target distributions.
+- `targets.from_ratings`, `targets.from_means` and `targets.one_hot` make the target distributions.
 - `fitting.fit_model(train, validation, params, seed, scratch) -> Fitted` fits without any layout on
   disk: `train` and `validation` are `fitting.Examples(images, targets)`, `params` is `TrainParams`;
   `Fitted` has `.model` (keras), `.rule`, `.history` and `.predict(images)` as SavedModel's.

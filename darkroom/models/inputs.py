@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.images.decode import Pixels, resize
+from darkroom.workers.cores import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -154,17 +155,12 @@ def _gathered(images: Iterable[Views]) -> Iterator[list[Views]]:
         yield batch
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield function(item) in order, made ahead by a thread per core (decoding frees the lock).
 
     Twice as many results as cores wait at most.
     """
-    threads = cores()
+    threads = available_cores()
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:

@@ -29,6 +29,7 @@ from darkroom.images.decode import Pixels
 from darkroom.models import inputs
 from darkroom.models.one_class import scores
 from darkroom.models.one_class.scores import Scorer
+from darkroom.workers.cores import available_cores
 
 if TYPE_CHECKING:
     import keras
@@ -163,7 +164,7 @@ class _Lite:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._network = Interpreter(model_content=content, num_threads=inputs.cores())
+            self._network = Interpreter(model_content=content, num_threads=available_cores())
         except ValueError as error:
             raise UserError(
                 f"data/model/{LITE} is no whole model ({error}): run `dvc repro train`"

@@ -21,15 +21,6 @@ TIE = (
 LEAST_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be told apart on the bins
 
 
-def bin_scores(scale: Scale) -> NDArray[np.float64]:
-    """Return the score that each bin stands for: evenly spaced, both ends included.
-
-    >>> bin_scores(Scale(low=1, high=5, bins=5))
-    array([1., 2., 3., 4., 5.])
-    """
-    return np.linspace(scale.low, scale.high, scale.bins)
-
-
 def from_ratings(ratings: Sequence[Sequence[int]], scale: Scale) -> Distributions:
     """Return the share of votes per bin. Raises UserError for other bins, no votes, or below 0."""
     votes = [np.asarray(row, np.float64) for row in ratings]

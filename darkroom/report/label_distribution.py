@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from darkroom.core.params import Params
 from darkroom.labels.official_splits import SPLITS
+from darkroom.labels.votes import mean_of_votes
 from darkroom.report.charts import axis, histogram
 from darkroom.report.histograms import bars, count
 
@@ -94,9 +95,9 @@ def summed(row: tuple[float, float, object], params: Params) -> tuple[float, flo
     if not isinstance(votes, np.ndarray) or votes.sum() <= 0:
         return mean, spread, float("nan")
     scores = np.linspace(params.train.scale.low, params.train.scale.high, len(votes))
-    mean = float(np.average(scores, weights=votes)) if np.isnan(mean) else mean
+    around = float(mean_of_votes(votes, scores))
+    mean = around if np.isnan(mean) else mean
     if np.isnan(spread):
-        around = np.average(scores, weights=votes)
         spread = float(np.sqrt(np.average((scores - around) ** 2, weights=votes)))
     return mean, spread, float(votes.sum())
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from darkroom.core.errors import visible
 from darkroom.core.params import CleanParams, Params
 from darkroom.images.decode import EXTENSIONS
+from darkroom.labels.labelled import is_labelled
 from darkroom.labels.official_splits import SPLITS
 from darkroom.report import metric_tables, metric_values
 
@@ -174,8 +175,7 @@ def _plain(value: Any) -> str:
 
 def _splits(kept: pd.DataFrame, branches: Sequence[Any], task: str) -> list[Split]:
     """Return each split with its labelled images."""
-    labelled = kept["score"].notna() if task == "rating" else kept["label"].notna()
-    counts = kept[labelled]["split"].value_counts().to_dict()
+    counts = kept[is_labelled(kept, task)]["split"].value_counts().to_dict()
     return [
         Split(b.name, b.images, b.groups, int(counts.get(b.name, 0)), b.augmented)
         for b in branches if b.name in SPLITS

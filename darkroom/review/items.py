@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from darkroom.core import shards, tables
 from darkroom.core.params import Params, Scale
 from darkroom.core.shards import Place
+from darkroom.core.tables import null_to_none
 from darkroom.labels.decisions import Decision, Subject
+from darkroom.labels.labelled import is_rated
+from darkroom.labels.votes import mean_of_votes
 
 RAW = Path("data/raw")
 INDEX = RAW / "index.parquet"
@@ -118,7 +121,7 @@ class Findings:
         self._records = present.sort_values(["key", "source", "name"], ignore_index=True)
         self._of_key: dict[str, NDArray[np.int64]] = self._records.groupby("key").indices
         self.labels = sorted(self._groups["label"].dropna().unique())[:MOST_LABELS]
-        rated = bool(self._groups["mean"].notna().any() or self._groups["ratings"].notna().any())
+        rated = bool(is_rated(self._groups).any())
         self.rated = not self.labels and (rated or params.train.task == "rating")
         self.max_pixels, self._scale = params.clean.max_pixels, params.train.scale
         unread = self._summary["blurry_score"].isna()
@@ -252,15 +255,15 @@ class Findings:
         """Return status and reason after clean and dedupe."""
         for table in (self._groups, self._summary):
             if key in table.index:
-                return _plain(table.at[key, "status"]), _plain(table.at[key, "reason"])
+                return null_to_none(table.at[key, "status"]), null_to_none(table.at[key, "reason"])
         return None, None
 
     def _image(self, key: str, rows: Rows) -> dict[str, Any]:
         at = self._of_key.get(key, np.zeros(0, np.int64))
         records = [
             {
-                **{n: _plain(row[n]) for n in ("source", "name", "status", "reason")},
-                "split": _plain(row["official_split"]),
+                **{n: null_to_none(row[n]) for n in ("source", "name", "status", "reason")},
+                "split": null_to_none(row["official_split"]),
                 "label": _label(row, self._scale),
             }
             for _, row in self._records.iloc[at[:MOST_RECORDS]].iterrows()
@@ -274,7 +277,8 @@ class Findings:
         if key in self._summary.index:
             measured = self._summary.loc[key]
             image |= {
-                name: _plain(measured[name]) for name in ("width", "height", "format", "bytes")
+                name: null_to_none(measured[name])
+                for name in ("width", "height", "format", "bytes")
             }
             flags = [name for name in measured.index if name.startswith("is_")]
             image["flags"] = [
@@ -282,7 +286,8 @@ class Findings:
             ]
         if key in self._groups.index:
             group = self._groups.loc[key]
-            image |= {"label": _label(group, self._scale), "split": _plain(group["official_split"])}
+            split = null_to_none(group["official_split"])
+            image |= {"label": _label(group, self._scale), "split": split}
         for about in ("fate", "label", "mean"):
             decision = rows.get(Subject(key, "", about))
             if decision:
@@ -300,7 +305,7 @@ class Findings:
         second = self._pairs["key_b"].to_numpy(object)[low:high]
         at = low + int(np.searchsorted(second, subject.other))
         if at < high and self._pairs.at[at, "key_b"] == subject.other:
-            found |= {name: _plain(self._pairs.at[at, name]) for name in EVIDENCE}
+            found |= {name: null_to_none(self._pairs.at[at, name]) for name in EVIDENCE}
         return found
 
 
@@ -318,17 +323,10 @@ def _label(row: pd.Series, scale: Scale) -> str | None:
     if isinstance(row["label"], str):
         return row["label"]
     votes = row["ratings"]
-    if _plain(row["mean"]) is not None:
-        spread = "" if _plain(row["std"]) is None else f" ± {row['std']:.2f}"
+    if null_to_none(row["mean"]) is not None:
+        spread = "" if null_to_none(row["std"]) is None else f" ± {row['std']:.2f}"
         return f"{row['mean']:.4g}{spread}"
-    if isinstance(votes, np.ndarray):
-        bins = np.linspace(scale.low, scale.high, len(votes))
-        return f"{votes @ bins / max(votes.sum(), 1):.2f} from {votes.sum()} votes"
+    if isinstance(votes, np.ndarray) and votes.any():
+        scores = np.linspace(scale.low, scale.high, len(votes))
+        return f"{mean_of_votes(votes, scores):.2f} from {votes.sum()} votes"
     return None
-
-
-def _plain(value: Any) -> Any:
-    """Return a cell as JSON has it: None for every kind of null, Python's own numbers."""
-    if value is None or value is pd.NA or value != value:
-        return None
-    return value.item() if isinstance(value, np.generic) else value

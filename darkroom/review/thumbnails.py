@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ import numpy as np
 
 from darkroom.core.shards import Place, read_member
 from darkroom.images import decode
-from darkroom.workers.mapper import die_with_parent
+from darkroom.workers.pool import new_pool
 
 SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dense screens
 QUALITY = 84
@@ -53,9 +52,8 @@ def _nowhere() -> int:
 
 
 def _start() -> None:
-    """Leave Ctrl+C to the server, and go when it goes."""
+    """Leave Ctrl+C to the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
     cv2.setNumThreads(1)
 
 
@@ -107,4 +105,4 @@ class Thumbnails:
 
 
 def _new_worker() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_start)
+    return new_pool(1, _start)

@@ -21,10 +21,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from multiprocessing import connection, get_context
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -35,6 +33,7 @@ from darkroom.core.files import write_json
 from darkroom.core.params import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.workers.guard import noted, read_note
+from darkroom.workers.pool import new_pool, worker_count
 
 CRASHED, HUNG = "decoder_crashed", "decoder_hung"  # reasons of poisoned images
 SECONDS_PER_LOOK = 0.5  # how often a worker's time at its image is compared with the limit
@@ -123,11 +122,6 @@ def map_shards(
     _run_all(function, todo, worker_count(engine), version, progress)
 
 
-def worker_count(engine: EngineParams) -> int:
-    """Return the number of worker processes: `engine.workers`, or one per core for 0."""
-    return engine.workers or len(os.sched_getaffinity(0))
-
-
 def fingerprint(task: ShardTask, version: str) -> str:
     """Return the digest that decides whether a part must be computed again."""
     text = json.dumps([shards.fingerprint(task.members), repr(task.settings), version])
@@ -179,7 +173,7 @@ def _work(
     progress: Progress,
 ) -> None:
     """Take tasks and have them done by a process of one's own, so that blame is never shared."""
-    process = _new_process()
+    process = new_pool(1)
     try:
         while True:
             try:
@@ -189,7 +183,7 @@ def _work(
             doubted: set[str] = set()
             while (death := _await(process, function, task)) is not None:
                 process.shutdown()
-                process = _new_process()
+                process = new_pool(1)
                 key, reason = death
                 if reason == HUNG or key in doubted:
                     task = _poison(task, key, reason)
@@ -197,7 +191,7 @@ def _work(
                 doubted.add(key)
                 if _dies_alone(process, function, task, key):
                     process.shutdown()
-                    process, task = _new_process(), _poison(task, key, reason)
+                    process, task = new_pool(1), _poison(task, key, reason)
             _forget(task)
             write_json(task.part.with_suffix(".json"), {"fingerprint": fingerprint(task, version)})
             progress.advance(len(task.members))
@@ -221,22 +215,6 @@ def _dies_alone(
         alone.part.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             os.truncate(task.current, 0)  # the worker, if it lives, has it open
-
-
-def _new_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=die_with_parent)
-
-
-def die_with_parent() -> None:
-    """End this worker when the stage is killed: an orphan would go on writing beside its rerun."""
-    parent = get_context().parent_process()
-    if parent is not None:
-        Thread(target=_wait_and_exit, args=(parent.sentinel,), daemon=True).start()
-
-
-def _wait_and_exit(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
 
 
 def _await(

@@ -1,10 +1,9 @@
-"""Grouping never chains, families connect, records of a key agree or conflict."""
+"""Grouping never chains."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.dedupe.groups import agree, connected_components, group_duplicates, unverified_links
+from darkroom.dedupe.groups import group_duplicates, unverified_links
 
 KEYS = list("abcdefgh")
 PAIRS = st.lists(
@@ -40,28 +39,6 @@ def test_grouping_the_representatives_again_changes_nothing(pairs, ranked):
     assert group_duplicates(left, among) == {key: key for key in left}
 
 
-@given(PAIRS)
-def test_linked_keys_share_a_component_named_by_its_smallest(pairs):
-    component = connected_components(KEYS, pairs)
-    assert all(component[a] == component[b] for a, b in pairs)
-    assert all(component[key] <= key for key in KEYS)
-
-
 def test_pairs_that_share_a_duplicate_are_to_be_verified():
     duplicates = [("a", "b"), ("b", "c")]
     assert unverified_links(group_duplicates("abc", duplicates), duplicates) == [("a", "c")]
-
-
-@pytest.mark.parametrize(
-    ("values", "rule", "expected"),
-    [
-        pytest.param(["x", "x"], "drop", ("x", False), id="equal"),
-        pytest.param(["x", None], "drop", ("x", False), id="null never conflicts"),
-        pytest.param([None], "drop", (None, False), id="none at all"),
-        pytest.param(["x", "y"], "drop", (None, True), id="unequal"),
-        pytest.param(["x", "x", "y"], "majority", ("x", True), id="majority"),
-        pytest.param(["x", "y"], "majority", (None, True), id="tie"),
-    ],
-)
-def test_records_agree(values, rule, expected):
-    assert agree(values, rule) == expected

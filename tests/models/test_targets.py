@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
 from darkroom.core.params import Scale
+from darkroom.labels.votes import bin_scores
 from darkroom.models import targets
 
 TEN = Scale(low=1, high=10, bins=10)
@@ -28,13 +29,13 @@ def test_means_are_kept_and_rows_sum_to_one(scale, places, spread):
     made = targets.from_means(means, np.full(len(means), spread), scale)
     assert (made >= 0).all()
     np.testing.assert_allclose(made.sum(axis=1), 1, atol=1e-5)
-    found = made @ targets.bin_scores(scale)
+    found = made @ bin_scores(scale)
     np.testing.assert_allclose(found, means, atol=1e-5 * (scale.high - scale.low) + 1e-6)
 
 
 def test_std_is_kept_in_the_middle_of_the_scale():
     made = targets.from_means(np.array([5.5]), np.array([1.5]), TEN)[0]
-    scores = targets.bin_scores(TEN)
+    scores = bin_scores(TEN)
     assert np.sqrt(made @ (scores - 5.5) ** 2) == pytest.approx(1.5, abs=0.01)
 
 

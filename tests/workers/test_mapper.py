@@ -1,8 +1,6 @@
 import ctypes
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -180,36 +178,3 @@ def test_an_error_of_the_function_is_raised_and_finished_shards_stay(tmp_path, b
     with pytest.raises(UserError, match="wrong setting"):
         bring_up_to_date(tmp_path, stored, workers=1)
     assert sorted(contents_of(tmp_path)) == ["00000.json", "00000.parquet"]
-
-
-def test_workers_die_with_a_stage_that_is_killed(tmp_path):
-    code = (
-        "import os, sys, time\n"
-        "from darkroom.workers.mapper import _new_process\n"
-        "if __name__ == '__main__':\n"
-        "    process = _new_process()\n"
-        "    print(process.submit(os.getpid).result(), flush=True)\n"
-        "    process.submit(time.sleep, 60)\n"
-        "    time.sleep(60)\n"
-    )
-    script = tmp_path / "stage.py"
-    script.write_text(code)
-    repository = str(Path(__file__).parents[2])
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # the resource tracker complains of what the kill left
-        env={"PYTHONPATH": repository},
-    ) as stage:
-        worker = int(stage.stdout.readline())
-        stage.kill()
-    for _ in range(100):
-        if not _runs(worker):
-            return
-        time.sleep(0.05)
-    pytest.fail("the worker outlived its stage")
-
-
-def _runs(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] not in "ZX"

@@ -18,6 +18,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.randomness import digest_number
 from darkroom.filters.preprocess import Step, prepare
 from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.labels.labelled import is_labelled
 from darkroom.labels.official_splits import SPLITS
 
 RAW = Path("data/raw")
@@ -59,11 +60,10 @@ def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.
     """Return `key`, `split` and the label columns of the images that have a label for this task."""
     columns = ["label", "ratings", "mean", "std"]
     rows = split[["key", "split"]].merge(groups[["key", *columns]], on="key", validate="1:1")
-    rated = rows["ratings"].notna() | rows["mean"].notna()
-    known = rated if task == "rating" else rows["label"].notna()
-    other = int((rows["label"].notna() if task == "rating" else rated).sum())
+    known = is_labelled(rows, task)
+    wanted = "classification" if task == "rating" else "rating"
+    other = int(is_labelled(rows, wanted).sum())
     if not known.any() and other:
-        wanted = "classification" if task == "rating" else "rating"
         raise UserError(
             f"params.yaml: train.task is {task}, but no image has a label for it, while {other}"
             f" have one for {wanted}: set train.task to {wanted}, or give other labels"

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from darkroom.core.shards import Place, key_of, require_places
-from darkroom.core.tables import INDEX, LABEL_COLUMNS, read_table, write_table
+from darkroom.core.tables import INDEX, LABEL_COLUMNS, null_to_none, read_table, write_table
 from darkroom.sources.entries import Entry, Unreadable
 from darkroom.sources.store.shard_writer import Shelf
 
@@ -164,10 +164,5 @@ def _read_index(path: Path) -> list[Row]:
         return []
     index = read_table(path, INDEX)
     require_places(index)
-    frame = index.astype(object)
-    records = frame.where(frame.notna(), None).to_dict("records")
-    return [{str(name): _plain(value) for name, value in row.items()} for row in records]
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
+    records = index.astype(object).to_dict("records")
+    return [{str(name): null_to_none(cell) for name, cell in row.items()} for row in records]
