@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darkroom.core.csv import rows_to_csv
+from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
@@ -267,8 +267,9 @@ def write_label_tables(target: Path, rows: pd.DataFrame, names: list[str]) -> No
     table = table.drop(columns="ratings").sort_values("name")
     used = [name for name in table if name in {"key", "split"} or table[name].notna().any()]
     columns = ["name", *(name for name in used if name != "name")]
-    lines = (map(null_to_none, row) for row in table[columns].itertuples(index=False))
-    write_text(target / "labels.csv", rows_to_csv(columns, lines))
+    lines = table[columns].itertuples(index=False)
+    texts = ([escape(null_to_none(cell)) for cell in line] for line in lines)
+    write_text(target / "labels.csv", rows_to_csv(columns, texts))
 
 
 FORMATS = {"folder": write_folder, "webdataset": write_webdataset, "parquet": write_parquet}

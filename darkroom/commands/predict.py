@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.core.csv import rows_to_csv
+from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError, explain, visible
 from darkroom.core.files import write_text
 from darkroom.filters.preprocess import check_size
@@ -133,7 +133,7 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     """Return a table with one row per file; a failed one has empty cells and its error."""
     columns = next((list(p.values) for p in predictions if not p.error), [])
     rows = (
-        [p.name, *(_cell(column, p.values.get(column, "")) for column in columns), p.error]
+        [escape(p.name), *(_cell(c, p.values.get(c, "")) for c in columns), escape(p.error)]
         for p in predictions
     )
     return rows_to_csv(["name", *columns, "error"], rows)
@@ -141,7 +141,7 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
 
 def _cell(name: str, value: float | str) -> str:
     if isinstance(value, str):
-        return value
+        return str(escape(value))
     return f"{value:.9g}" if name == OUTLIER else f"{value:.6f}"  # as in `_shown`
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.core.csv import rows_to_csv, unescape
+from darkroom.core.csv import escape, rows_to_csv, unescape
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 
@@ -211,7 +211,7 @@ def _said(row: Decision) -> str:
 
 def as_csv(rows: Iterable[Decision]) -> str:
     """Return the file's text: sorted, one line per decision."""
-    return rows_to_csv(COLUMNS, sorted(rows))
+    return rows_to_csv(COLUMNS, (map(escape, row) for row in sorted(rows)))
 
 
 def write_decisions(path: Path, rows: Iterable[Decision]) -> None:
