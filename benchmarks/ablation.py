@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.folds import Augmented, read_rows
-from darkroom.core.params import Params, load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from darkroom.core.randomness import generator
 from darkroom.filters.preprocess import read_steps
 from darkroom.models.training.examples import StoredImages
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--target", type=int, default=400)
     given = parser.parse_args()
     logging.disable(logging.INFO)
-    params = load_params(given.data)
+    params = load_params(given.data, Params)
     rows = read_rows(given.data, "classification").sort_values("key", ignore_index=True)
     counts = rows.groupby(["split", "label"]).size()
     print("\n".join(f"{split:11} {label:14} {count}" for (split, label), count in counts.items()))

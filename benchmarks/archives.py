@@ -19,8 +19,9 @@ RUN = """
 import resource, sys, time
 from pathlib import Path
 from stages import download, scan
-from darkroom.core.params import load_params
-root, params = Path.cwd(), load_params(Path.cwd())
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
+root, params = Path.cwd(), load_params(Path.cwd(), Params)
 scan.run(root, params)
 started = time.process_time()
 download.run(root, params)

@@ -32,7 +32,9 @@ from numpy.typing import NDArray
 
 from benchmarks.evidence import gather_evidence
 from darkroom.core.graphs import connected_components
-from darkroom.core.params import DedupeParams, load_params
+from darkroom.core.params.dedupe import DedupeParams
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from darkroom.dedupe.decide import decide
 from darkroom.dedupe.normalise import background_similarity, load_background
 from darkroom.dedupe.search import candidate_pairs
@@ -360,7 +362,7 @@ def main() -> None:
         "--verify", type=int, default=1750, help="photographs whose pairs to verify"
     )
     given = parser.parse_args()
-    dedupe = load_params(Path()).dedupe
+    dedupe = load_params(Path(), Params).dedupe
     kinds = EASY_KINDS + HARD_KINDS
     load = partial(TransformedSet, given.source, given.limit, kinds)
     files = load()

@@ -23,7 +23,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from darkroom.core import shards, tables
-from darkroom.core.params import Params, Scale, load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.scale import Scale
+from darkroom.core.params.whole import Params
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
 from darkroom.models.saved import SavedModel, write_model
 from stages import evaluate
@@ -142,7 +144,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="a folder of images, none below it")
     parser.add_argument("--sizes", type=int, nargs="*", default=[1500, 50_000])
     given = parser.parse_args()
-    params = load_params(Path(__file__).parents[1])
+    params = load_params(Path(__file__).parents[1], Params)
     if given.images:
         time_images(given.images, params)
     for size in given.sizes:

@@ -31,7 +31,9 @@ from darkroom.augmentation.chains import Recipe, allowed_operations, apply, draw
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree
-from darkroom.core.params import Params, load_params, resolve_path
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
+from darkroom.core.paths import resolve_path
 from darkroom.evaluation.metrics import interval_name
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
 from darkroom.filters.preprocess import prepare, read_steps
@@ -204,7 +206,7 @@ def show(tree: MetricTree, confidence: float) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Fit and test every fold, and print what the predictions of all together are worth."""
-    root, params = arguments.data, load_params(arguments.data)
+    root, params = arguments.data, load_params(arguments.data, Params)
     if params.train.weights not in (None, "imagenet"):
         weights = str(resolve_path(root, str(params.train.weights)))
         train = params.train.model_copy(update={"weights": weights})

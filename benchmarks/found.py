@@ -23,7 +23,8 @@ import yaml
 from numpy.typing import NDArray
 
 from darkroom.core import shards, tables
-from darkroom.core.params import Params, check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.images.decode import decode, resize
 from stages import clean, dedupe, download, embed, scan
 
@@ -40,7 +41,7 @@ def params_for(folder: Path, split_map: dict[str, str]) -> Params:
     values["download"]["sources"] = [source]
     values["dedupe"]["label_conflict"] = "majority"
     values["split"]["map"] = split_map
-    return check_params(values)
+    return check_params(values, Params)
 
 
 def unpack(folder: Path, target: Path) -> Path:

@@ -29,7 +29,8 @@ import yaml
 
 from benchmarks.mutations import CUTS, OTHERS, encodings
 from darkroom.core import shards, tables
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.images.decode import DecodeError, decode, sniff_extension
 from stages import clean
 
@@ -100,7 +101,7 @@ def run_clean(root: Path, workers: int) -> pd.DataFrame:
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["engine"]["workers"] = workers
     values["clean"]["max_failed_fraction"] = 1.0
-    clean.run(root, check_params(values))
+    clean.run(root, check_params(values, Params))
     return tables.read_parts(root / clean.PARTS, ["key", "fault", "fault_detail"]).set_index("key")
 
 

@@ -50,10 +50,11 @@ STAGE = """
 import sys
 from pathlib import Path
 {smaller}
-from darkroom.core.params import load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from stages import {stage}
 if __name__ == "__main__":
-    {stage}.run(Path.cwd(), load_params(Path.cwd()))
+    {stage}.run(Path.cwd(), load_params(Path.cwd(), Params))
 """
 
 

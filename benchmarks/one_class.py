@@ -39,7 +39,9 @@ from numpy.typing import NDArray
 
 from benchmarks.public import with_training
 from darkroom.core.files import MetricTree, write_text
-from darkroom.core.params import FILE, Params, TrainParams, load_params
+from darkroom.core.params.load import FILE, load_params
+from darkroom.core.params.train import TrainParams
+from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
 from darkroom.evaluation.roc import auc
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
@@ -280,7 +282,7 @@ def main() -> None:
         if not (root / "reference").exists():
             extract_reference(data / "photos", root / "reference")
         write_settings(root, data, root / "reference", given.seed)
-        params = load_params(root)
+        params = load_params(root, Params)
         for stage in PREPARATION:
             stage.run(root, params)
         leaks = json.loads((root / dedupe.METRICS).read_text())["leaks"]

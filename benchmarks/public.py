@@ -63,7 +63,8 @@ from benchmarks.folds import (
 )
 from darkroom.core import shards, tables
 from darkroom.core.files import MetricTree, write_text
-from darkroom.core.params import FILE, Params, load_params
+from darkroom.core.params.load import FILE, load_params
+from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
 from darkroom.evaluation.agreement import srcc, weighted_mean
 from darkroom.evaluation.metrics import Settings, bootstrap_figure, interval_name, share_figure
@@ -116,7 +117,7 @@ def write_settings(root: Path, data: Path, name: str) -> Params:
         values[section] |= settings
     values["train"] |= MOBILENET
     write_text(root / FILE, json.dumps(values))  # JSON is YAML, too
-    return load_params(root)
+    return load_params(root, Params)
 
 
 def with_training(params: Params, settings: dict[str, Any], seed: int) -> Params:

@@ -17,7 +17,8 @@ import pandas as pd
 from aiohttp.test_utils import TestClient, TestServer
 
 from darkroom.core import tables
-from darkroom.core.params import load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of
 from darkroom.labels.decisions import REVIEW
 from darkroom.review.history import Journal
@@ -67,7 +68,7 @@ def write_groups(root: Path, groups: int) -> None:
 
 async def measure(root: Path, groups: int) -> None:
     started = time.perf_counter()
-    review = Review(root, load_params(root), Journal(root / REVIEW))
+    review = Review(root, load_params(root, Params), Journal(root / REVIEW))
     print(f"{groups} groups: reading the tables {time.perf_counter() - started:.2f} s")
     async with TestClient(TestServer(review.application())) as client:
         review.port = client.port

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from benchmarks.copies import EASY, HARD
 from darkroom.core import tables
-from darkroom.core.params import load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from darkroom.dedupe.normalise import background_similarity, cosine, load_background, normalise
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.embedding.network import Network
@@ -161,7 +162,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--at-least", type=float)
     given = parser.parse_args()
-    params = load_params(Path.cwd()).dedupe
+    params = load_params(Path.cwd(), Params).dedupe
     at_least = params.candidate_threshold if given.at_least is None else given.at_least
     spawn = get_context("spawn")
     contents = [content for _, content in read_photographs(given.source)]

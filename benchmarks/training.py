@@ -40,7 +40,9 @@ import numpy as np
 import pandas as pd
 
 from darkroom.core import shards
-from darkroom.core.params import FILE, TrainParams, check_params
+from darkroom.core.params.load import FILE, check_params
+from darkroom.core.params.train import TrainParams
+from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
 from darkroom.models import inputs
 from darkroom.models.backbones import rule_for
@@ -87,7 +89,7 @@ def lay_out(data: Path, count: int, folder: Path) -> None:
 def settings(**changes: Any) -> TrainParams:
     values = read_yaml(REPOSITORY / FILE)
     values["train"] |= SETTINGS | {"threads": available_cores()} | changes
-    return check_params(values).train
+    return check_params(values, Params).train
 
 
 def examples(folder: Path, params: TrainParams) -> tuple[Examples, Examples]:

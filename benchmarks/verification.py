@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evidence import gather_evidence
-from darkroom.core.params import load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from darkroom.core.randomness import generator
 from darkroom.dedupe.decide import decide
 from darkroom.dedupe.normalise import load_background
@@ -84,7 +85,7 @@ def main() -> None:
     given = parser.parse_args()
     images, shows = make_set(given.folder, given.photographs)
     total = len(shows) - len(set(shows))
-    network, dedupe = Network(given.network), load_params(Path()).dedupe
+    network, dedupe = Network(given.network), load_params(Path(), Params).dedupe
     size = network.size_px
     vectors = network.embed([resize(image, size, size) for image in images])
     keys = [f"{number:06d}" for number in range(len(images))]

@@ -38,7 +38,11 @@ from darkroom.augmentation.chains import (
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree, write_metrics
-from darkroom.core.params import EngineParams, Params, Scale
+from darkroom.core.params.augment import AugmentParams
+from darkroom.core.params.engine import EngineParams
+from darkroom.core.params.scale import Scale
+from darkroom.core.params.section import StageParams
+from darkroom.core.params.train import TrainParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.images.decode import Pixels, decode
@@ -55,6 +59,15 @@ METRICS = Path("metrics/augment.json")
 
 VARIANTS_PER_ORDER = 8  # bounds what a worker process hands back at once
 WORTH_A_PROCESS = 1000  # new images; below this, starting processes takes longer
+
+
+class Params(StageParams):
+    """The sections of params.yaml that augment reads."""
+
+    seed: int
+    engine: EngineParams
+    augment: AugmentParams
+    train: TrainParams
 
 
 class Order(NamedTuple):
@@ -264,4 +277,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

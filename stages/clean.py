@@ -28,9 +28,11 @@ import pandas as pd
 
 from darkroom.checks import issues, measure
 from darkroom.core import shards, tables
-from darkroom.core.errors import stop_if_too_many
+from darkroom.core.failure_limit import stop_if_too_many
 from darkroom.core.files import MetricTree, write_metrics
-from darkroom.core.params import Params
+from darkroom.core.params.clean import CleanParams
+from darkroom.core.params.engine import EngineParams
+from darkroom.core.params.section import StageParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.labels.decisions import REVIEW, Decisions, read_decisions
@@ -43,6 +45,13 @@ METRICS = Path("metrics/clean.json")
 SCRATCH = Path(".darkroom/clean")
 
 logger = logging.getLogger(__name__)
+
+
+class Params(StageParams):
+    """The sections of params.yaml that clean reads."""
+
+    engine: EngineParams
+    clean: CleanParams
 
 
 def wanted(index: pd.DataFrame) -> set[str]:
@@ -133,4 +142,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

@@ -37,7 +37,11 @@ from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree, write_metrics
 from darkroom.core.graphs import connected_components
-from darkroom.core.params import DedupeParams, Params
+from darkroom.core.params.dedupe import DedupeParams
+from darkroom.core.params.embed import EmbedParams
+from darkroom.core.params.engine import EngineParams
+from darkroom.core.params.section import StageParams
+from darkroom.core.params.split import SplitParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.dedupe.apply_decisions import obey
@@ -62,6 +66,15 @@ SCRATCH = Path(".darkroom/dedupe")
 QUALITY = ["blurry_score", "dark_score", "light_score", "low_information_score"]
 
 LEAKS = "leaks_into_"  # and the stronger official split: why the weaker side's copy goes
+
+
+class Params(StageParams):
+    """The sections of params.yaml that dedupe reads."""
+
+    engine: EngineParams
+    embed: EmbedParams
+    dedupe: DedupeParams
+    split: SplitParams
 
 
 def rank(keys: pd.DataFrame) -> list[str]:
@@ -264,7 +277,7 @@ def run(root: Path, params: Params) -> None:
     summary = tables.read_table(root / SUMMARY)
     kept = summary[summary["status"] == "kept"]
     decisions = read_decisions(root)
-    keys = resolve_records(index, params, decisions).merge(
+    keys = resolve_records(index, params.dedupe, params.split, decisions).merge(
         kept.drop(columns=["status", "reason"]), on="key", how="inner"
     )
     conflicts = int(keys["label_conflict"].sum())
@@ -278,7 +291,7 @@ def run(root: Path, params: Params) -> None:
     progress = Progress("dedupe", len(keys))
     pairs = find_pairs(root, keys[keys["status"] == "kept"], params, progress)
     groups = decide_groups(keys, pairs, params.dedupe, decisions)
-    index["official_split"] = standard_splits(index["official_split"], params)
+    index["official_split"] = standard_splits(index["official_split"], params.split)
     records = decide_records(index, summary, groups)
     metrics = summarise(groups, pairs, records)
     metrics["leaks"] = count_leaks(index["official_split"], records)
@@ -294,4 +307,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

@@ -17,17 +17,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from darkroom.core.errors import UserError, stop_if_too_many
+from darkroom.core.errors import UserError
+from darkroom.core.failure_limit import stop_if_too_many
 from darkroom.core.files import MetricTree, write_metrics
-from darkroom.core.params import (
+from darkroom.core.params.download import (
     ArchiveSource,
     DownloadParams,
     FolderSource,
     ListSource,
-    Params,
     Source,
     WebDatasetSource,
 )
+from darkroom.core.params.section import StageParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.sources import remote_files
@@ -46,6 +47,12 @@ METRICS = Path("metrics/download.json")
 SCRATCH = Path(".darkroom/download")
 
 logger = logging.getLogger(__name__)
+
+
+class Params(StageParams):
+    """The sections of params.yaml that download reads."""
+
+    download: DownloadParams
 
 
 def run(root: Path, params: Params) -> None:
@@ -165,4 +172,4 @@ def _say_what_stays_out(records: int, settings: DownloadParams) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

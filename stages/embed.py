@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from darkroom.core import shards, tables
 from darkroom.core.files import write_metrics
-from darkroom.core.params import EmbedParams, Params
+from darkroom.core.params.embed import EmbedParams
+from darkroom.core.params.engine import EngineParams
+from darkroom.core.params.section import StageParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.embedding.feature_map import export_application
@@ -40,6 +42,13 @@ SCRATCH = Path(".darkroom/embed")
 
 VERSION = "2"  # raise when the same network and bytes give other embeddings
 TIMEOUT_S = 60.0  # clean has decoded these images within its own, shorter limit
+
+
+class Params(StageParams):
+    """The sections of params.yaml that embed reads."""
+
+    engine: EngineParams
+    embed: EmbedParams
 
 
 class EmbedSettings(NamedTuple):
@@ -147,4 +156,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

@@ -20,7 +20,9 @@ from threadpoolctl import threadpool_limits
 from darkroom.core.csv import to_csv
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree, write_metrics, write_text
-from darkroom.core.params import EvaluateParams, Params, Scale
+from darkroom.core.params.evaluate import EvaluateParams
+from darkroom.core.params.scale import Scale
+from darkroom.core.params.section import StageParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.shards import Place, read_member, stored
@@ -54,6 +56,13 @@ METRICS = Path("metrics/evaluate.json")
 PLOTS = Path("metrics/plots/evaluate")
 
 GOOD = "above the cutoff", "not above"  # the two sides of a rating, as the confusion shows them
+
+
+class Params(StageParams):
+    """The sections of params.yaml that evaluate reads."""
+
+    seed: int
+    evaluate: EvaluateParams
 
 
 def choose_positive(classes: tuple[str, ...], wanted: str | None) -> str | None:
@@ -220,4 +229,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

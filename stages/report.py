@@ -24,7 +24,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from darkroom.core.csv import to_csv
 from darkroom.core.files import write_text
-from darkroom.core.params import Params
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
@@ -42,6 +41,7 @@ from darkroom.report import (
     worst_predictions,
 )
 from darkroom.report.counts import Flow, trace
+from darkroom.report.params import ReportParams
 
 SOURCES = Path("data/sources.json")
 RAW, NEW = Path("data/raw"), Path("data/augmented")
@@ -101,7 +101,7 @@ def describe_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def describe_sheets(
-    root: Path, raw: thumbnails.Album, tables: Tables, params: Params
+    root: Path, raw: thumbnails.Album, tables: Tables, params: ReportParams
 ) -> dict[str, Any]:
     """Return the contact sheets, and of how many images each shows a part."""
     new = thumbnails.Album(root / NEW, tables.augmented)
@@ -144,7 +144,7 @@ def describe_figures(flow: Flow, page: dict[str, Any]) -> list[dict[str, str]]:
     return [{"value": value, "name": name} for value, name in figures]
 
 
-def describe_settings(params: Params) -> str:
+def describe_settings(params: ReportParams) -> str:
     """Return the parameters as YAML, without download (private paths) and engine (no effect)."""
     values = params.model_dump(mode="json", exclude={"engine", "download"})
     return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
@@ -189,7 +189,7 @@ def brief(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def run(root: Path, params: Params) -> None:
+def run(root: Path, params: ReportParams) -> None:
     """Write `metrics/report.html` and the data of its plots."""
     tables = Tables(root)
     metrics = metric_values.read_metrics(root / METRICS, ["train", "evaluate"])
@@ -236,4 +236,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, ReportParams)

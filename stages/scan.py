@@ -16,7 +16,8 @@ from typing import Any
 from darkroom.core.code_digest import write_stage_code
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_json
-from darkroom.core.params import DownloadParams, Params, Source
+from darkroom.core.params.download import DownloadParams, Source
+from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
 from darkroom.sources.kinds import dispatch
 
@@ -64,4 +65,4 @@ def describe(
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

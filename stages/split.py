@@ -23,7 +23,8 @@ from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree, write_metrics
 from darkroom.core.graphs import connected_components
-from darkroom.core.params import Params, SplitParams
+from darkroom.core.params.section import StageParams
+from darkroom.core.params.split import SplitParams
 from darkroom.core.progress import Progress
 from darkroom.core.randomness import digest_number
 from darkroom.core.script import run_as_script
@@ -35,6 +36,13 @@ TARGET = Path("data/split.parquet")
 METRICS = Path("metrics/split.json")
 
 QUINTILES = 5
+
+
+class Params(StageParams):
+    """The sections of params.yaml that split reads."""
+
+    seed: int
+    split: SplitParams
 
 
 def split_groups(groups: pd.DataFrame) -> dict[str, str]:
@@ -161,4 +169,4 @@ def run(root: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

@@ -31,7 +31,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core.files import MetricTree, write_metrics, write_text
-from darkroom.core.params import Params, TrainParams, resolve_path
+from darkroom.core.params.section import StageParams
+from darkroom.core.params.train import TrainParams
+from darkroom.core.paths import resolve_path
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.filters.preprocess import Step, read_steps
@@ -52,6 +54,13 @@ SCRATCH = Path(".darkroom/train")
 PROBES = 32  # images on which the two exported networks are compared
 
 logger = logging.getLogger(__name__)
+
+
+class Params(StageParams):
+    """The sections of params.yaml that train reads."""
+
+    seed: int
+    train: TrainParams
 
 
 def make_targets(
@@ -185,4 +194,4 @@ def _probe(fitted: Fitted, train: Examples) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

@@ -5,7 +5,8 @@ import shutil
 import hypothesis
 import pytest
 
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.sources.sample.photographs import PHOTOGRAPHS, read
 from tests.harness import REPOSITORY, read_values
 from tests.review.stores import develop, records_of, write_store
@@ -34,7 +35,7 @@ def values():
 @pytest.fixture
 def params(values):
     """Return tests/params.yaml, checked."""
-    return check_params(values)
+    return check_params(values, Params, Params)
 
 
 @pytest.fixture(scope="session")

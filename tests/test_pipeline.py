@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from darkroom.core.params import Params, Section
+from darkroom.core.params.section import Section
+from darkroom.core.params.whole import Params
 from tests.harness import (
     PATIENCE_S,
     REPOSITORY,
@@ -37,20 +38,21 @@ from importlib.machinery import PathFinder
 
 class Finder(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "darkroom.core.params":
+        if name not in {"darkroom.core.params.section", "darkroom.core.params.load"}:
             return None
         spec = PathFinder.find_spec(name, path)
         load = spec.loader.exec_module
         def exec_module(module):
             load(module)
-            trace(module)
+            (trace if name.endswith("section") else trace_file)(module)
         spec.loader.exec_module = exec_module
         return spec
 
+# Of the process that read params.yaml only that object counts: a model has a Scale of its own.
+seen, reading_file, read = set(), [], set()
+
 def trace(module):
-    # Of the process that read params.yaml only that object counts: a model has a Scale of its own.
-    seen, reading_file, read = set(), [], set()
-    plain, check = module.Section.__getattribute__, module.check_params
+    plain = module.Section.__getattribute__
 
     def noted(self, name):
         section = type(self)
@@ -60,6 +62,11 @@ def trace(module):
             with open(os.environ["SETTINGS_READ"], "a") as handle:
                 handle.write(f"{section.__name__} {name}\\n")
         return plain(self, name)
+
+    module.Section.__getattribute__ = noted
+
+def trace_file(module):
+    check = module.check_params
 
     def check_unnoted(*args, **options):
         reading_file.append(True)
@@ -76,7 +83,7 @@ def trace(module):
             if isinstance(value, module.Section):
                 remember(value)
 
-    module.Section.__getattribute__, module.check_params = noted, check_unnoted
+    module.check_params = check_unnoted
 
 sys.meta_path.insert(0, Finder())
 """

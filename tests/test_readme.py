@@ -7,7 +7,8 @@ import shlex
 import pytest
 import yaml
 
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from tests.harness import REPOSITORY
 
 TEXT = (REPOSITORY / "README.md").read_text()
@@ -58,7 +59,7 @@ def test_settings_to_paste_are_valid(command, values):
                 inner = inner[part]
             assert name in inner
             inner[name] = yaml.safe_load(value)
-    check_params(values)
+    check_params(values, Params)
 
 
 def test_every_command_is_known():

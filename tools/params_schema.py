@@ -1,13 +1,14 @@
 """The JSON schema of params.yaml, for editors: they then complete keys and mark wrong values.
 
-Run `make schema` after a change to darkroom/core/params.py; a test compares.
+Run `make schema` after a change to darkroom/core/params/; a test compares.
 """
 
 import json
 from pathlib import Path
 
 from darkroom.core.files import write_text
-from darkroom.core.params import FILE, Params
+from darkroom.core.params.load import FILE
+from darkroom.core.params.whole import Params
 
 TARGET = "params.schema.json"
 

@@ -10,7 +10,7 @@ from darkroom.checks.headers import header_scores
 from darkroom.checks.measure import MEASUREMENTS
 from darkroom.checks.outliers import outlier_scores
 from darkroom.checks.scores import DIGITS
-from darkroom.core.params import CleanParams, Issue
+from darkroom.core.params.clean import CleanParams, Issue
 from darkroom.images.decode import OUT_OF_MEMORY
 from darkroom.workers.mapper import CRASHED, HUNG
 

@@ -26,7 +26,8 @@ from darkroom.comparison.differences import Comparison, compare
 from darkroom.comparison.pairs import pair
 from darkroom.comparison.revisions import read_revision
 from darkroom.comparison.text import TITLES, as_markdown, as_text, as_tree, code
-from darkroom.core.errors import UserError, explain
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
 from darkroom.core.files import write_json
 
 FINE, WORSE, REFUSED = 0, 1, 2

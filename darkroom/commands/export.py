@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
+from darkroom.core.params.whole import Params
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Place, read_member, stored, write_shard
@@ -325,7 +326,9 @@ def main() -> None:
     parser.add_argument("--format", choices=sorted(FORMATS), default="folder")
     parser.add_argument("--augmented", action="store_true", help="also the augmented images")
     given = parser.parse_args()
-    run_as_script(lambda root, params: export(root, given.dir, given.format, given.augmented))
+    run_as_script(
+        lambda root, params: export(root, given.dir, given.format, given.augmented), Params
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.core.csv import escape, rows_to_csv
-from darkroom.core.errors import UserError, explain, visible
+from darkroom.core.errors import UserError, visible
+from darkroom.core.explain import explain
 from darkroom.core.files import write_text
 from darkroom.filters.preprocess import check_size
 from darkroom.images.decode import DecodeError, Pixels, decode

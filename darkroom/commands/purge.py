@@ -26,6 +26,7 @@ import pandas as pd
 
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
+from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import GROUPS, INDEX, PAIRS, read_table
 from darkroom.sources.store.journal import forget_images
@@ -206,7 +207,7 @@ def main() -> None:
         wanted = [*given.images, *(read_list(given.file) if given.file else [])]
         purge(root, wanted, given.with_copies, given.dry_run)
 
-    run_as_script(run)
+    run_as_script(run, Params)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ moment, it is done or not; the failures of a download that was stopped half-way 
 import logging
 from pathlib import Path
 
-from darkroom.core.params import Params
+from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import INDEX, read_table, write_table
 from darkroom.sources.store.journal import Spool
@@ -38,4 +38,4 @@ def run(root: Path, _: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_as_script(run)
+    run_as_script(run, Params)

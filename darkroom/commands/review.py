@@ -21,8 +21,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from darkroom.core.errors import UserError, explain
-from darkroom.core.params import Params, load_params
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 from darkroom.core.progress import log_to_stderr
 from darkroom.labels.decisions import REVIEW
 from darkroom.review.history import Journal
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = Path.cwd()
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(serve(root, load_params(root), given.port, not given.no_browser))
+            asyncio.run(serve(root, load_params(root, Params), given.port, not given.no_browser))
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {explain(error)}\n")
         return 1

@@ -15,9 +15,10 @@ import yaml
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import FILE, Scale
+from darkroom.core.params.load import FILE
+from darkroom.core.params.scale import Scale
 from darkroom.core.tables import SPLIT
-from darkroom.core.validation_errors import complaints
+from darkroom.core.validation_errors import describe_errors
 
 PREDICTIONS = "data/predictions.parquet"
 SPLITS = "data/split.parquet"
@@ -170,5 +171,5 @@ def _check(model: type[Checked], values: Any, where: str) -> Checked:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(complaints(error, model))
+        problems = "; ".join(describe_errors(error, model))
         raise UserError(f"{where} has wrong values: {problems}") from error

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from darkroom.core.errors import hide_secrets
+from darkroom.core.explain import hide_secrets
 
 _WORDS = {
     "bool_type": "expected true or false",
@@ -30,7 +30,7 @@ _shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 3, 5, 5
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
 
 
-def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one line per problem that pydantic found in values for `model`."""
     found = (_complaint(problem, model) for problem in error.errors(include_url=False))
     return [hide_secrets(line) for line in found]
@@ -50,7 +50,8 @@ def _complaint(problem: Any, model: type[BaseModel]) -> str:
         got = repr(value["kind"])[:80] if "kind" in value else "none"
         return f"{key}: expected `kind`, one of {kinds}; got {got}"
     if kind == "value_error":
-        return f"{key}: {problem['ctx']['error']}"
+        error = str(problem["ctx"]["error"])
+        return f"{key}: {error}" if location else error
     return f"{key}: {_expected(problem)}; got {_said(value)}{_hint(kind, value)}"
 
 

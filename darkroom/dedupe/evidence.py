@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from darkroom.core import shards, tables
 from darkroom.core.files import unfinished
-from darkroom.core.params import EngineParams
+from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.dedupe.decide import decide
 from darkroom.dedupe.verify import SIDE_PX, VERSION, Evidence, Keypoints, Prepared, compare, prepare

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_bytes
-from darkroom.core.params import EmbedParams
+from darkroom.core.params.embed import EmbedParams
 from darkroom.embedding.keras_applications import build_application, scale_for
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 from darkroom.labels.labelled import is_labelled
 from darkroom.labels.votes import bin_scores, mean_of_votes
 from darkroom.models.saved import SavedModel

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core.files import MetricTree
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 from darkroom.evaluation import agreement
 from darkroom.evaluation.binary import judge_side
 from darkroom.evaluation.emd import emd_r1, emd_r2

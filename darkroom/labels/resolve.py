@@ -10,7 +10,8 @@ import pandas as pd
 from darkroom.core import tables
 from darkroom.core.files import MetricTree
 from darkroom.core.graphs import connected_components
-from darkroom.core.params import Params
+from darkroom.core.params.dedupe import DedupeParams
+from darkroom.core.params.split import SplitParams
 from darkroom.core.tables import null_to_none
 from darkroom.labels.decisions import Decisions
 from darkroom.labels.labelled import is_rated
@@ -19,7 +20,9 @@ from darkroom.labels.official_splits import standard_split, strength
 logger = logging.getLogger(__name__)
 
 
-def resolve_records(index: pd.DataFrame, params: Params, decisions: Decisions) -> pd.DataFrame:
+def resolve_records(
+    index: pd.DataFrame, dedupe: DedupeParams, split: SplitParams, decisions: Decisions
+) -> pd.DataFrame:
     """Return one row per key of a kept record: its labels, `status` and `reason`.
 
     `official_split` is the strongest one of its records; `source_group` is the component of groups
@@ -28,13 +31,13 @@ def resolve_records(index: pd.DataFrame, params: Params, decisions: Decisions) -
     label or mean decided by hand replaces what the records say, and a kept key stays unlabelled.
     """
     records = index[(index["status"] == "kept") & index["key"].notna()]
-    records = records.assign(official_split=standard_splits(records["official_split"], params))
+    records = records.assign(official_split=standard_splits(records["official_split"], split))
     by_key: defaultdict[str, list[Any]] = defaultdict(list)  # a data frame each takes 2 ms
     for record in records[["key", *tables.LABEL_COLUMNS]].itertuples(index=False):
         by_key[record.key].append(record)
     groups = _joined_groups(by_key.values())
     rows = [
-        {"key": key, **_resolve(key, by_key[key], params, groups, decisions)}
+        {"key": key, **_resolve(key, by_key[key], dedupe.label_conflict, groups, decisions)}
         for key in sorted(by_key)
     ]
     columns = ["key", "status", "reason", *tables.LABEL_COLUMNS, "records", "label_conflict"]
@@ -44,11 +47,10 @@ def resolve_records(index: pd.DataFrame, params: Params, decisions: Decisions) -
 def _resolve(
     key: str,
     records: list[Any],
-    params: Params,
+    rule: str,
     groups: dict[str, str],
     decisions: Decisions,
 ) -> dict[str, Any]:
-    rule = params.dedupe.label_conflict
     label, differs = agree([null_to_none(row.label) for row in records], rule)
     rating, unequal = agree([rating_of(row.ratings, row.mean, row.std) for row in records], rule)
     if key in decisions.label:
@@ -95,12 +97,12 @@ def rating_of(ratings: Any, mean: Any, std: Any) -> tuple[Any, Any, Any] | None:
     return None if values == (None, None, None) else values
 
 
-def standard_splits(names: pd.Series, params: Params) -> list[str | None]:
+def standard_splits(names: pd.Series, split: SplitParams) -> list[str | None]:
     """Return official splits by their standard names; None for none, or where they are ignored."""
-    if params.split.official == "ignore":
+    if split.official == "ignore":
         return [None] * len(names)
     named = [name for name in names.unique() if null_to_none(name)]
-    known = {name: standard_split(name, params.split.map) for name in named}
+    known = {name: standard_split(name, split.map) for name in named}
     return [known.get(name) for name in names]
 
 

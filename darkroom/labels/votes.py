@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 
 
 def bin_scores(scale: Scale) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import TrainParams
+from darkroom.core.params.train import TrainParams
 from darkroom.embedding.keras_applications import build_application, scale_for
 from darkroom.models.inputs import Rule
 from darkroom.models.small import SMALLEST_PX, build_small

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from darkroom.core.params import TrainParams
+from darkroom.core.params.train import TrainParams
 from darkroom.models.backbones import Backbone
 
 if TYPE_CHECKING:

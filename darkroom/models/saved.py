@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_bytes, write_json
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 from darkroom.filters.preprocess import Step, prepare, read_steps
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs

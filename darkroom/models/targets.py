@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 
 if TYPE_CHECKING:
     import pandas as pd

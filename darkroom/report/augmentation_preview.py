@@ -12,10 +12,10 @@ import pandas as pd
 
 from darkroom.augmentation.chains import LABEL_TRUE, allowed_operations, apply
 from darkroom.augmentation.operations import OPERATIONS
-from darkroom.core.params import Params
 from darkroom.filters.filter_bank import compress
 from darkroom.filters.preprocess import FILTERS, kernel_px, prepare, read_steps
 from darkroom.images.decode import DecodeError, Pixels, decode_at_least
+from darkroom.report.params import ReportParams
 from darkroom.report.thumbnails import Album, data_uri, thumbnail
 
 SIDE_PX, QUALITY = 112, 75  # about 4 KB each
@@ -65,7 +65,7 @@ class Strengths(NamedTuple):
 
 
 def describe(
-    album: Album, rows: pd.DataFrame, names: Mapping[str, str], params: Params
+    album: Album, rows: pd.DataFrame, names: Mapping[str, str], params: ReportParams
 ) -> Strengths | None:
     """Return the strips; None when no image can be shown. `rows` are of clean's summary, whole."""
     found = choose(album, rows)
@@ -98,7 +98,7 @@ def choose(album: Album, rows: pd.DataFrame) -> tuple[str, Pixels] | None:
     return None
 
 
-def operations(pixels: Pixels, params: Params) -> list[Strip]:
+def operations(pixels: Pixels, params: ReportParams) -> list[Strip]:
     """Return a strip per operation of augmentation."""
     task, wanted, fill = params.train.task, params.augment.operations, params.augment.fill
     used = dict(allowed_operations(task, wanted)) if params.augment.target else {}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from darkroom.core.params import CleanParams
+from darkroom.core.params.clean import CleanParams
 from darkroom.report.charts import FIFTHS, Axis
 from darkroom.report.histograms import bars, count
 from darkroom.report.thumbnails import Album, Frame

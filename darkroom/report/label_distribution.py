@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from darkroom.core.params import Params
 from darkroom.labels.official_splits import SPLITS
 from darkroom.labels.votes import mean_of_votes
 from darkroom.report.charts import axis, histogram
 from darkroom.report.histograms import bars, count
+from darkroom.report.params import ReportParams
 
 CLASSES = 20  # the page lists the largest; a data set may have thousands
 BINS = 18
@@ -58,7 +58,7 @@ class Labels(NamedTuple):
         return max((row.total for row in self.classes), default=0)
 
 
-def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: Params) -> Labels:
+def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: ReportParams) -> Labels:
     """Return the labels of `kept_images`: classes where there are any, else mean scores."""
     conflicts = int(groups["label_conflict"].fillna(False).astype(bool).sum())
     if not is_rated(kept, params):
@@ -82,14 +82,14 @@ def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: Params) -> Labels
     )  # fmt: skip
 
 
-def kept_images(groups: pd.DataFrame, split: pd.DataFrame, params: Params) -> pd.DataFrame:
+def kept_images(groups: pd.DataFrame, split: pd.DataFrame, params: ReportParams) -> pd.DataFrame:
     """Return the kept images with `split`, `score` (the mean), `spread` and `votes`."""
     kept = groups[groups["status"] == "kept"].merge(split[["key", "split"]], on="key", how="left")
     rows = [summed(row, params) for row in kept[["mean", "std", "ratings"]].itertuples(index=False)]
     return kept.join(pd.DataFrame(rows, kept.index, ["score", "spread", "votes"], dtype=float))
 
 
-def summed(row: tuple[float, float, object], params: Params) -> tuple[float, float, float]:
+def summed(row: tuple[float, float, object], params: ReportParams) -> tuple[float, float, float]:
     """Return mean, deviation and number of an image's ratings: the given ones, else its votes'."""
     mean, spread, votes = row
     if not isinstance(votes, np.ndarray) or votes.sum() <= 0:
@@ -102,13 +102,13 @@ def summed(row: tuple[float, float, object], params: Params) -> tuple[float, flo
     return mean, spread, float(votes.sum())
 
 
-def is_rated(kept: pd.DataFrame, params: Params) -> bool:
+def is_rated(kept: pd.DataFrame, params: ReportParams) -> bool:
     """Return whether the page shows mean scores rather than classes."""
     named, rated = kept["label"].notna().any(), kept["score"].notna().any()
     return bool(rated and (params.train.task == "rating" or not named))
 
 
-def span(rated: pd.DataFrame, params: Params) -> tuple[float, float]:
+def span(rated: pd.DataFrame, params: ReportParams) -> tuple[float, float]:
     """Return the ends of the scale, further out where a score lies outside."""
     scale, scores = params.train.scale, rated["score"]
     return float(min(scale.low, scores.min())), float(max(scale.high, scores.max()))
@@ -146,7 +146,7 @@ def class_rows(kept: pd.DataFrame) -> tuple[ClassRow, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.total, row.name)))
 
 
-def plots(kept: pd.DataFrame, params: Params) -> dict[str, pd.DataFrame]:
+def plots(kept: pd.DataFrame, params: ReportParams) -> dict[str, pd.DataFrame]:
     """Return the data of the plots `classes` and `ratings`; what there is none of has no row."""
     rated = kept[kept["score"].notna()]
     low, high = span(rated, params) if len(rated) else (0.0, 1.0)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from darkroom.core.params import Params
 from darkroom.labels.official_splits import SPLITS, standard_split
+from darkroom.report.params import ReportParams
 from darkroom.report.thumbnails import COPIES, Album, Frame, Group, similarities
 
 LEAKS, CONFLICTS, OTHERWISE, TORN, CALLS = 12, 8, 8, 6, 6  # groups or pairs shown of each kind
@@ -43,7 +43,7 @@ def describe(
     groups: pd.DataFrame,
     pairs: pd.DataFrame,
     split: pd.DataFrame,
-    params: Params,
+    params: ReportParams,
 ) -> dict[str, Any]:
     """Return what the page shows of leaks, torn families, conflicts and close calls."""
     files = describe_files(index, records, params)
@@ -61,7 +61,9 @@ def describe(
     }
 
 
-def describe_files(index: pd.DataFrame, records: pd.DataFrame, params: Params) -> pd.DataFrame:
+def describe_files(
+    index: pd.DataFrame, records: pd.DataFrame, params: ReportParams
+) -> pd.DataFrame:
     """Return RECORDS that arrived, with `split` (standard name or null) and `told`, their label."""
     arrived = records[records["key"].notna() & (records["status"] != "withdrawn")]
     columns = ["label", "mean", "ratings", "official_split"]

@@ -16,11 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from darkroom.core.errors import visible
-from darkroom.core.params import CleanParams, Params
+from darkroom.core.params.clean import CleanParams
 from darkroom.images.decode import EXTENSIONS
 from darkroom.labels.labelled import is_labelled
 from darkroom.labels.official_splits import SPLITS
 from darkroom.report import metric_tables, metric_values
+from darkroom.report.params import ReportParams
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST = 200  # characters of a value
@@ -81,7 +82,7 @@ def describe(
     page: Mapping[str, Any],
     metrics: Mapping[str, Any],
     calibration: pd.DataFrame,
-    params: Params,
+    params: ReportParams,
 ) -> dict[str, Any]:
     """Return what the card shows besides what is on the page; `model` is `model.json`."""
     tree, train = metrics.get("evaluate", {}), metrics.get("train", {})
@@ -196,7 +197,9 @@ def _widest_gap(calibration: pd.DataFrame) -> str:
     )
 
 
-def _limits(page: Mapping[str, Any], tree: Mapping[str, Any], params: Params) -> Iterator[str]:
+def _limits(
+    page: Mapping[str, Any], tree: Mapping[str, Any], params: ReportParams
+) -> Iterator[str]:
     """Yield what to beware of, as far as the figures show it."""
     if tree.get("interval_reliable") is False:
         yield (
@@ -257,7 +260,7 @@ def _few(parts: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> Iterator[
         yield f"Fewer than {FEW} test images {what} {', '.join(few[:LISTED])}{more}."
 
 
-def _prevalence_limits(page: Mapping[str, Any], params: Params) -> Iterator[str]:
+def _prevalence_limits(page: Mapping[str, Any], params: ReportParams) -> Iterator[str]:
     """Yield what PPV and NPV rest on."""
     share, wanted = page["share"], params.evaluate.prevalence
     if share is not None:

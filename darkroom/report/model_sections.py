@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from darkroom.core.params import Params
 from darkroom.report import charts, evaluation_charts, metric_tables, metric_values
+from darkroom.report.params import ReportParams
 
 MOST_CLASSES = 12  # more are not read but searched: the tables are in data/ and metrics/
 
@@ -33,7 +33,7 @@ def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]
 
 
 def describe_test(
-    plots: Path, predictions: pd.DataFrame, metrics: Mapping[str, Any], params: Params
+    plots: Path, predictions: pd.DataFrame, metrics: Mapping[str, Any], params: ReportParams
 ) -> dict[str, Any]:
     """Return the measures on the test split, their charts, and what to be careful about."""
     tree = metrics.get("evaluate", {})
@@ -56,7 +56,7 @@ def describe_test(
     }
 
 
-def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
+def _positives(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
     """Return the curves on how positives are told from the rest."""
     roc = metric_values.read_plot(plots / "evaluate/roc.csv")
     curves = metric_values.curves(roc, "false_positive_rate", "true_positive_rate")
@@ -76,7 +76,7 @@ def _positives(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str
     }
 
 
-def _positive(tree: Mapping[str, Any], params: Params) -> str:
+def _positive(tree: Mapping[str, Any], params: ReportParams) -> str:
     """Return what the positive side is, in words."""
     if params.train.task == "rating":
         return f"a mean score above {params.evaluate.cutoff:g}"
@@ -95,7 +95,9 @@ def _marks(tree: Mapping[str, Any]) -> list[evaluation_charts.Mark]:
     return marks
 
 
-def _predictive(plots: Path, tree: Mapping[str, Any], params: Params) -> list[tuple[str, Markup]]:
+def _predictive(
+    plots: Path, tree: Mapping[str, Any], params: ReportParams
+) -> list[tuple[str, Markup]]:
     """Return a drawing of the predictive values per operating point; equal ones share one."""
     table = metric_values.read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
@@ -134,7 +136,7 @@ def _share(tree: Mapping[str, Any]) -> float | None:
     return positives / images if images and positives is not None else None
 
 
-def _agreement(plots: Path, tree: Mapping[str, Any], params: Params) -> dict[str, Any]:
+def _agreement(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
     """Return the drawings of what was predicted against what was observed."""
     table = metric_values.read_plot(plots / "evaluate/calibration.csv")
     pairs = metric_values.read_plot(plots / "evaluate/predictions.csv")
@@ -168,7 +170,9 @@ def _bias(tree: Mapping[str, Any], low: float, high: float) -> Markup | None:
     return evaluation_charts.bias_chart(points, bounds, low, high) if points else None
 
 
-def _scores(predictions: pd.DataFrame, tree: Mapping[str, Any], params: Params) -> Markup | None:
+def _scores(
+    predictions: pd.DataFrame, tree: Mapping[str, Any], params: ReportParams
+) -> Markup | None:
     """Return how the outlier scores of the test split lie, with the thresholds."""
     if not {"split", "outlier_score", "target_label"} <= set(predictions.columns):
         return None

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from darkroom.core.params import Params
 from darkroom.report import eigenimages, histograms, label_distribution, pixel_sample
 from darkroom.report.charts import FIFTHS, Axis
+from darkroom.report.params import ReportParams
 from darkroom.report.thumbnails import Album
 
 CLASSES = 8  # of which a mean image is shown, the largest
@@ -55,7 +55,7 @@ class Profile(NamedTuple):
 
 
 def describe(
-    album: Album, kept: pd.DataFrame, summary: pd.DataFrame, params: Params
+    album: Album, kept: pd.DataFrame, summary: pd.DataFrame, params: ReportParams
 ) -> tuple[Profile, dict[str, pd.DataFrame]]:
     """Return the profile of `labels.kept_images`, and the data of its plots by name."""
     columns = ["key", "width", "height", "format", "mode", "bytes"]
@@ -121,7 +121,9 @@ def _squares(looks: dict[str, pixel_sample.Look], keys: list[str]) -> np.ndarray
     )
 
 
-def _groups(images: pd.DataFrame, params: Params) -> tuple[list[tuple[str, str, pd.Series]], int]:
+def _groups(
+    images: pd.DataFrame, params: ReportParams
+) -> tuple[list[tuple[str, str, pd.Series]], int]:
     """Return (name, detail, keys) per class or third of the scores, and how many classes more."""
     if label_distribution.is_rated(images, params):
         rated = images[images["score"].notna()]

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core import shards, tables
-from darkroom.core.params import Params, Scale
+from darkroom.core.params.scale import Scale
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import Place
 from darkroom.core.tables import null_to_none
 from darkroom.labels.decisions import Decision, Subject

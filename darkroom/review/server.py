@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Params
+from darkroom.core.params.whole import Params
 from darkroom.labels.decisions import ABOUT, Decision, Subject, check
 from darkroom.review.history import Journal, Step, keys_of
 from darkroom.review.items import KINDS, Findings, stamp

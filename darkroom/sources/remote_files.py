@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import DownloadParams, without_secrets
+from darkroom.core.params.download import DownloadParams
+from darkroom.core.paths import without_secrets
 from darkroom.core.progress import Progress
 from darkroom.sources.archives.members import judge_name
 from darkroom.sources.entries import Unreadable, Version

@@ -10,18 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.core.errors import UserError, explain
-from darkroom.core.params import (
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
+from darkroom.core.params.download import (
     DownloadParams,
     FolderSource,
     LabelledSource,
     LocatedSource,
     WebDatasetSource,
-    is_url,
-    original_root,
-    resolve_path,
-    without_secrets,
 )
+from darkroom.core.paths import is_url, original_root, resolve_path, without_secrets
 from darkroom.sources import remote_files
 from darkroom.sources.content_hashes import Hashes, hash_file
 from darkroom.sources.entries import Unreadable, Version

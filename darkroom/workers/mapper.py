@@ -30,7 +30,7 @@ import pandas as pd
 from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_json
-from darkroom.core.params import EngineParams
+from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.workers.guard import noted, read_note
 from darkroom.workers.pool import new_pool, worker_count

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection, get_context
 from threading import Thread
 
-from darkroom.core.params import EngineParams
+from darkroom.core.params.engine import EngineParams
 from darkroom.workers.cores import available_cores
 
 

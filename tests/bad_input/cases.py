@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from darkroom.core.errors import UserError, explain
-from darkroom.core.params import load_params
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
+from darkroom.core.params.load import load_params
 from darkroom.core.tables import read_table
 from stages import clean, download, scan
 from tests import harness
@@ -90,7 +91,7 @@ def run(root, stages):
     """Run stages as a script would; return what the user is told, None when nothing stops."""
     try:
         for stage in stages.split():
-            STAGES[stage].run(root, load_params(root))
+            STAGES[stage].run(root, load_params(root, STAGES[stage].Params))
     except (UserError, OSError) as error:
         return explain(error).replace(str(root), "ROOT")
     return None

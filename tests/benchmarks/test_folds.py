@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from benchmarks.folds import Augmented, divide
 from darkroom.augmentation.chains import Recipe, allowed_operations, apply, draw_variants
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.filters.preprocess import prepare, read_steps
 
 
@@ -33,7 +34,7 @@ def test_too_few_groups_to_divide_are_an_error():
 def test_variants_are_prepared_after_augmentation_as_train_does_it(values):
     step = {"filter": "laplacian"}  # its edges of a shifted picture are not its edges, shifted
     values["train"] |= {"task": "classification", "prepare": [step]}
-    params = check_params(values)
+    params = check_params(values, Params)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     made = Augmented([pixels], pd.DataFrame({"key": ["a"]}), params, 4)
     limits = allowed_operations("classification", "auto")

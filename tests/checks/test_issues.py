@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from darkroom.checks.issues import ISSUES, SCORED, SUMMARY, complete, flag, summarise
 from darkroom.checks.measure import PARTS
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 
 FINE = {
     **dict.fromkeys(PARTS.names, 0.9),  # the scores
@@ -21,7 +22,7 @@ def parts(*rows):
 
 def clean_params(values, **changes):
     values["clean"] |= changes
-    return check_params(values).clean
+    return check_params(values, Params).clean
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from darkroom.commands import predict
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 from darkroom.filters.preprocess import read_steps
 from darkroom.models import saved
 from darkroom.models.one_class.scores import Scorer

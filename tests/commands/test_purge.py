@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from darkroom.commands import purge
 from darkroom.core import tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of, read_tar, shard_name, write_shard
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import read_purged, write_purged
@@ -59,7 +60,7 @@ def project(tmp_path, values):
 
     def run(*more):
         values["download"]["sources"] = [{**FOLDER, "labels": "labels.csv"}, *more]
-        download.run(tmp_path, check_params(values))
+        download.run(tmp_path, check_params(values, Params))
         return index_of(tmp_path)
 
     run()
@@ -173,7 +174,7 @@ FILES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("uvwxyz"), min_
 def test_whatever_is_purged_when_the_store_holds_the_rest_and_nothing_else(steps):
     values = read_values()
     values["download"]["sources"] = [FOLDER]
-    params = check_params(values)
+    params = check_params(values, Params)
     purged = set()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -10,7 +10,7 @@ from tests.harness import write_params
 def run_in(folder, monkeypatch, *stages):
     monkeypatch.chdir(folder)
     for stage in stages:
-        run_as_script(stage.run)
+        run_as_script(stage.run, stage.Params)
 
 
 def test_a_misspelt_setting_stops_before_any_work(tmp_path, monkeypatch):

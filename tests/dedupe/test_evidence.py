@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from darkroom.core import shards
-from darkroom.core.params import EngineParams
+from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe import evidence
 from darkroom.dedupe.evidence import verify_pairs
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.embedding import feature_map
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
@@ -67,7 +68,7 @@ def test_a_layer_that_is_no_feature_map_is_refused():
 
 def embed_params(values, **changes):
     values["embed"] |= changes
-    return check_params(values).embed
+    return check_params(values, Params).embed
 
 
 def test_more_parts_than_the_map_has_places_are_refused(values, monkeypatch, tmp_path, network):

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 from darkroom.evaluation import agreement, calibration, classification, roc, thresholds
 from darkroom.evaluation.binary import roc_rows
 from darkroom.evaluation.emd import emd_r1, emd_r2

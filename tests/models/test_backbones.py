@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.models import backbones
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 def train_params(values, **changes):
     values["train"] |= changes
-    return check_params(values).train
+    return check_params(values, Params).train
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.filters.preprocess import prepare, read_steps
 from darkroom.models import saved
 from darkroom.models.backbones import build_backbone
@@ -28,7 +29,7 @@ def model():
     import keras
 
     keras.utils.set_random_seed(3)
-    backbone = build_backbone(check_params(read_values()).train)
+    backbone = build_backbone(check_params(read_values(), Params, Params).train)
     image = keras.Input((64, 64, 3))
     shares = keras.layers.Dense(5, activation="softmax")(backbone.features(image))
     return keras.Model(image, shares)

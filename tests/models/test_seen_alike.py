@@ -10,7 +10,8 @@ from skimage import data
 
 from darkroom.commands import predict
 from darkroom.core import shards, tables
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.filters.preprocess import read_steps
 from darkroom.models import inputs
 from darkroom.models.backbones import rule_for
@@ -70,5 +71,5 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, 
     ],
 )
 def test_the_rule_is_known_before_the_network_is_built(changes, rule, values):
-    params = check_params(values).train.model_copy(update=changes)
+    params = check_params(values, Params).train.model_copy(update=changes)
     assert rule_for(params) == rule

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Scale
+from darkroom.core.params.scale import Scale
 from darkroom.labels.votes import bin_scores
 from darkroom.models import targets
 

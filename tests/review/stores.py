@@ -3,7 +3,8 @@
 import yaml
 
 from darkroom.core import tables
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from stages import clean, dedupe, embed
 from tests.harness import png, store_records, write_params
 
@@ -36,7 +37,7 @@ def write_store(root, records):
 
 
 def params_of(root):
-    return check_params(yaml.safe_load((root / "params.yaml").read_text()))
+    return check_params(yaml.safe_load((root / "params.yaml").read_text()), Params)
 
 
 def develop(root, *stages):

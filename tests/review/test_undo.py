@@ -3,7 +3,8 @@
 import pytest
 
 from darkroom.core import tables
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from stages import clean, dedupe, download, embed, split
 from tests.harness import write_bad_company, write_rated
 
@@ -20,7 +21,7 @@ def settle(tmp_path, values, patches):
 
     def run(**changes):
         changed = {name: {**values[name], **changes.get(name, {})} for name in ("clean", "dedupe")}
-        params = check_params({**values, **changed})
+        params = check_params({**values, **changed}, Params)
         for stage in (download, clean, embed, dedupe, split):
             stage.run(tmp_path, params)
         paths = [

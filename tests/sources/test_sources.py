@@ -21,7 +21,8 @@ from PIL import Image
 from darkroom.commands import export
 from darkroom.core import shards
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import Place, key_of, read_member
 from darkroom.core.tables import INDEX, read_table
 from darkroom.sources import remote_files
@@ -46,7 +47,7 @@ PICTURES = [(f"train/cat/{number}.png", picture(number)) for number in range(4)]
 def params_for(*sources, **changes):
     values = read_values()
     values["download"] |= {"sources": list(sources), "max_failed_fraction": 0.9, **LOCAL, **changes}
-    return check_params(values)
+    return check_params(values, Params)
 
 
 def run(root, *sources, **changes):
@@ -196,7 +197,8 @@ import os, sys
 from pathlib import Path
 from stages import download
 from darkroom.core import shards
-from darkroom.core.params import load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 
 shards.MAX_IMAGES = 4
 left = int(sys.argv[1])
@@ -210,7 +212,7 @@ def replace_until(self, target):
     return replace(self, target)
 
 Path.replace = replace_until
-download.run(Path.cwd(), load_params(Path.cwd()))
+download.run(Path.cwd(), load_params(Path.cwd(), Params))
 """
 
 
@@ -358,7 +360,7 @@ def test_our_own_export_comes_back_with_its_labels(store, tmp_path, values):
     root, _ = store
     from stages import split
 
-    split.run(root, check_params(values))
+    split.run(root, check_params(values, Params))
     export.export(root, tmp_path / "out", "webdataset")
     labels = pd.read_parquet(tmp_path / "out/labels.parquet").set_index("key")
     back = tmp_path / "back"

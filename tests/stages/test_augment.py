@@ -10,7 +10,9 @@ from PIL import Image
 from darkroom.augmentation.chains import apply
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import Scale, check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.scale import Scale
+from darkroom.core.params.whole import Params
 from darkroom.images import decode
 from stages import augment
 
@@ -67,7 +69,7 @@ def write(rows, path, schema, sort_by=("key",)):
 def run(root, values, task="classification", **changes):
     values["train"]["task"] = task
     values["augment"] |= changes
-    augment.run(root, check_params(values))
+    augment.run(root, check_params(values, Params))
     index = tables.read_table(root / "data/augmented/index.parquet", tables.AUGMENTED)
     return index, json.loads((root / "metrics/augment.json").read_text())
 
@@ -231,7 +233,7 @@ def test_of_one_class_normal_images_alone_are_augmented(tmp_path, values):
     split = write_data(tmp_path, 8, labels=["cat", "dog"] * 4)
     values["train"] |= ONE_CLASS
     values["augment"] |= {"target": 4}
-    augment.run(tmp_path, check_params(values))
+    augment.run(tmp_path, check_params(values, Params))
     made = pd.read_parquet(tmp_path / "data/augmented/index.parquet")
     assert len(made) == 2
     index = pd.read_parquet(tmp_path / "data/raw/index.parquet").set_index("key")
@@ -256,7 +258,7 @@ def test_an_impossible_normal_class_is_explained(tmp_path, values, changes, labe
     write_data(tmp_path, 4, labels=labels * 2)
     values["train"] |= ONE_CLASS | changes
     with pytest.raises(UserError, match=words):
-        augment.run(tmp_path, check_params(values))
+        augment.run(tmp_path, check_params(values, Params))
 
 
 def test_one_class_is_not_balanced(tmp_path, values):
@@ -264,4 +266,4 @@ def test_one_class_is_not_balanced(tmp_path, values):
     values["train"] |= ONE_CLASS
     values["augment"] |= {"balance": "class"}
     with pytest.raises(UserError, match=r"balance is class, which is for train\.task: classif"):
-        augment.run(tmp_path, check_params(values))
+        augment.run(tmp_path, check_params(values, Params))

@@ -14,7 +14,8 @@ from darkroom.checks import issues, measure
 from darkroom.checks.issues import SUMMARY
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.images import decode
 from stages import clean
 from tests.harness import png
@@ -58,7 +59,7 @@ def write_index(root, index):
 def run(root, values, **changes):
     values["clean"] |= changes
     values["engine"]["workers"] = 1
-    clean.run(root, check_params(values))
+    clean.run(root, check_params(values, Params))
     summary = tables.read_table(root / "data/clean/summary.parquet", SUMMARY)
     return summary.set_index("key"), json.loads((root / "metrics/clean.json").read_text())
 
@@ -137,7 +138,7 @@ def test_one_worker_or_many_and_any_order_of_images_give_the_same_bytes(tmp_path
     _, expected = run(whole, values)
     write_raw(tmp_path / "many", contents[5:], contents[:2], contents[2:5])
     values["engine"]["workers"] = 2
-    clean.run(tmp_path / "many", check_params(values))
+    clean.run(tmp_path / "many", check_params(values, Params))
     summary = "data/clean/summary.parquet"
     assert (tmp_path / "many" / summary).read_bytes() == (whole / summary).read_bytes()
     assert json.loads((tmp_path / "many/metrics/clean.json").read_text()) == expected

@@ -6,7 +6,8 @@ import pytest
 
 from darkroom.core import tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from stages import clean, dedupe, embed
 from tests.harness import png, store_records
 
@@ -20,7 +21,7 @@ def build(tmp_path, values, patches):
         for section, settings in changes.items():
             values[section].update(settings)
         store_records(tmp_path, records)
-        params = check_params(values)
+        params = check_params(values, Params)
         for stage in (clean, embed, dedupe):
             stage.run(tmp_path, params)
         folder = tmp_path / "data/dedupe"

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from darkroom.commands import retry
 from darkroom.core import shards
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import Place, key_of, read_member, read_tar
 from darkroom.core.tables import INDEX, read_table
 from darkroom.sources.failure_reasons import REASONS
@@ -44,7 +45,7 @@ def values_for(*sources, **changes):
 
 
 def download_now(root, *sources, **changes):
-    download.run(root, check_params(values_for(*sources, **changes)))
+    download.run(root, check_params(values_for(*sources, **changes), Params))
     return read_table(root / "data/raw/index.parquet", INDEX).set_index("name")
 
 
@@ -499,7 +500,8 @@ import os, sys
 from pathlib import Path
 from stages import download, retry
 from darkroom.core import shards
-from darkroom.core.params import load_params
+from darkroom.core.params.load import load_params
+from darkroom.core.params.whole import Params
 
 shards.MAX_IMAGES = 4
 left, here = int(sys.argv[1]), os.getcwd()
@@ -513,7 +515,7 @@ def count(event, arguments):  # of Python's own: it tells of every file that is 
         if left < 0:
             os.kill(os.getpid(), 9)
 
-params = load_params(Path.cwd())
+params = load_params(Path.cwd(), Params)
 sys.addaudithook(count)
 download.run(Path.cwd(), params)
 """
@@ -682,7 +684,7 @@ def test_a_list_that_changed_after_a_kill_leaves_nothing_that_no_record_names(
 def test_a_stop_is_obeyed_at_once_and_leaves_what_was_fetched(tmp_path, server):
     """As Ctrl+C does: the generator is closed while hosts stall."""
     write_list(tmp_path, f"{server.url}/0", f"{server.url}/stall", f"{server.url}/1")
-    params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 60}))
+    params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 60}), Params)
     store, bodies = download.Store(tmp_path / "raw"), download.Spool(tmp_path / "spool")
     listing = download.weblist.read_requests(params.download.sources[0], tmp_path, params.download)
     entries = download.list_entries(listing, "s", store, bodies, params.download, lambda _: None)

@@ -8,7 +8,8 @@ from PIL import Image
 
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.images.decode import resize
 from darkroom.workers.mapper import ShardTask, fingerprint
 from stages import clean, embed
@@ -40,7 +41,7 @@ def run(root, values, workers=1, **changes):
     """Clean and embed; return the embeddings by key, and the metrics."""
     values["embed"] |= changes
     values["engine"]["workers"] = workers
-    params = check_params(values)
+    params = check_params(values, Params)
     clean.run(root, params)
     embed.run(root, params)
     parts = tables.read_parts(root / embed.TARGET, ["key", "embedding"])

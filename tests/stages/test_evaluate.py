@@ -9,7 +9,9 @@ from sklearn import metrics as sk
 
 from darkroom.core.csv import to_csv
 from darkroom.core.errors import UserError
-from darkroom.core.params import Scale, check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.scale import Scale
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of, write_shard
 from darkroom.core.tables import GROUPS, INDEX, SPLIT, write_table
 from darkroom.evaluation.plot_tables import MOST_ROWS, PLOTS
@@ -204,7 +206,7 @@ def test_two_classes(tmp_path, values, use):
     values["evaluate"]["prevalence"] = 0.01
     use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
     write_root(tmp_path, classified(200))
-    evaluate.run(tmp_path, check_params(values))
+    evaluate.run(tmp_path, check_params(values, Params))
     table, figures, plots = read(tmp_path)
     test = table[table["split"] == "test"]
     truth, score = test["target_label"] == "scene", test["probability_scene"]
@@ -235,11 +237,11 @@ def test_a_positive_class_can_be_chosen_and_must_exist(tmp_path, values, use):
     use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
     write_root(tmp_path, classified(60))
     values["evaluate"]["positive_class"] = "cage.man"
-    evaluate.run(tmp_path, check_params(values))
+    evaluate.run(tmp_path, check_params(values, Params))
     assert read(tmp_path)[1]["positive_class"] == "cage.man"
     values["evaluate"]["positive_class"] = "cat"
     with pytest.raises(UserError, match=r"evaluate\.positive_class.*cage\.man, scene.*'cat'"):
-        evaluate.run(tmp_path, check_params(values))
+        evaluate.run(tmp_path, check_params(values, Params))
 
 
 def test_three_classes_are_judged_one_against_the_rest(tmp_path, params, use):
@@ -530,7 +532,7 @@ def test_the_templates_of_plots_draw_columns_that_exist(repository, name):
 def test_a_cutoff_off_the_scale_stops_at_once(values):
     values["train"]["scale"] = {"low": 0, "high": 1, "bins": 10}
     with pytest.raises(UserError, match=r"evaluate\.cutoff: expected .* from 0 to below 1; got 5"):
-        check_params(values)
+        check_params(values, Params)
 
 
 def test_a_large_test_split_is_drawn_by_a_sample():

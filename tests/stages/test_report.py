@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from darkroom.core.files import write_json, write_metrics, write_text
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of, write_shard
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, write_table
 from darkroom.images.decode import decode_at_least
@@ -264,7 +265,7 @@ def parameters(values):
         if task == "one_class":
             values["train"] |= {"normal_class": "good", "backbone": "bundled", "image_size": 128}
         values["evaluate"].update(evaluate)
-        return check_params(values)
+        return check_params(values, Params)
 
     return make
 
@@ -405,7 +406,7 @@ def test_splits_by_other_names_are_understood(tmp_path, values):
         )
     values["split"]["map"] = {"holdout": "test"}
     values["train"]["task"] = "classification"
-    html = page(data.write(tmp_path), check_params(values))
+    html = page(data.write(tmp_path), check_params(values, Params))
     assert "train test 2" in text_of(leaks_section(html))
 
 
@@ -538,9 +539,9 @@ def test_the_same_data_give_the_same_bytes(tmp_path, parameters, task):
 def test_workers_and_private_paths_are_not_on_the_page(tmp_path, values):
     values["download"]["sources"] = [{"kind": "folder", "path": "/home/someone/secret"}]
     root = full().write(tmp_path)
-    one = page(root, check_params(values))
+    one = page(root, check_params(values, Params))
     values["engine"]["workers"] = 7
-    assert page(root, check_params(values)) == one
+    assert page(root, check_params(values, Params)) == one
     assert "secret" not in one
 
 

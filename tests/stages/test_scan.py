@@ -7,7 +7,8 @@ import os
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.sources import content_hashes
 from stages import scan
 from tests.harness import read_values
@@ -16,7 +17,7 @@ from tests.harness import read_values
 def params_for(*sources):
     values = read_values()
     values["download"]["sources"] = list(sources)
-    return check_params(values)
+    return check_params(values, Params)
 
 
 def scan_now(root, *sources):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from darkroom.core import tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import SplitParams
+from darkroom.core.params.split import SplitParams
 from darkroom.labels.official_splits import standard_split
 from stages import split
 

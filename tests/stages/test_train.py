@@ -15,7 +15,8 @@ from PIL import Image, ImageFilter
 
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.models.saved import SavedModel
 from darkroom.models.training import examples
 from stages import train
@@ -92,7 +93,7 @@ def quick(values):
 
     def change(**changes):
         values["train"] |= changes
-        return check_params(values)
+        return check_params(values, Params)
 
     return change
 

@@ -9,7 +9,7 @@ import pytest
 
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
-from darkroom.core.params import EngineParams
+from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.workers.mapper import ShardTask, guarded, map_shards
 

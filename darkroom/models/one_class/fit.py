@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import TrainParams
+from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import generator
 from darkroom.images.decode import Pixels
 from darkroom.labels.normal_class import name_labels

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.core.files import write_bytes
-from darkroom.core.params import TrainParams
+from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import generator
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs

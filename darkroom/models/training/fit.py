@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import TrainParams
+from darkroom.core.params.train import TrainParams
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs
 from darkroom.models.backbones import BUNDLED, Backbone, build_backbone, freeze_below

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.core.errors import LONGEST, UserError
-from darkroom.core.params import TrainParams
+from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import generator
 from darkroom.models.training.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
 from darkroom.models.training.live import Watch, unwatched

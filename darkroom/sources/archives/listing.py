@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import unfinished, write_bytes
-from darkroom.core.params import original_root
+from darkroom.core.paths import original_root
 from darkroom.sources.archives.members import Limits, Member, refused
 from darkroom.sources.entries import Labels, Unreadable
 

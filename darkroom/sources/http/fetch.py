@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from darkroom.core.params import DownloadParams
+from darkroom.core.params.download import DownloadParams
 from darkroom.sources.entries import Unreadable
 from darkroom.sources.http import retry_policy
 from darkroom.sources.http.addresses import Resolver, check_url

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import ArchiveSource, DownloadParams
+from darkroom.core.params.download import ArchiveSource, DownloadParams
 from darkroom.sources.archives import tar, zip
 from darkroom.sources.archives.decompress import Unpacked, packing
 from darkroom.sources.archives.listing import Listing, Record

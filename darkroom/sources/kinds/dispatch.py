@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from darkroom.core.params import (
+from darkroom.core.params.download import (
     ArchiveSource,
     DownloadParams,
     FolderSource,

@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from darkroom.core.errors import UserError, explain
-from darkroom.core.params import DownloadParams, FolderSource, is_url, original_root, resolve_path
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
+from darkroom.core.params.download import DownloadParams, FolderSource
+from darkroom.core.paths import is_url, original_root, resolve_path
 from darkroom.sources import remote_files
 from darkroom.sources.archives.members import printable
 from darkroom.sources.content_hashes import Hashes

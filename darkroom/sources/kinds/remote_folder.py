@@ -14,7 +14,7 @@ from pathlib import Path
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import unfinished, write_bytes
-from darkroom.core.params import DownloadParams, FolderSource
+from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.sources import remote_files
 from darkroom.sources.entries import Entry, Stream, Unreadable
 from darkroom.sources.label_tables.match import labels_by_name

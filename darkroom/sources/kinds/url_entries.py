@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from darkroom.core.params import DownloadParams
+from darkroom.core.params.download import DownloadParams
 from darkroom.sources.entries import Entry, Unreadable
 from darkroom.sources.http.fetch import fetch_all, may_pass
 from darkroom.sources.http.response import Job

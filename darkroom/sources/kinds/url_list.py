@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import DownloadParams, ListSource, is_url, resolve_path, without_secrets
+from darkroom.core.params.download import DownloadParams, ListSource
+from darkroom.core.paths import is_url, resolve_path, without_secrets
 from darkroom.sources.content_hashes import Hashes
 from darkroom.sources.entries import Labels
 from darkroom.sources.http.checksums import Checksum, parse_checksum

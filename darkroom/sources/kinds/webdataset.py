@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import DownloadParams, WebDatasetSource
+from darkroom.core.params.download import DownloadParams, WebDatasetSource
 from darkroom.core.tables import LABEL_COLUMNS
 from darkroom.sources.archives.listing import Listing
 from darkroom.sources.archives.members import Limits, Member

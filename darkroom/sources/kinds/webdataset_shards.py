@@ -6,8 +6,10 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from darkroom.core.errors import UserError, explain
-from darkroom.core.params import DownloadParams, WebDatasetSource, is_url, resolve_path
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
+from darkroom.core.params.download import DownloadParams, WebDatasetSource
+from darkroom.core.paths import is_url, resolve_path
 from darkroom.sources import remote_files
 from darkroom.sources.content_hashes import Hashes
 from darkroom.sources.entries import Unreadable, Version

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkroom.core.errors import UserError, explain
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
 
 if TYPE_CHECKING:
     import pyarrow

@@ -9,7 +9,8 @@ import pytest
 
 from darkroom.commands import predict
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.models import inputs
 from darkroom.models.backbones import Backbone
 from darkroom.models.one_class import fit, scores
@@ -47,7 +48,7 @@ def settings(values):
 
     def change(method, **changes):
         values["train"] |= {"outlier_method": method} | SETTINGS[method] | changes
-        return check_params(values)
+        return check_params(values, Params)
 
     return change
 

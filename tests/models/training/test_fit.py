@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import check_params
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
 from darkroom.models import inputs
 from darkroom.models.backbones import Backbone
 from darkroom.models.saved import SavedModel, keras_bytes, write_model
@@ -43,7 +44,7 @@ def tiny(values, monkeypatch):
     examples = fit.Examples(images, np.eye(2, dtype=np.float32)[bright])
     first, rest = slice(0, 16), slice(16, 24)
     parts = [fit.Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
-    return *parts, check_params(values).train
+    return *parts, check_params(values, Params).train
 
 
 def test_two_runs_give_equal_bytes_and_learn(tiny):
@@ -210,7 +211,7 @@ def test_a_backbone_learns_and_its_export_agrees(values, tmp_path, backbone, siz
     images = list(rng.integers(0, 256, (12, 150, 140, 3)).astype(np.uint8))
     scores = rng.dirichlet(np.ones(10), 12).astype(np.float32)
     train, validation = (fit.Examples(images[s], scores[s]) for s in (slice(8), slice(8, 12)))
-    fitted = fit.fit_model(train, validation, check_params(values).train, 17)
+    fitted = fit.fit_model(train, validation, check_params(values, Params).train, 17)
     assert [row["phase"] for row in fitted.history] == ["head", "fine_tune"]
     probe = np.stack([inputs.views(i, size_px, fitted.rule)[0] for i in images]).astype(np.float32)
     card = {"task": "rating", "classes": [], "scale": {"low": 1.0, "high": 10.0, "bins": 10},

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from darkroom.core.params import check_params, without_secrets
+from darkroom.core.params.load import check_params
+from darkroom.core.params.whole import Params
+from darkroom.core.paths import without_secrets
 from darkroom.core.shards import Place, key_of
 from darkroom.sources.http import response
 from darkroom.sources.http.fetch import fetch_all
@@ -26,7 +28,7 @@ from tests.sources.trouble import Trouble, body_of, serving
 def settings():
     values = read_values()
     values["download"] |= {"allow_private_hosts": True, "timeout_s": 0.5, "retries": 1}
-    return check_params(values).download
+    return check_params(values, Params).download
 
 
 def fetch(spool, settings, *urls):

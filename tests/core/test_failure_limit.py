@@ -1,6 +1,7 @@
 import pytest
 
-from darkroom.core.errors import UserError, stop_if_too_many
+from darkroom.core.errors import UserError
+from darkroom.core.failure_limit import stop_if_too_many
 
 
 def test_as_many_failures_as_allowed_pass():

@@ -1,0 +1,37 @@
+"""One bad image never stops a stage; too many do."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from darkroom.core.errors import LONGEST, UserError, visible
+
+
+def stop_if_too_many(
+    stage: str,
+    parameter: str,
+    failures: Iterable[tuple[str, str]],
+    total: int,
+    allowed: float,
+    meanings: Mapping[str, str] | None = None,
+) -> None:
+    """Raise UserError when more than `allowed` of `total` failed.
+
+    `failures` are (reason, image); the ten commonest reasons are told with an image of each.
+    """
+    counts, examples = Counter[str](), dict[str, str]()
+    for reason, image in failures:
+        counts[reason] += 1
+        examples.setdefault(reason, image)
+    failed = counts.total()
+    if total and failed / total > allowed:
+        known = meanings or {}
+        lines = "\n".join(
+            f"  {count:6d}  {reason}{f' ({known[reason]})' if reason in known else ''},"
+            f" as {visible(examples[reason])[:LONGEST]}"
+            for reason, count in counts.most_common(10)
+        )
+        raise UserError(
+            f"{stage}: {failed} of {total} images failed, more than {parameter} = {allowed} allows."
+            f" The commonest reasons:\n{lines}\n"
+            f"Correct the source, or raise {parameter} in params.yaml to go on with the rest."
+        )

@@ -1,0 +1,1 @@
+"""The settings of `params.yaml`: one module and one strict model per section."""
