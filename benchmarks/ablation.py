@@ -67,7 +67,7 @@ def accuracy(
 ) -> float:
     """Fit on `train`, and return the share of the test split that is right."""
     classes = tuple(sorted(rows["label"].unique()))
-    steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
+    steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     parts = [rows[rows["split"] == name] for name in ("validation", "test")]
     more = Augmented(StoredImages(root, train), train, params, target)
     validation, test = (

@@ -36,7 +36,7 @@ from darkroom.core.params.whole import Params
 from darkroom.core.paths import resolve_path
 from darkroom.evaluation.metrics import interval_name
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
-from darkroom.filters.preprocess import prepare, read_steps
+from darkroom.filters.preprocess import preprocess, read_steps
 from darkroom.images.decode import Pixels
 from darkroom.models.backbones import rule_for
 from darkroom.models.inputs import least_side
@@ -64,7 +64,7 @@ class Augmented(Sequence[Pixels]):
         self._originals, self._keys, self._seed = originals, keys, params.seed
         limits = allowed_operations(task, wishes.operations)
         self._recipe = Recipe(limits, wishes.operations_per_image, wishes.fill)
-        self._steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
+        self._steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
         strata = strata_of(rows, params)
         wanted = variants_each(strata, target, task) if target > len(keys) else {}
         self.parents = list(range(len(keys)))  # of each image, its original's position
@@ -83,11 +83,11 @@ class Augmented(Sequence[Pixels]):
         parent, variant = self.parents[position], self._variants[position]
         pixels = self._originals[parent]
         if variant < 0:
-            return prepare(pixels, self._steps)
+            return preprocess(pixels, self._steps)
         chains = draw_variants(
             self._seed, self._keys[parent], variant + 1, self._recipe, pixels.shape[:2]
         )
-        return prepare(apply(pixels, chains[variant]), self._steps)
+        return preprocess(apply(pixels, chains[variant]), self._steps)
 
 
 def read_rows(root: Path, task: str) -> pd.DataFrame:
@@ -144,7 +144,7 @@ def predict_fold(
 ) -> NDArray[np.float32]:  # fmt: skip
     """Fit on the first part, stop by the second, and return what is predicted for the third."""
     train, validation, test = parts
-    steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
+    steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     learning = params.train
     side = least_side(learning.image_size, rule_for(learning), learning.task, bool(steps))
     whole = target > len(train)  # new images are made of originals in full

@@ -12,7 +12,7 @@ the training curves and `metrics/live/metrics.json`.
   `one_class`: of `train.normal_class` alone (`darkroom.models.one_class`), and `scorer.npz` beside
   the network, which turns its outputs into outlier scores. `none`: a `model.json` that says so,
   and nothing else.
-- `train.most_per_bin` draws at most so many originals per class or score bin, by seed and key, and
+- `train.max_per_class` draws at most so many originals per class or score bin, by seed and key, and
   `train.class_weights: balanced` weighs the training loss by n / (k n_c); validation is untouched.
 - The validation split decides which epoch's weights are kept, and when to stop.
 - A killed run resumes from `.darkroom/train/` and ends with the same bytes.
@@ -90,7 +90,7 @@ def describe(
         "task": params.train.task,
         "classes": list(classes),
         "scale": params.train.scale.model_dump() if rating else None,
-        "prepare": steps,
+        "preprocess": steps,
         "input": {"size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255"},
         "seed": params.seed,
         "parameters": params.train.model_dump(),
@@ -135,13 +135,13 @@ def run(root: Path, params: Params) -> None:
     if params.train.task == "none":
         _write_none(root)
         return
-    steps = read_steps(params.train.prepare, "params.yaml: train.prepare")
+    steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     rows = read_rows(root, params.train.task)
     if params.train.task == "one_class":
         rows = learnt_rows(rows, params.train)
     classes = find_classes(rows) if params.train.task == "classification" else ()
     wanted = make_targets(rows, classes, params.train)
-    used = draw_most(rows, targets.strata(wanted), params.train.most_per_bin, params.seed)
+    used = draw_most(rows, targets.strata(wanted), params.train.max_per_class, params.seed)
     left_out = int((rows["key"] == rows["parent"])[~used].sum())
     rows, wanted = rows[used], wanted[used]
     learning = params.train

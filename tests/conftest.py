@@ -35,7 +35,7 @@ def values():
 @pytest.fixture
 def params(values):
     """Return tests/params.yaml, checked."""
-    return check_params(values, Params, Params)
+    return check_params(values, Params)
 
 
 @pytest.fixture(scope="session")

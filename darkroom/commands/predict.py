@@ -91,7 +91,7 @@ def _read(model: SavedModel, path: Path) -> Pixels | str:
     """Return the pixels of a file, or why it has none."""
     try:
         pixels = decode(path.read_bytes(), min_side=model.least_side)
-        check_size(pixels, model.prepare)
+        check_size(pixels, model.preprocess)
     except (DecodeError, OSError, UserError) as error:
         return str(error)
     return pixels

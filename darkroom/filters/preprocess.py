@@ -120,13 +120,13 @@ def check_size(pixels: Pixels, steps: Sequence[Step]) -> None:
         side = kernel_px(step)
         if min(pixels.shape[:2]) < side:
             raise UserError(
-                f"train.prepare: {step['filter']} looks at squares of {side} px, and an image has"
-                f" only {pixels.shape[1]}x{pixels.shape[0]}; lower its size_px or sigma_px, or"
+                f"train.preprocess: {step['filter']} looks at squares of {side} px, and an image"
+                f" has only {pixels.shape[1]}x{pixels.shape[0]}; lower its size_px or sigma_px, or"
                 " raise clean.min_side_px in params.yaml"
             )
 
 
-def prepare(pixels: Pixels, steps: Sequence[Step]) -> Pixels:
+def preprocess(pixels: Pixels, steps: Sequence[Step]) -> Pixels:
     """Return (height, width, 3) RGB after every step, in order. Raises as `check_size` does."""
     check_size(pixels, steps)
     for step in steps:

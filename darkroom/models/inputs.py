@@ -9,8 +9,8 @@ Two rules, stored in `model.json` so that training, evaluation and prediction ap
 - `resize` (every other backbone): the short side is resized to the square, the centre is taken.
 
 Training looks at one square per image and epoch, at a random place and flipped at random unless
-`train.mirror` is false; under `resize` the short side is then a seventh larger than the square, so
-that there are places. Ratings under `crop` are of technical quality, which has no upright: there
+`train.horizontal_flip` is false; under `resize` the short side is then a seventh larger than the
+square, so that there are places. Ratings under `crop` are of technical quality, which has no upright: there
 quarter turns come on top.
 
 A JPEG that is resized and not filtered first is decoded at 1/2 to 1/8 of its size where that is
@@ -98,17 +98,21 @@ def for_training(pixels: Pixels, size_px: int, rule: Rule) -> Pixels:
 
 
 def random_view(
-    pixels: Pixels, size_px: int, rng: np.random.Generator, turns: bool = False, mirror: bool = True
+    pixels: Pixels,
+    size_px: int,
+    rng: np.random.Generator,
+    turns: bool = False,
+    horizontal_flip: bool = True,
 ) -> Pixels:
     """Return one square at a random place: (size, size, 3).
 
-    With `mirror` it is flipped left to right in half of the cases; with `turns` it is turned by
-    quarters as well, which moves pixels and changes none.
+    With `horizontal_flip` it is flipped left to right in half of the cases; with `turns` it is
+    turned by quarters as well, which moves pixels and changes none.
     """
     top, left = (int(rng.integers(side - size_px + 1)) for side in pixels.shape[:2])
     square = pixels[top : top + size_px, left : left + size_px]
     square = np.rot90(square, int(rng.integers(4))) if turns else square
-    return square[:, ::-1] if mirror and rng.integers(2) else square
+    return square[:, ::-1] if horizontal_flip and rng.integers(2) else square
 
 
 def centre(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_bytes, write_json
 from darkroom.core.params.scale import Scale
-from darkroom.filters.preprocess import Step, prepare, read_steps
+from darkroom.filters.preprocess import Step, preprocess, read_steps
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs
 from darkroom.models.one_class import scores
@@ -58,7 +58,7 @@ class SavedModel:
     size_px: int
     rule: inputs.Rule
     content: bytes  # of model.tflite
-    prepare: tuple[Step, ...] = ()  # filters that every image goes through first
+    preprocess: tuple[Step, ...] = ()  # filters that every image goes through first
     scorer: Scorer | None = None  # of a model of one class
     normal_class: str | None = None  # the label that it learnt from
     reference_classes: tuple[str, ...] = ()  # labels that are neither normal nor outliers
@@ -95,7 +95,7 @@ class SavedModel:
         if not (isinstance(size, int) and size > 0 and rule in ("crop", "resize")):
             raise ValueError(f"input: size_px {size!r} and rule {rule!r}")
         # Models made before it was there have none.
-        filters = read_steps(card.get("prepare", ()), f"{folder / CARD}: prepare")
+        filters = read_steps(card.get("preprocess", ()), f"{folder / CARD}: preprocess")
         return cls(
             card["task"], tuple(card["classes"]), scale, size, rule, (folder / LITE).read_bytes(),
             tuple(filters),
@@ -106,7 +106,7 @@ class SavedModel:
     @property
     def least_side(self) -> int | None:
         """Return down to which side in px a JPEG may be decoded; None for whole images."""
-        return inputs.least_side(self.size_px, self.rule, self.task, bool(self.prepare))
+        return inputs.least_side(self.size_px, self.rule, self.task, bool(self.preprocess))
 
     def predict(self, images: Iterable[Pixels]) -> NDArray[Any]:
         """Return (n, bins or classes) float32, rows sum to 1, for RGB uint8 images of any size.
@@ -139,7 +139,7 @@ class SavedModel:
         return outputs.reshape(-1, expected)
 
     def _look(self, image: Pixels) -> inputs.Views:
-        return inputs.views(prepare(image, self.prepare), self.size_px, self.rule)
+        return inputs.views(preprocess(image, self.preprocess), self.size_px, self.rule)
 
 
 def _read_scorer(path: Path, card: dict[str, Any]) -> Scorer:

@@ -13,7 +13,7 @@ import pandas as pd
 from darkroom.augmentation.chains import LABEL_TRUE, allowed_operations, apply
 from darkroom.augmentation.operations import OPERATIONS
 from darkroom.filters.filter_bank import compress
-from darkroom.filters.preprocess import FILTERS, kernel_px, prepare, read_steps
+from darkroom.filters.preprocess import FILTERS, kernel_px, preprocess, read_steps
 from darkroom.images.decode import DecodeError, Pixels, decode_at_least
 from darkroom.report.params import ReportParams
 from darkroom.report.thumbnails import Album, data_uri, thumbnail
@@ -130,7 +130,7 @@ def filters_of(pixels: Pixels) -> list[Strip]:
             caption = f"{setting.replace('_', ' ')} {value:g}"
             if name == "principal_components":
                 caption += f", {_explained(pixels, int(value)):.1%}"
-            samples.append(Sample(_picture(prepare(pixels, chain)), caption))
+            samples.append(Sample(_picture(preprocess(pixels, chain)), caption))
         strips.append(Strip(name, "", tuple(samples)))
     return strips
 

@@ -110,7 +110,7 @@ def _details(model: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[tup
     yield "weights before training", _weights(model)
     size, rule = given.get("size_px"), given.get("rule", "")
     yield "input", f"{given.get('channels')}, {size} × {size} px: {RULES.get(rule, rule)}"
-    filters = [str(step.get("filter")) for step in model.get("prepare", [])]
+    filters = [str(step.get("filter")) for step in model.get("preprocess", [])]
     yield "filters before it", ", ".join(filters) or "none"
     if "parameters" in train:
         yield "parameters of the network", f"{train['parameters']:,}"

@@ -9,7 +9,7 @@ from darkroom.augmentation.chains import Recipe, allowed_operations, apply, draw
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.filters.preprocess import prepare, read_steps
+from darkroom.filters.preprocess import preprocess, read_steps
 
 
 @given(count=st.integers(30, 90), groups=st.integers(6, 18), seed=st.integers(0, 99))
@@ -33,7 +33,7 @@ def test_too_few_groups_to_divide_are_an_error():
 
 def test_variants_are_prepared_after_augmentation_as_train_does_it(values):
     step = {"filter": "laplacian"}  # its edges of a shifted picture are not its edges, shifted
-    values["train"] |= {"task": "classification", "prepare": [step]}
+    values["train"] |= {"task": "classification", "preprocess": [step]}
     params = check_params(values, Params)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     made = Augmented([pixels], pd.DataFrame({"key": ["a"]}), params, 4)
@@ -41,4 +41,4 @@ def test_variants_are_prepared_after_augmentation_as_train_does_it(values):
     recipe = Recipe(limits, params.augment.operations_per_image, params.augment.fill)
     chains = [[], *draw_variants(params.seed, "a", 3, recipe, (40, 50))]
     for image, chain in zip(made, chains, strict=True):
-        assert np.array_equal(image, prepare(apply(pixels, chain), read_steps([step], "x")))
+        assert np.array_equal(image, preprocess(apply(pixels, chain), read_steps([step], "x")))

@@ -70,13 +70,13 @@ def test_folder_is_searched_and_a_broken_file_stops_nothing(
 
 
 def test_an_image_too_small_for_train_prepare_stops_nothing(folder, monkeypatch, capsys):
-    steps = read_steps([{"filter": "median", "size_px": 5}], "train.prepare")
+    steps = read_steps([{"filter": "median", "size_px": 5}], "train.preprocess")
     Image.new("RGB", (70, 4)).save(folder / "c.png")
     model = Bright("rating", (), Scale(low=1, high=3, bins=3), 64, "crop", b"", tuple(steps))
     assert run(model, monkeypatch, folder / "a.png", folder / "c.png") == 1
     said = capsys.readouterr()
     assert "a.png: mean 1.000" in said.out
-    assert "c.png: not predicted, train.prepare: median looks at squares of 5 px" in said.err
+    assert "c.png: not predicted, train.preprocess: median looks at squares of 5 px" in said.err
 
 
 def test_classes_are_named(classes, folder, monkeypatch, capsys):

@@ -51,7 +51,7 @@ def changed(values, key, value):
 )
 def test_a_wrong_setting_names_file_key_value_and_what_is_allowed(values, key, value, expected):
     with pytest.raises(UserError) as caught:
-        check_params(changed(values, key, value), Params, Params)
+        check_params(changed(values, key, value), Params)
     assert str(caught.value).startswith("params.yaml has wrong settings")
     assert re.search(expected, str(caught.value)), str(caught.value)
 
@@ -59,20 +59,20 @@ def test_a_wrong_setting_names_file_key_value_and_what_is_allowed(values, key, v
 def test_a_missing_key_says_so(values):
     del values["dedupe"]["threshold"]
     with pytest.raises(UserError, match=r"dedupe\.threshold: missing"):
-        check_params(values, Params, Params)
+        check_params(values, Params)
 
 
 def test_settings_of_before_the_flag_was_split_say_what_it_is_called_now(values):
     values["clean"]["reject"] = ["too_small", "odd_aspect_ratio"]
     del values["clean"]["odd_aspect_ratio_below"]
     with pytest.raises(UserError, match=r"odd_aspect_ratio_below: missing.*`too_elongated`"):
-        check_params(values, Params, Params)
+        check_params(values, Params)
 
 
 def test_every_wrong_key_is_listed_at_once(values):
     values["seed"], values["clean"]["min_side_px"] = "x", -1
     with pytest.raises(UserError, match=r"(?s)seed.*clean\.min_side_px"):
-        check_params(values, Params, Params)
+        check_params(values, Params)
 
 
 @pytest.mark.parametrize(
@@ -87,23 +87,23 @@ def test_every_wrong_key_is_listed_at_once(values):
 def test_a_file_that_is_no_params_file_is_named(tmp_path, text, expected):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match=expected):
-        load_params(tmp_path, Params, Params)
+        load_params(tmp_path, Params)
 
 
 def test_a_missing_file_is_named_with_the_place_that_was_looked_at(tmp_path):
     with pytest.raises(UserError, match=re.escape(str(tmp_path))):
-        load_params(tmp_path, Params, Params)
+        load_params(tmp_path, Params)
 
 
 def test_the_settings_of_the_repository_are_valid(repository):
-    load_params(repository, Params, Params)
+    load_params(repository, Params)
 
 
 def test_a_small_number_is_read_as_dvc_writes_it(tmp_path):
     text = PARAMS.read_text()
     text = text.replace("fine_tune: 0.005}", "fine_tune: 3e-05}")
     (tmp_path / "params.yaml").write_text(text)
-    assert load_params(tmp_path, Params, Params).train.learning_rate.fine_tune == 0.00003
+    assert load_params(tmp_path, Params).train.learning_rate.fine_tune == 0.00003
 
 
 def test_settings_never_change_after_reading(params):

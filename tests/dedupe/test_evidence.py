@@ -10,7 +10,7 @@ from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe import evidence
 from darkroom.dedupe.evidence import verify_pairs
 
-ONE, TWO = (EngineParams(kind="local", workers=n, address=None) for n in (1, 2))
+ONE, TWO = (EngineParams(kind="local", workers=n) for n in (1, 2))
 
 
 @pytest.fixture

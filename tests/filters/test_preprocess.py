@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
 from darkroom.filters import preprocess as module
-from darkroom.filters.preprocess import FILTERS, PLANES, kernel_px, prepare, read_steps
+from darkroom.filters.preprocess import FILTERS, PLANES, kernel_px, preprocess, read_steps
 
 
 def noise(height=40, width=50, seed=0):
@@ -15,17 +15,17 @@ def noise(height=40, width=50, seed=0):
 
 
 def read(**step):
-    return read_steps([step], "params.yaml: train.prepare")
+    return read_steps([step], "params.yaml: train.preprocess")
 
 
 @pytest.mark.parametrize("on", PLANES)
 @pytest.mark.parametrize("name", FILTERS)
 def test_each_keeps_type_and_size_and_its_input_and_repeats_itself(name, on):
     steps, pixels = read(filter=name, on=on), noise()
-    found = prepare(pixels, steps)
+    found = preprocess(pixels, steps)
     assert (found.shape, found.dtype) == (pixels.shape, np.uint8)
     assert np.array_equal(pixels, noise())
-    assert np.array_equal(found, prepare(pixels, steps))
+    assert np.array_equal(found, preprocess(pixels, steps))
     assert not np.array_equal(found, pixels)
 
 
@@ -46,14 +46,14 @@ def test_every_allowed_setting_works_on_every_size_from_its_kernel_on(name, on, 
     steps = read(**step)
     least = kernel_px(steps[0])
     pixels = noise(least + more, least + data.draw(st.integers(0, 30)))
-    assert prepare(pixels, steps).shape == pixels.shape
+    assert preprocess(pixels, steps).shape == pixels.shape
 
 
 def test_no_step_changes_nothing_and_steps_follow_each_other():
-    assert np.array_equal(prepare(noise(), []), noise())
+    assert np.array_equal(preprocess(noise(), []), noise())
     first, second = read(filter="median"), read(filter="unsharp")
     assert np.array_equal(
-        prepare(noise(), [*first, *second]), prepare(prepare(noise(), first), second)
+        preprocess(noise(), [*first, *second]), preprocess(preprocess(noise(), first), second)
     )
 
 
@@ -64,24 +64,24 @@ def test_defaults_are_filled_in_so_that_the_card_says_all():
 
 
 def test_grey_has_three_equal_channels():
-    found = prepare(noise(), read(filter="gaussian", on="grey"))
+    found = preprocess(noise(), read(filter="gaussian", on="grey"))
     assert (found == found[:, :, :1]).all()
 
 
 def test_hsv_keeps_the_hue_where_rgb_mixes_it():
     pixels = np.zeros((20, 20, 3), np.uint8)
     pixels[:, :10], pixels[:, 10:] = (200, 0, 40), (200, 40, 0)  # two reds, on both sides of 0
-    hue = prepare(pixels, read(filter="mean", size_px=5, on="hsv"))
+    hue = preprocess(pixels, read(filter="mean", size_px=5, on="hsv"))
     assert np.array_equal(hue, pixels)
     black = np.zeros((20, 20, 3), np.uint8)
     black[:, 10:] = 255
-    assert (np.ptp(prepare(black, read(filter="mean", on="hsv")).astype(int), axis=2) == 0).all()
+    assert (np.ptp(preprocess(black, read(filter="mean", on="hsv")).astype(int), axis=2) == 0).all()
 
 
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"filter": "medan"}, r"prepare\[0\]\.filter: expected one of mean.*got 'medan'"),
+        ({"filter": "medan"}, r"preprocess\[0\]\.filter: expected one of mean.*got 'medan'"),
         ({}, "got None"),
         ({"filter": "median", "size_px": 4}, "size_px: expected an odd number from 3 to 31; got 4"),
         ({"filter": "median", "size_px": 3.0}, "size_px: expected an odd number.*got 3.0"),
@@ -109,8 +109,8 @@ def test_a_wrong_step_is_explained(step, message):
 def test_an_image_smaller_than_the_kernel_is_explained(step, side):
     message = f"squares of {side} px, and an image has only 50x{side - 1}"
     with pytest.raises(UserError, match=message):
-        prepare(noise(side - 1, 50), read(**step))
-    assert prepare(noise(side, 50), read(**step)).shape == (side, 50, 3)
+        preprocess(noise(side - 1, 50), read(**step))
+    assert preprocess(noise(side, 50), read(**step)).shape == (side, 50, 3)
 
 
 def test_the_examples_hold():

@@ -42,12 +42,14 @@ def test_any_size_becomes_squares(rule, height, width):
     assert inputs.random_view(kept, 32, np.random.default_rng(0)).shape == (32, 32, 3)
 
 
-@pytest.mark.parametrize(("mirror", "flipped"), [(True, {False, True}), (False, {False})])
-def test_an_arrow_is_mirrored_unless_told_not_to(mirror, flipped):
+@pytest.mark.parametrize(("horizontal_flip", "flipped"), [(True, {False, True}), (False, {False})])
+def test_an_arrow_is_mirrored_unless_told_not_to(horizontal_flip, flipped):
     arrow = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
     seen = set()
     for seed in range(40):
-        view = inputs.random_view(arrow, 32, np.random.default_rng(seed), mirror=mirror)
+        view = inputs.random_view(
+            arrow, 32, np.random.default_rng(seed), horizontal_flip=horizontal_flip
+        )
         seen.add(bool((view == arrow[:, ::-1]).all()))
         assert (view == arrow).all() or (view == arrow[:, ::-1]).all()
     assert seen == flipped

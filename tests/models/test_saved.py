@@ -7,7 +7,7 @@ import pytest
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.filters.preprocess import prepare, read_steps
+from darkroom.filters.preprocess import preprocess, read_steps
 from darkroom.models import saved
 from darkroom.models.backbones import build_backbone
 from darkroom.models.one_class.scores import Scorer, to_bytes
@@ -29,7 +29,7 @@ def model():
     import keras
 
     keras.utils.set_random_seed(3)
-    backbone = build_backbone(check_params(read_values(), Params, Params).train)
+    backbone = build_backbone(check_params(read_values(), Params).train)
     image = keras.Input((64, 64, 3))
     shares = keras.layers.Dense(5, activation="softmax")(backbone.features(image))
     return keras.Model(image, shares)
@@ -66,9 +66,9 @@ def test_prepared_input_is_applied_before_the_model(tmp_path, model, images):
     steps = read_steps([{"filter": "median", "size_px": 5, "on": "grey"}], "params.yaml")
     probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
     for name, chain in (("plain", []), ("prepared", steps)):
-        saved.write_model(tmp_path / name, model, CARD | {"prepare": chain}, probe)
+        saved.write_model(tmp_path / name, model, CARD | {"preprocess": chain}, probe)
     plain, prepared = (saved.SavedModel.load(tmp_path / name) for name in ("plain", "prepared"))
-    filtered = [prepare(image, steps) for image in images]
+    filtered = [preprocess(image, steps) for image in images]
     np.testing.assert_array_equal(prepared.predict(images), plain.predict(filtered))
     assert not np.array_equal(prepared.predict(images), plain.predict(images))
 
@@ -176,8 +176,8 @@ def test_a_network_of_another_size_than_the_card_says_is_refused(tmp_path, model
                      "is no description of a model", id="no size"),
         pytest.param(CARD | {"input": {"size_px": 64, "rule": "squash"}},
                      "is no description of a model", id="no rule"),
-        pytest.param(CARD | {"prepare": [{"filter": "sharpen"}]},
-                     r"prepare\[0\].filter: expected one of", id="no filter"),
+        pytest.param(CARD | {"preprocess": [{"filter": "sharpen"}]},
+                     r"preprocess\[0\].filter: expected one of", id="no filter"),
         pytest.param({"task": "segmentation"}, "expected a model of rating", id="unknown"),
         pytest.param({}, "is no description of a model", id="none"),
     ],

@@ -32,7 +32,7 @@ def trained(task):
         "task": task,
         "classes": ["cat", "dog"] if task == "classification" else [],
         "scale": {"low": 1.0, "high": 10.0, "bins": 10} if task == "rating" else None,
-        "prepare": [{"filter": "median", "size_px": 3}],
+        "preprocess": [{"filter": "median", "size_px": 3}],
         "input": {"size_px": 64, "rule": "resize", "channels": "RGB, 0 to 255"},
         "seed": 17,
         "parameters": {"backbone": "MobileNetV2", "alpha": 0.35, "epochs": {"head": 2},
@@ -949,7 +949,7 @@ def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
     assert rows["dedupe"] == ["Kept", "20 images", "3 copy, 1 label conflict"]
     assert rows["train"] == ["13", "13", "13", "3"]
     assert "The model learnt from 13 images and 3 made of them" in text
-    assert "2 more were left out by `train.most_per_bin`" in text
+    assert "2 more were left out by `train.max_per_class`" in text
     assert "simulated by a panel that does not exist" in text
     assert "python -m darkroom.commands.predict" in text
     assert "secret" not in text

@@ -176,8 +176,8 @@ def wait_for(phase, live, process):
 def test_training_sees_what_was_prepared_and_the_card_says_how(tmp_path, patches, quick):
     for name, chain in (("plain", []), ("prepared", [{"filter": "median", "size_px": 9}])):
         write_data(tmp_path / name, patches, {"train": 8, "validation": 4}, mean=[3.0, 7.0])
-        train.run(tmp_path / name, quick(prepare=chain))
-    assert SavedModel.load(tmp_path / "prepared/data/model").prepare == (
+        train.run(tmp_path / name, quick(preprocess=chain))
+    assert SavedModel.load(tmp_path / "prepared/data/model").preprocess == (
         {"filter": "median", "on": "rgb", "size_px": 9},
     )
     plain, prepared = (
@@ -187,8 +187,10 @@ def test_training_sees_what_was_prepared_and_the_card_says_how(tmp_path, patches
 
 
 def test_a_wrong_filter_stops_before_any_work(tmp_path, quick):
-    with pytest.raises(UserError, match=r"params.yaml: train.prepare\[0\].filter: expected one of"):
-        train.run(tmp_path, quick(prepare=[{"filter": "sharpen"}]))
+    with pytest.raises(
+        UserError, match=r"params.yaml: train.preprocess\[0\].filter: expected one of"
+    ):
+        train.run(tmp_path, quick(preprocess=[{"filter": "sharpen"}]))
 
 
 def test_classes_are_stored_in_order_of_name(tmp_path, patches, quick):
@@ -242,7 +244,7 @@ def test_what_cannot_be_learnt_is_said(tmp_path, patches, quick, task, counts, l
     assert not (tmp_path / "data/model").exists()
 
 
-def test_most_per_bin_draws_originals_whatever_their_order_and_children_follow(tmp_path, patches):
+def test_max_per_class_draws_originals_whatever_their_order_and_children_follow(tmp_path, patches):
     labels = [*"aaaaaaab"]
     write_data(tmp_path, patches, {"train": 16, "validation": 8}, label=labels)
     rows = examples.read_rows(tmp_path, "classification")

@@ -33,16 +33,16 @@ class TrainParams(Section):
     normal_class: str | None
     outlier_method: Literal["mahalanobis", "svm", "isolation_forest", "autoencoder", "deep"]
     reference_classes: list[str]
-    prepare: list[dict[str, Any]]
+    preprocess: list[dict[str, Any]]
     augment: list[dict[str, Any]]
     backbone: str
     alpha: Annotated[float, Field(gt=0)] | None
     weights: str | None
     image_size: Annotated[int, Field(ge=16)]
     unfreeze: Positive | None
-    mirror: bool
+    horizontal_flip: bool
     epochs: Epochs
-    most_per_bin: Positive | None
+    max_per_class: Positive | None
     class_weights: Literal["none", "balanced"]
     batch_size: Positive
     learning_rate: Rates

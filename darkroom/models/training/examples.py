@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.randomness import digest_number
-from darkroom.filters.preprocess import Step, prepare
+from darkroom.filters.preprocess import Step, preprocess
 from darkroom.images.decode import Pixels, decode_at_least
 from darkroom.labels.labelled import is_labelled
 from darkroom.labels.official_splits import SPLITS
@@ -53,7 +53,7 @@ class StoredImages(Sequence[Pixels]):
         folder, shard, offset, size = self._places[position]
         place = shards.Place(shard, int(offset), int(size))
         content = shards.read_member(self._root / folder, place)
-        return prepare(decode_at_least(content, self._min_side), self._steps)
+        return preprocess(decode_at_least(content, self._min_side), self._steps)
 
 
 def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def draw_most(
         return np.ones(len(rows), bool)
     train = rows["split"].to_numpy() == "train"
     originals = train & (rows["key"] == rows["parent"]).to_numpy(bool)
-    places = [digest_number(seed, "train.most_per_bin", key) for key in rows["key"][originals]]
+    places = [digest_number(seed, "train.max_per_class", key) for key in rows["key"][originals]]
     drawn = pd.DataFrame(
         {"key": rows["key"][originals], "stratum": strata[originals], "place": places}
     ).sort_values("place")

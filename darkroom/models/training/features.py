@@ -75,7 +75,7 @@ def random_looks(
     def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         rngs = (generator(seed, name, epoch, int(i)) for i in rows)
         return np.stack([
-            inputs.random_view(kept[i], size_px, rng, turns, params.mirror)
+            inputs.random_view(kept[i], size_px, rng, turns, params.horizontal_flip)
             for i, rng in zip(rows, rngs, strict=True)
         ])  # fmt: skip
 
