@@ -10,8 +10,8 @@ Two rules, stored in `model.json` so that training, evaluation and prediction ap
 
 Training looks at one square per image and epoch, at a random place and flipped at random unless
 `train.horizontal_flip` is false; under `resize` the short side is then a seventh larger than the
-square, so that there are places. Ratings under `crop` are of technical quality, which has no upright: there
-quarter turns come on top.
+square, so that there are places. Ratings under `crop` are of technical quality, which has no
+upright: there quarter turns come on top.
 
 A JPEG that is resized and not filtered first is decoded at 1/2 to 1/8 of its size where that is
 still large enough for training; again everywhere alike. Decoding runs ahead on all cores.
