@@ -2,7 +2,7 @@
 
     python -m benchmarks.kills [--stages train] [--kills 30] [--images 400] [--seed 17]
 
-A local server gives photographs, and, between them, the troubles of `tests/sources/trouble.py`.
+A local server gives photographs, and, between them, what `tests/sources/hostile_server.py` gives.
 Shards hold 50 images, so that a run makes several. Each trial starts a stage in a process group of
 its own, kills the group at a moment drawn uniformly from the time that the stage takes
 undisturbed, one trial in three twice, runs the stage to its end and compares every file below
@@ -31,7 +31,7 @@ import yaml
 
 from benchmarks.download import make_bases
 from darkroom.images.decode import decode
-from tests.sources.trouble import Trouble, serving
+from tests.sources.hostile_server import Trouble, serving
 from tests.stages.test_train import write_data
 
 REPOSITORY = Path(__file__).parents[1]

@@ -38,9 +38,9 @@ from darkroom.sources.kinds import archive, folder, url_list, webdataset
 from darkroom.sources.kinds.dispatch import is_present
 from darkroom.sources.kinds.url_entries import list_entries
 from darkroom.sources.sample import generate
-from darkroom.sources.store.journal import SHARDS, Spool
+from darkroom.sources.store.journal import SHARDS, Journal
 from darkroom.sources.store.purged import PURGED, read_purged
-from darkroom.sources.store.raw_store import TOTAL_LIMIT, Store
+from darkroom.sources.store.raw_store import TOTAL_LIMIT, RawStore
 
 TARGET = Path("data/raw")
 METRICS = Path("metrics/download.json")
@@ -58,9 +58,9 @@ class Params(StageParams):
 def run(root: Path, params: Params) -> None:
     """Write the shards, the index and the metrics."""
     settings = params.download
-    spool = Spool(root / SCRATCH)
-    store = Store(
-        root / TARGET, read_purged(root / PURGED), spool.folder / SHARDS, settings.max_total_bytes
+    journal = Journal(root / SCRATCH)
+    store = RawStore(
+        root / TARGET, read_purged(root / PURGED), journal.folder / SHARDS, settings.max_total_bytes
     )
     sources = [source for source in settings.sources if not _stays(source, root, settings, store)]
     # Every source is listed, and every label table read, before the first byte is stored.
@@ -69,7 +69,7 @@ def run(root: Path, params: Params) -> None:
     unknown = any(isinstance(each, Stream) and each.expected is None for each in listings)
     progress = Progress("download", total, open_ended=unknown)
     for source, listing in zip(sources, listings, strict=True):
-        for entry in _entries(source, listing, settings, store, spool, progress.advance):
+        for entry in _entries(source, listing, settings, store, journal, progress.advance):
             store.add(source.title, entry)
     failed = [row for row in store.rows if row["status"] == "failed"]
     faults = [
@@ -83,11 +83,11 @@ def run(root: Path, params: Params) -> None:
             settings.max_failed_fraction, REASONS,
         )  # fmt: skip
     except UserError:
-        spool.forget_failures()  # whatever is corrected now, they are tried again
+        journal.forget_failures()  # whatever is corrected now, they are tried again
         raise
     index = store.finish()
     write_metrics(root / METRICS, summarise(index))
-    spool.clear()
+    journal.clear()
     _say_what_stays_out(len(failed) - len(faults), settings)
     shutil.rmtree(root / remote_files.SCRATCH, ignore_errors=True)
     kept = int((index["status"] == "kept").sum())
@@ -113,7 +113,7 @@ def summarise(index: pd.DataFrame) -> MetricTree:
     }
 
 
-def _stays(source: Source, root: Path, settings: DownloadParams, store: Store) -> bool:
+def _stays(source: Source, root: Path, settings: DownloadParams, store: RawStore) -> bool:
     """Keep the records of a source that is absent on this machine; return whether it did."""
     if is_present(source, root, settings) or not store.keep_source(source.title):
         return False
@@ -144,7 +144,7 @@ def _sample_entry(file: generate.SampleFile) -> Entry:
 
 
 def _entries(
-    source: Source, listing: Listing, settings: DownloadParams, store: Store, spool: Spool,
+    source: Source, listing: Listing, settings: DownloadParams, store: RawStore, journal: Journal,
     advance: Callable[[int], None],
 ) -> Iterator[Entry]:  # fmt: skip
     """Yield the entries in order, those of a list after fetching what is not there yet."""
@@ -155,7 +155,7 @@ def _entries(
         return
     requests = [item for item in listing if isinstance(item, url_list.Request)]
     if requests:
-        yield from list_entries(requests, source.title, store, spool, settings, advance)
+        yield from list_entries(requests, source.title, store, journal, settings, advance)
     for item in listing:
         if isinstance(item, Entry):
             yield item

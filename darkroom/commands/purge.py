@@ -29,9 +29,9 @@ from darkroom.core.graphs import connected_components
 from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import GROUPS, INDEX, PAIRS, read_table
-from darkroom.sources.store.journal import forget_images
+from darkroom.sources.store.journal import remove_images
 from darkroom.sources.store.purged import HEADING, PURGED, read_purged, write_purged
-from darkroom.sources.store.raw_store import Store
+from darkroom.sources.store.raw_store import RawStore
 
 RAW = Path("data/raw")
 DEDUPE = Path("data/dedupe")
@@ -115,7 +115,7 @@ def remove(root: Path, keys: Iterable[str]) -> None:
     """Put the keys on the list, then take them out of the store and of `.darkroom/`."""
     purged = read_purged(root / PURGED) | set(keys)
     write_purged(root / PURGED, purged)  # first: a rerun of this or of download does the rest
-    store = Store(root / RAW, purged)
+    store = RawStore(root / RAW, purged)
     for source in sorted({row["source"] for row in store.before}):
         store.keep_source(source)
     store.finish()
@@ -129,7 +129,7 @@ def clear_scratch(scratch: Path, purged: frozenset[str]) -> None:
     """Remove what may hold a purged image: caches whole, fetched bodies where it is one."""
     for folder in [path for path in scratch.glob("*") if path.is_dir()]:
         if folder.name == DOWNLOAD:
-            forget_images(folder, purged)
+            remove_images(folder, purged)
         elif folder.name not in HARMLESS:
             shutil.rmtree(folder)
 

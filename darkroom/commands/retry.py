@@ -13,7 +13,7 @@ from pathlib import Path
 from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import INDEX, read_table, write_table
-from darkroom.sources.store.journal import Spool
+from darkroom.sources.store.journal import Journal
 
 INDEX_PATH = Path("data/raw/index.parquet")
 SCRATCH = Path(".darkroom/download")
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def run(root: Path, _: Params) -> None:
     """Forget the failures, and say how many there were."""
-    Spool(root / SCRATCH).forget_failures()
+    Journal(root / SCRATCH).forget_failures()
     path = root / INDEX_PATH
     if not path.exists():
         logger.info("retry: nothing was downloaded yet: `dvc repro` does that")

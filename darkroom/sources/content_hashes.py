@@ -13,7 +13,7 @@ FRESH_NS = 2_000_000_000
 _CHUNK = 2**20
 
 
-class Seen(NamedTuple):
+class FileState(NamedTuple):
     """What a file looked like when its key was computed."""
 
     size: int
@@ -21,21 +21,21 @@ class Seen(NamedTuple):
     key: str
 
 
-class Hashes:
+class HashCache:
     """The keys of files; `save` keeps those that were asked for, and forgets the others."""
 
     def __init__(self, cache: Path) -> None:
         """Read what is known."""
         self._cache, self._known = cache, _read(cache)
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, FileState] = {}
         self._now = time.time_ns()
 
-    def of(self, name: str, path: Path) -> Seen:
+    def of(self, name: str, path: Path) -> FileState:
         """Return size, time and key of a file, read only if it has changed. Raises OSError."""
         status = path.stat()
         seen, known = (status.st_size, status.st_mtime_ns), self._known.get(name)
         key = known.key if known and known[:2] == seen else hash_file(path)
-        note = Seen(*seen, key)
+        note = FileState(*seen, key)
         if note.mtime_ns < self._now - FRESH_NS:
             self._seen[name] = note
         return note
@@ -55,17 +55,17 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read(path: Path) -> dict[str, Seen]:
+def _read(path: Path) -> dict[str, FileState]:
     """Read lines of size, time, key and name; a file that is not as written counts as empty."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
         rows = [line.split("\t", 3) for line in lines if line]
-        return {name: Seen(int(size), int(mtime), key) for size, mtime, key, name in rows}
+        return {name: FileState(int(size), int(mtime), key) for size, mtime, key, name in rows}
     except (OSError, ValueError):
         return {}
 
 
-def _write(path: Path, seen: dict[str, Seen]) -> None:
+def _write(path: Path, seen: dict[str, FileState]) -> None:
     # A name with a line break would be two lines: such a file is read anew each time.
     lines = [
         f"{note.size}\t{note.mtime_ns}\t{note.key}\t{name}\n"

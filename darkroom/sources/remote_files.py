@@ -17,7 +17,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.download import DownloadParams
 from darkroom.core.paths import without_secrets
 from darkroom.core.progress import Progress
-from darkroom.sources.archives.members import judge_name
+from darkroom.sources.archives.members import check_member_name
 from darkroom.sources.entries import Unreadable, Version
 
 SCRATCH = Path(".darkroom/remote")  # purge removes it, since an image may be in it
@@ -36,7 +36,7 @@ _TOKENS = (
 _T = TypeVar("_T")
 
 
-class File(NamedTuple):
+class RemoteFile(NamedTuple):
     """One file below a remote folder."""
 
     name: str
@@ -66,7 +66,7 @@ def versions(urls: list[str], params: DownloadParams) -> dict[str, Version | Unr
     return {url: _stat(url) for url in urls}
 
 
-def fetch_once(
+def fetch_to_cache(
     url: str, version: Version, root: Path, params: DownloadParams, max_bytes: int
 ) -> Path:
     """Return the file on this disk, fetched unless it is here. Raises Unreadable."""
@@ -83,7 +83,7 @@ def fetch_once(
 
         large_files.fetch_file(large_files.Transfer(url, version, part, max_bytes, told), params)
     else:
-        _driven(lambda: _copy(url, part, max_bytes, told))
+        _call_driver(lambda: _copy(url, part, max_bytes, told))
     if version.size not in {None, part.stat().st_size}:
         part.unlink()
         raise Unreadable("incomplete")
@@ -91,7 +91,7 @@ def fetch_once(
     return whole
 
 
-def list_folder(url: str) -> list[File]:
+def list_folder(url: str) -> list[RemoteFile]:
     """Return the files below a folder that is no web page. Raises Unreadable, UserError."""
     if protocol(url) in WEB:
         raise UserError(
@@ -99,14 +99,14 @@ def list_folder(url: str) -> list[File]:
             " listed over http; use kind: list for its URLs, or kind: archive for one file"
         )
     system, path = _open(url)
-    found: dict[str, Any] = _driven(lambda: dict(system.find(path, detail=True)))
+    found: dict[str, Any] = _call_driver(lambda: dict(system.find(path, detail=True)))
     return sorted(_below(path, found))
 
 
 def glob(url: str) -> dict[str, Version]:
     """Return the URLs that a pattern stands for, with their versions. Raises Unreadable."""
     system, path = _open(url)
-    found: dict[str, Any] = _driven(lambda: dict(system.glob(path, detail=True)))
+    found: dict[str, Any] = _call_driver(lambda: dict(system.glob(path, detail=True)))
     name = protocol(url)
     return {f"{name}://{path.lstrip('/')}": _version(found[path]) for path in sorted(found)}
 
@@ -117,7 +117,7 @@ def sibling(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=str(PurePosixPath(parts.path or "/").parent / name)))
 
 
-def read_together(url: str, files: list[File]) -> list[bytes | Unreadable]:
+def read_many(url: str, files: list[RemoteFile]) -> list[bytes | Unreadable]:
     """Return the content of each file below the folder `url`, asked for all at once."""
     system, _ = _open(url)
     sized = [file for file in files if file.version.size]
@@ -125,12 +125,12 @@ def read_together(url: str, files: list[File]) -> list[bytes | Unreadable]:
     sizes = [file.version.size for file in sized]
     found: list[Any] = []
     if sized:
-        found = _driven(lambda: list(system.cat_ranges(paths, [0] * len(paths), sizes)))
+        found = _call_driver(lambda: list(system.cat_ranges(paths, [0] * len(paths), sizes)))
     read = dict(zip(paths, found, strict=True))
     return [_content(file, read.get(file.path, b"")) for file in files]
 
 
-def _content(file: File, found: Any) -> bytes | Unreadable:
+def _content(file: RemoteFile, found: Any) -> bytes | Unreadable:
     if isinstance(found, Exception):
         return Unreadable(_reason(found))
     content = bytes(found)
@@ -152,17 +152,17 @@ def _open(url: str) -> tuple[Any, str]:
         ) from error
     except ValueError as error:
         raise UserError(
-            f"params.yaml: download.sources: {without_secrets(url)}: {_harmless(error)}"
+            f"params.yaml: download.sources: {without_secrets(url)}: {_without_secrets(error)}"
         ) from error
     return system, str(path)
 
 
-def _driven(call: Callable[[], _T]) -> _T:
+def _call_driver(call: Callable[[], _T]) -> _T:
     """Call a driver. What one raises is documented nowhere, so every exception counts."""
     try:
         return call()
     except Exception as error:
-        raise Unreadable(_reason(error), _harmless(error)) from error
+        raise Unreadable(_reason(error), _without_secrets(error)) from error
 
 
 def _reason(error: Exception) -> str:
@@ -175,7 +175,7 @@ def _reason(error: Exception) -> str:
     return "timeout" if isinstance(error, TimeoutError) else "unreadable"
 
 
-def _harmless(error: Exception) -> str:
+def _without_secrets(error: Exception) -> str:
     """Return what an error says, without what may be a password or a signature."""
     words = re.sub(r"//[^/\s@]*@", "//", re.sub(r"\?\S+", "", str(error)))
     return f"{type(error).__name__}: {words[:300]}"
@@ -184,7 +184,7 @@ def _harmless(error: Exception) -> str:
 def _stat(url: str) -> Version | Unreadable:
     system, path = _open(url)
     try:
-        info = _driven(lambda: dict(system.info(path)))
+        info = _call_driver(lambda: dict(system.info(path)))
     except Unreadable as failure:
         return failure
     return _version(info) if info.get("type") == "file" else Unreadable("vanished")
@@ -196,11 +196,11 @@ def _version(info: dict[str, Any]) -> Version:
     return Version(int(size) if size is not None else None, token)
 
 
-def _below(folder: str, found: dict[str, Any]) -> Iterator[File]:
+def _below(folder: str, found: dict[str, Any]) -> Iterator[RemoteFile]:
     for path, info in found.items():
-        judged = judge_name(path.removeprefix(folder.rstrip("/")).lstrip("/"))
+        judged = check_member_name(path.removeprefix(folder.rstrip("/")).lstrip("/"))
         if judged and not judged[1]:
-            yield File(judged[0], path, _version(info))
+            yield RemoteFile(judged[0], path, _version(info))
 
 
 def _shown(url: str, version: Version) -> Callable[[int], None]:

@@ -21,7 +21,7 @@ from darkroom.core.params.download import (
 )
 from darkroom.core.paths import is_url, original_root, resolve_path, without_secrets
 from darkroom.sources import remote_files
-from darkroom.sources.content_hashes import Hashes, hash_file
+from darkroom.sources.content_hashes import HashCache, hash_file
 from darkroom.sources.entries import Unreadable, Version
 from darkroom.sources.failure_reasons import REASONS
 
@@ -36,13 +36,13 @@ class Place(NamedTuple):
     fetch: Callable[[], Path]  # where it lies on this disk; raises Unreadable
 
 
-def cache_of(root: Path, source: LocatedSource) -> Path:
+def hash_cache_path(root: Path, source: LocatedSource) -> Path:
     """Return the file of known content hashes; `dvc exp run --temp` shares the original's."""
     digest = hashlib.sha256(source.path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return original_root(root) / SCAN_CACHE / f"{digest}.tsv"
 
 
-def here(shown: str, path: Path, hashes: Hashes) -> Place:
+def here(shown: str, path: Path, hashes: HashCache) -> Place:
     """Return the place of a local file. Raises OSError."""
     return Place(shown, hashes.of(str(path), path).key, lambda: path)
 
@@ -50,7 +50,7 @@ def here(shown: str, path: Path, hashes: Hashes) -> Place:
 def there(url: str, version: Version, root: Path, params: DownloadParams) -> Place:
     """Return the place of a remote file."""
     limit = params.max_archive_bytes
-    fetch = partial(remote_files.fetch_once, url, version, root, params, limit)
+    fetch = partial(remote_files.fetch_to_cache, url, version, root, params, limit)
     # Files that came to a server together may be equal in size and ETag (nginx makes it of both and
     # the second). Of a URL that is signed anew each day the path is enough, if there is a token.
     named = without_secrets(url) if version.token else url
@@ -58,7 +58,7 @@ def there(url: str, version: Version, root: Path, params: DownloadParams) -> Pla
     return Place(without_secrets(url), told, fetch)
 
 
-def find(path: str, root: Path, params: DownloadParams, hashes: Hashes) -> Place:
+def find(path: str, root: Path, params: DownloadParams, hashes: HashCache) -> Place:
     """Return the place of one file of params.yaml. Raises UserError."""
     if is_url(path):
         return _reached(path, root, params)
@@ -77,7 +77,7 @@ def find(path: str, root: Path, params: DownloadParams, hashes: Hashes) -> Place
 def _reached(url: str, root: Path, params: DownloadParams) -> Place:
     version = remote_files.versions([url], params)[url]
     if isinstance(version, Unreadable):
-        raise cannot_reach(url, version)
+        raise unreachable(url, version)
     return there(url, version, root, params)
 
 
@@ -88,7 +88,7 @@ def _small(shown: str, path: Path) -> Place:
         raise UserError(f"cannot read {explain(error)}") from error
 
 
-def cannot_reach(url: str, failure: Unreadable) -> UserError:
+def unreachable(url: str, failure: Unreadable) -> UserError:
     """Return the error of a remote file that cannot be had."""
     shown = without_secrets(url) if is_url(url) else url
     meaning = REASONS.get(failure.reason) if failure.words == failure.reason else None
@@ -98,7 +98,7 @@ def cannot_reach(url: str, failure: Unreadable) -> UserError:
     )
 
 
-def is_there(path: str, root: Path, params: DownloadParams) -> bool:
+def is_reachable(path: str, root: Path, params: DownloadParams) -> bool:
     """Return whether a file of params.yaml can be reached from this machine."""
     if is_url(path):
         return isinstance(remote_files.versions([path], params)[path], Version)
@@ -144,12 +144,14 @@ def read_table(place: Place) -> bytes:
     try:
         return place.fetch().read_bytes()
     except Unreadable as failure:
-        raise cannot_reach(place.shown, failure) from failure
+        raise unreachable(place.shown, failure) from failure
     except OSError as error:
         raise UserError(f"cannot read {explain(error)}") from error
 
 
-def no_table(source: LabelledSource | WebDatasetSource, root: Path, also: str = "") -> UserError:
+def missing_label_table(
+    source: LabelledSource | WebDatasetSource, root: Path, also: str = ""
+) -> UserError:
     """Return the error of a label table that is nowhere."""
     tried = " and ".join(without_secrets(p) if is_url(p) else p for p in table_places(source, root))
     return UserError(

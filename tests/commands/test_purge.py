@@ -251,7 +251,7 @@ def test_unfinished_work_and_caches_go_and_what_is_harmless_stays(project):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content_of("a"))
     waiting = root / ".darkroom/download"
-    bodies = journal.Spool(waiting)
+    bodies = journal.Journal(waiting)
     for letter in ("other", "b"):
         place = bodies.put(content_of(letter))
         bodies.note(letter * 32, journal.Outcome(key(letter), None, place))

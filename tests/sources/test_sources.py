@@ -29,7 +29,7 @@ from darkroom.sources import remote_files
 from darkroom.sources.kinds import archive
 from stages import download, scan
 from tests.harness import REPOSITORY, read_values, tool_environment
-from tests.sources.archives import PACKERS, special, tar_of, zip_of
+from tests.sources.make_archives import PACKERS, special, tar_of, zip_of
 
 LOCAL = {"allow_private_hosts": True, "timeout_s": 2, "retries": 1}
 
@@ -469,7 +469,7 @@ def test_a_remote_folder_is_fetched_once(tmp_path, bucket, monkeypatch):
         raise AssertionError("was read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote_files, "read_together", refuse)
+        patch.setattr(remote_files, "read_many", refuse)
         again, same = run(tmp_path, source)
         assert again == entries
         pd.testing.assert_frame_equal(same, index)
@@ -748,7 +748,7 @@ def test_every_reason_is_explained():
     from darkroom.sources.failure_reasons import REASONS
 
     code = "".join(path.read_text() for path in (REPOSITORY / "darkroom/sources").rglob("*.py"))
-    raised = re.findall(r"(?:Unreadable|Transient|Broken|_Broke)\(\"(\w+)\"\)", code)
+    raised = re.findall(r"(?:Unreadable|Transient|BrokenArchive|_Broke)\(\"(\w+)\"\)", code)
     returned = re.findall(r"refused\([^()]*, \"(\w+)\"\)", code)
     assert {*raised, *returned} <= set(REASONS)
 

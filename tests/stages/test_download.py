@@ -31,7 +31,7 @@ from darkroom.sources.store import journal
 from darkroom.sources.store.purged import write_purged
 from stages import download
 from tests.harness import call, not_root, read_values, tool_environment
-from tests.sources.trouble import PAGE, TROUBLES, Trouble, body_of, serving
+from tests.sources.hostile_server import PAGE, TROUBLES, Trouble, body_of, serving
 from tests.test_repro import make_repository, repro
 
 FOLDER = {"kind": "folder", "path": "photos"}
@@ -498,7 +498,7 @@ def test_incremental_equals_from_scratch(steps):
 KILLED = """
 import os, sys
 from pathlib import Path
-from stages import download, retry
+from stages import download
 from darkroom.core import shards
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
@@ -637,7 +637,7 @@ def test_bodies_go_when_they_lie_in_a_shard(tmp_path, server, monkeypatch):
     monkeypatch.setattr(shards, "MAX_IMAGES", 10)
     monkeypatch.setattr(journal, "FILE_BYTES", 10_000)
     waiting, staged = [], tmp_path / download.SCRATCH / "shards"
-    real = download.Store.add
+    real = download.RawStore.add
 
     def add(self, source, entry):
         real(self, source, entry)
@@ -645,7 +645,7 @@ def test_bodies_go_when_they_lie_in_a_shard(tmp_path, server, monkeypatch):
         waiting.append(sum(path.stat().st_size for path in files) // 3000)
         assert not (tmp_path / "data/raw").exists()
 
-    monkeypatch.setattr(download.Store, "add", add)
+    monkeypatch.setattr(download.RawStore, "add", add)
     write_list(tmp_path, "http://127.0.0.1:9/", *(f"{server.url}/{n}" for n in range(100)))
     download_now(tmp_path, LIST, **LOCAL)
     assert waiting[-1] < 25  # one shard, and what shares a file with it
@@ -666,7 +666,7 @@ def test_a_list_that_changed_after_a_kill_leaves_nothing_that_no_record_names(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(download.Store, "finish", die)
+        patch.setattr(download.RawStore, "finish", die)
         with pytest.raises(Killed):
             download_now(tmp_path, FOLDER, LIST, **LOCAL)
     assert len(list((tmp_path / download.SCRATCH / "shards").glob("*.tar"))) == 3
@@ -685,7 +685,7 @@ def test_a_stop_is_obeyed_at_once_and_leaves_what_was_fetched(tmp_path, server):
     """As Ctrl+C does: the generator is closed while hosts stall."""
     write_list(tmp_path, f"{server.url}/0", f"{server.url}/stall", f"{server.url}/1")
     params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 60}), Params)
-    store, bodies = download.Store(tmp_path / "raw"), download.Spool(tmp_path / "spool")
+    store, bodies = download.RawStore(tmp_path / "raw"), download.Journal(tmp_path / "spool")
     listing = download.weblist.read_requests(params.download.sources[0], tmp_path, params.download)
     entries = download.list_entries(listing, "s", store, bodies, params.download, lambda _: None)
     assert next(entries).load() == body_of("/0")

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from darkroom.sources.archives.members import Broken, Limits
+from darkroom.sources.archives.members import BrokenArchive, Limits
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 XZ_MEMORY = 256 * 2**20  # `xz -9` asks for 65 MiB to unpack; a hostile header for 4 GiB
@@ -26,7 +26,7 @@ def packing(head: bytes) -> str | None:
 
 
 class Unpacked:
-    """A file, unpacked, to be read forwards. Its methods raise Broken."""
+    """A file, unpacked, to be read forwards. Its methods raise BrokenArchive."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Open the file."""
@@ -53,13 +53,13 @@ class Unpacked:
         """Pass over `size` bytes, which must be there."""
         if self._kind is None:
             if size > self._size - self._file.tell():  # before seeking: it may fit no offset
-                raise Broken("truncated")
+                raise BrokenArchive("truncated")
             self._file.seek(size, 1)
             return
         while size:
             part = self._some(min(size, _CHUNK))
             if not part:
-                raise Broken("truncated")
+                raise BrokenArchive("truncated")
             size -= len(part)
 
     def drain(self) -> None:
@@ -71,13 +71,13 @@ class Unpacked:
         try:
             part = bytes(self._source.read(min(size, _CHUNK)))
         except EOFError as error:
-            raise Broken("truncated") from error
+            raise BrokenArchive("truncated") from error
         except _CORRUPT as error:
             early = "truncated" in str(error).lower()  # what arrow says of zstd
-            raise Broken("truncated" if early else "corrupt") from error
+            raise BrokenArchive("truncated" if early else "corrupt") from error
         self._unpacked += len(part)
         if self._kind and self._limits.is_bomb(self._unpacked, self._file.tell()):
-            raise Broken("bomb")
+            raise BrokenArchive("bomb")
         return part
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from darkroom.core.errors import UserError
 from darkroom.core.files import unfinished, write_bytes
 from darkroom.core.paths import original_root
-from darkroom.sources.archives.members import Limits, Member, refused
+from darkroom.sources.archives.members import Limits, Member, refused_member
 from darkroom.sources.entries import Labels, Unreadable
 
 NOTES = Path(".darkroom/listings")  # purge removes them, since they hold labels
@@ -70,7 +70,7 @@ class Listing:
             labels = Labels(**line["labels"] | _tuples(line["labels"]))
             load: Callable[[], bytes] = partial(self._find, position)
             if line["reason"]:
-                load = refused(line["name"], line["reason"]).read
+                load = refused_member(line["name"], line["reason"]).read
             yield Record(line["name"], line["key"], labels, load)
 
     def _first(self) -> Iterator[Record]:

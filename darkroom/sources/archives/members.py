@@ -40,7 +40,7 @@ class Member:
     labels: Labels = field(default_factory=Labels)
 
 
-class Broken(Exception):
+class BrokenArchive(Exception):
     """The archive cannot be read any further; `reason` is the code for what is lost."""
 
     def __init__(self, reason: str) -> None:
@@ -49,7 +49,7 @@ class Broken(Exception):
         self.reason = reason
 
 
-def refused(name: str, reason: str) -> Member:
+def refused_member(name: str, reason: str) -> Member:
     """Return a member that only has a reason."""
     return Member(name, partial(_refuse, reason))
 
@@ -58,7 +58,7 @@ def _refuse(reason: str) -> bytes:
     raise Unreadable(reason)
 
 
-def judge_name(given: str) -> tuple[str, str | None] | None:
+def check_member_name(given: str) -> tuple[str, str | None] | None:
     """Return (name to show, reason to refuse it or None); None for what is passed over."""
     path = given.replace("\\", "/")
     if len(path) > MAX_NAME:
@@ -76,7 +76,7 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def distinct(members: Iterable[Member]) -> Iterator[Member]:
+def refuse_duplicates(members: Iterable[Member]) -> Iterator[Member]:
     """Refuse what repeats a name: of two files in one place nobody knows which is meant."""
     seen: dict[str, int] = {}
     for member in members:
@@ -85,4 +85,4 @@ def distinct(members: Iterable[Member]) -> Iterator[Member]:
             yield member
         else:
             name = f"{member.name}~{count}"
-            yield replace(refused(name, "duplicate_name"), labels=member.labels)
+            yield replace(refused_member(name, "duplicate_name"), labels=member.labels)

@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.sources.archives.decompress import Unpacked
-from darkroom.sources.archives.members import Broken, Limits, Member, judge_name, refused
+from darkroom.sources.archives.members import (
+    BrokenArchive,
+    Limits,
+    Member,
+    check_member_name,
+    refused_member,
+)
 from darkroom.sources.entries import Unreadable
 
 BLOCK = 512
@@ -43,13 +49,13 @@ def read_members(path: Path, limits: Limits, title: str) -> Iterator[Member]:
             judged = header.judge()
             if judged is not None:
                 name, reason = judged
-                yield refused(name, reason) if reason else Member(name, member.read)
+                yield refused_member(name, reason) if reason else Member(name, member.read)
             if member.broken:
                 return  # its own row says so
             stream.skip(member.left + -header.size % BLOCK)
         stream.drain()
-    except Broken as fault:
-        yield refused(title, fault.reason)
+    except BrokenArchive as fault:
+        yield refused_member(title, fault.reason)
     finally:
         stream.close()
 
@@ -61,14 +67,14 @@ class _Header:
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise Broken("corrupt") from error
+            raise BrokenArchive("corrupt") from error
         self.kind = block[156:157]
         self.sparse = self.kind == _SPARSE or any(k.startswith(b"GNU.sparse") for k in pax)
         given = pax.get(b"path", long_name)
         self.name = info.name if given is None else given.decode("utf-8", "surrogateescape")
         self.size = info.size if b"size" not in pax else _number(pax[b"size"])
         if self.size < 0:
-            raise Broken("corrupt")
+            raise BrokenArchive("corrupt")
 
     @classmethod
     def read(cls, stream: Unpacked) -> "_Header | None":
@@ -77,7 +83,7 @@ class _Header:
         while True:
             block = stream.read(BLOCK)
             if len(block) < BLOCK:  # without the two empty blocks, so something is missing
-                raise Broken("truncated")
+                raise BrokenArchive("truncated")
             if not block.strip(b"\0"):
                 return None
             header = cls(block, long_name, pax)
@@ -97,7 +103,7 @@ class _Header:
         """Return (name, reason to refuse it or None); None for what is passed over."""
         if self.kind in {_DIRECTORY, _LABEL} or self.name.endswith("/"):
             return None
-        judged = judge_name(self.name)
+        judged = check_member_name(self.name)
         if judged is None or judged[1]:
             return judged
         if self.kind in _LINKS:
@@ -121,8 +127,8 @@ class _Open:
         try:
             content = self._stream.read(self.size)
             if len(content) < self.size:
-                raise Broken("truncated")
-        except Broken as fault:
+                raise BrokenArchive("truncated")
+        except BrokenArchive as fault:
             self.broken = True
             raise Unreadable(fault.reason) from fault
         self.left = 0
@@ -132,10 +138,10 @@ class _Open:
 def _extended(stream: Unpacked, size: int) -> bytes:
     """Return the content of an extended header, its padding passed over."""
     if size > MAX_EXTENDED:
-        raise Broken("corrupt")
+        raise BrokenArchive("corrupt")
     content = stream.read(size + -size % BLOCK)[:size]
     if len(content) < size:
-        raise Broken("truncated")
+        raise BrokenArchive("truncated")
     return content
 
 
@@ -148,7 +154,7 @@ def _records(content: bytes) -> dict[bytes, bytes]:
         size = _number(length)
         key, equals, value = content[at + len(length) + 1 : at + size].partition(b"=")
         if not space or not equals or not value.endswith(b"\n"):
-            raise Broken("corrupt")
+            raise BrokenArchive("corrupt")
         found[key] = value[:-1]
         at += size
     return found
@@ -156,5 +162,5 @@ def _records(content: bytes) -> dict[bytes, bytes]:
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 20:
-        raise Broken("corrupt")
+        raise BrokenArchive("corrupt")
     return int(digits)

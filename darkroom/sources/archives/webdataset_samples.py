@@ -16,7 +16,13 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 from darkroom.images.decode import sniff_extension
 from darkroom.sources.archives import tar
-from darkroom.sources.archives.members import Broken, Limits, Member, distinct, refused
+from darkroom.sources.archives.members import (
+    BrokenArchive,
+    Limits,
+    Member,
+    refuse_duplicates,
+    refused_member,
+)
 from darkroom.sources.entries import Labels, Unreadable
 from darkroom.sources.kinds.archive import kind_of
 from darkroom.sources.label_tables.match import parse_row, rating_columns
@@ -39,15 +45,15 @@ def read_samples(path: Path, title: str, limits: Limits) -> Iterator[Member]:
     """
     try:
         kind = kind_of(path, limits)
-    except Broken as fault:
-        yield refused("", fault.reason)
+    except BrokenArchive as fault:
+        yield refused_member("", fault.reason)
         return
     if kind != "tar":
-        yield refused("", "not_an_archive")
+        yield refused_member("", "not_an_archive")
         return
     ignored: Counter[str] = Counter()
-    members = distinct(tar.read_members(path, limits, ""))
-    yield from distinct(_images(title, members, limits, ignored))
+    members = refuse_duplicates(tar.read_members(path, limits, ""))
+    yield from refuse_duplicates(_images(title, members, limits, ignored))
     if ignored:
         kinds = ", ".join(f"{count} .{kind}" for kind, count in ignored.most_common(5))
         logger.info("%s: members that are no images: %s", title, kinds)
@@ -68,7 +74,7 @@ def _images(
                 images.append(held[0])
                 room -= held[1]
         if not images and sample:
-            yield refused(sample, "no_image")
+            yield refused_member(sample, "no_image")
         try:
             labels = _labels(f"{title}/{sample}", side)
         except (ValueError, RecursionError, UserError) as error:
@@ -90,7 +96,7 @@ def _held(
     try:
         content = member.read()
     except Unreadable as failure:
-        return refused(member.name, failure.reason), 0
+        return refused_member(member.name, failure.reason), 0
     if kind in {"json", "cls"} and len(content) <= MAX_SIDE_BYTES:
         side[kind] = content
         return None
@@ -98,7 +104,7 @@ def _held(
         ignored[last] += 1
         return None
     if len(content) > room:
-        return refused(member.name, "too_large"), 0
+        return refused_member(member.name, "too_large"), 0
     return Member(member.name, partial(bytes, content)), len(content)
 
 

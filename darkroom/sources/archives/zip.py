@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from darkroom.core.errors import UserError
-from darkroom.sources.archives.members import Limits, Member, judge_name, refused
+from darkroom.sources.archives.members import Limits, Member, check_member_name, refused_member
 from darkroom.sources.entries import Unreadable
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -29,7 +29,7 @@ def read_members(path: Path, limits: Limits) -> Iterator[Member]:
         overlapping = _overlapping(infos)
         unpacked = packed = 0
         for info in infos:
-            judged = judge_name(info.orig_filename)
+            judged = check_member_name(info.orig_filename)
             if judged is None or info.is_dir() or stat.S_ISDIR(_mode(info)):
                 continue
             name, reason = judged
@@ -45,7 +45,7 @@ def read_members(path: Path, limits: Limits) -> Iterator[Member]:
                 unpacked, packed = size, whole
                 yield Member(name, partial(_read, archive, info))
             else:
-                yield refused(name, reason)
+                yield refused_member(name, reason)
 
 
 def require_contents(path: Path) -> None:

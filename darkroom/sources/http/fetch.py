@@ -1,4 +1,4 @@
-"""Fetching many URLs at once, politely and suspiciously; each is a body in the spool or a reason.
+"""Fetching many URLs at once, politely and suspiciously; each is a body in the journal or a reason.
 
 At most `per_host` connections to one host and CONNECTIONS in all, in the list's order. 429, 5xx,
 resets, timeouts and bodies that end early are tried again after growing, jittered delays;
@@ -30,7 +30,7 @@ from darkroom.sources.http.addresses import Resolver, check_url
 from darkroom.sources.http.errors import Transient, translated
 from darkroom.sources.http.response import Job, Limits, receive, request_headers
 from darkroom.sources.http.schedule import UNANSWERED, Schedule
-from darkroom.sources.store.journal import Outcome, Part, Spool
+from darkroom.sources.store.journal import Journal, Outcome, Part
 
 # Open at a time over all hosts; as many files again may be open for other reasons.
 CONNECTIONS = min(256, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
@@ -45,20 +45,20 @@ _BREAKS = {"incomplete", "too_slow", "bad_range", "bad_response", "http_429"}
 Done = tuple[int, Outcome]  # position and outcome
 
 
-def may_pass(reason: str) -> bool:
+def is_transient(reason: str) -> bool:
     """Return whether the same URL may well give its image some other time."""
     passing = reason in UNANSWERED | _BREAKS
     return passing or reason.startswith("http_5")
 
 
 def fetch_all(
-    jobs: Sequence[Job], spool: Spool, params: DownloadParams, advance: Callable[[int], None]
+    jobs: Sequence[Job], journal: Journal, params: DownloadParams, advance: Callable[[int], None]
 ) -> Generator[Outcome, None, None]:
     """Fetch each job; yield what became of it, in the jobs' order."""
     if not jobs:
         return
     done: SimpleQueue[Done | BaseException] = SimpleQueue()
-    run = _Run(jobs, spool, params, done)
+    run = _Run(jobs, journal, params, done)
     thread = threading.Thread(target=run.run, name="fetch")
     thread.start()
     try:
@@ -80,10 +80,10 @@ class _Run:
     """One event loop that fetches; `run` is the body of its thread."""
 
     def __init__(
-        self, jobs: Sequence[Job], spool: Spool, params: DownloadParams,
+        self, jobs: Sequence[Job], journal: Journal, params: DownloadParams,
         done: "SimpleQueue[Done | BaseException]",
     ) -> None:  # fmt: skip
-        self.jobs, self.spool, self.params, self.done = jobs, spool, params, done
+        self.jobs, self.journal, self.params, self.done = jobs, journal, params, done
         self.schedule = Schedule((_host(job.url) for job in jobs), params.per_host)
         self.limits = Limits(params.max_file_bytes, params.timeout_s)
         self.attempts: dict[int, int] = {}
@@ -189,8 +189,8 @@ class _Run:
             outcome = Outcome(None, failure.reason)
         self.attempts.pop(position, None)
         if outcome.key is None:
-            self.spool.part(job.digest).drop()
-        self.spool.note(job.digest, outcome)
+            self.journal.part(job.digest).drop()
+        self.journal.note(job.digest, outcome)
         self.schedule.finish(position)
         self.done.put((position, outcome))
 
@@ -201,7 +201,7 @@ class _Run:
                 return await self._follow(job)
 
     async def _follow(self, job: Job) -> Outcome:
-        url, part = URL(job.url), self.spool.part(job.digest)
+        url, part = URL(job.url), self.journal.part(job.digest)
         for _ in range(MAX_REDIRECTS + 1):
             url = check_url(url, self.params.allow_private_hosts)
             # The headers have to come soon; a body may take longer, as long as it comes.
@@ -217,7 +217,7 @@ class _Run:
                     url = url.join(URL(location))
                     continue
                 await self._check(response, part)
-                return await receive(response, job, part, self.spool, self.limits)
+                return await receive(response, job, part, self.journal, self.limits)
         raise Unreadable("too_many_redirects")
 
     def _fair_clock(self) -> aiohttp.TraceConfig:

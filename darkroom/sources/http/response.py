@@ -19,7 +19,7 @@ from darkroom.core.shards import key_of
 from darkroom.sources.entries import Unreadable
 from darkroom.sources.http.checksums import Checksum
 from darkroom.sources.http.errors import Transient
-from darkroom.sources.store.journal import Outcome, Part, Spool
+from darkroom.sources.store.journal import Journal, Outcome, Part
 
 SPILL_BYTES = 2**18  # × CONNECTIONS is held at most
 MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server drips
@@ -31,8 +31,8 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 class Job(NamedTuple):
     """One URL to fetch."""
 
-    digest: str  # by which the spool knows it
-    url: str  # may hold credentials: never written to a table, a log or the spool
+    digest: str  # by which the journal knows it
+    url: str  # may hold credentials: never written to a table, a log or the journal
     checksum: Checksum | None = None
 
 
@@ -122,9 +122,9 @@ def check_range(headers: Mapping[str, str], size: int, total: int | None, valida
 
 
 async def receive(
-    response: aiohttp.ClientResponse, job: Job, part: Part, spool: Spool, limits: Limits
+    response: aiohttp.ClientResponse, job: Job, part: Part, journal: Journal, limits: Limits
 ) -> Outcome:
-    """Take the body of a 200, or the rest of it of a 206, into the spool.
+    """Take the body of a 200, or the rest of it of a 206, into the journal.
 
     Raises Unreadable or Transient; what came before a break stays in the part.
     """
@@ -173,10 +173,10 @@ async def receive(
         else:
             part.drop()
         raise
-    return _keep(job, part, bytes(buffered), spool, resumed)
+    return _keep(job, part, bytes(buffered), journal, resumed)
 
 
-def _keep(job: Job, part: Part, rest: bytes, spool: Spool, resumed: bool) -> Outcome:
+def _keep(job: Job, part: Part, rest: bytes, journal: Journal, resumed: bool) -> Outcome:
     """Check and store a whole body."""
     if part.validator is None:
         content = rest
@@ -188,7 +188,7 @@ def _keep(job: Job, part: Part, rest: bytes, spool: Spool, resumed: bool) -> Out
         # Of a resumed body the halves may not belong together: once more, from the start.
         raise Transient("wrong_checksum") if resumed else Unreadable("wrong_checksum")
     whole = part.validator is not None
-    place = spool.complete(job.digest, part) if whole else spool.put(content)
+    place = journal.complete(job.digest, part) if whole else journal.put(content)
     return Outcome(key_of(content), None, place)
 
 

@@ -20,19 +20,25 @@ from darkroom.core.params.download import ArchiveSource, DownloadParams
 from darkroom.sources.archives import tar, zip
 from darkroom.sources.archives.decompress import Unpacked, packing
 from darkroom.sources.archives.listing import Listing, Record
-from darkroom.sources.archives.members import Broken, Limits, Member, distinct, judge_name
-from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.archives.members import (
+    BrokenArchive,
+    Limits,
+    Member,
+    check_member_name,
+    refuse_duplicates,
+)
+from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, Labels, Stream, Unreadable
-from darkroom.sources.label_tables.match import from_path, read_labels, warn_of_shallow
-from darkroom.sources.resolve import (
+from darkroom.sources.label_tables.match import add_folder_labels, check_folder_depth, read_labels
+from darkroom.sources.source_files import (
     Place,
-    cache_of,
-    cannot_reach,
     find,
-    is_there,
+    hash_cache_path,
+    is_reachable,
     label_table,
-    no_table,
+    missing_label_table,
     read_table,
+    unreachable,
 )
 
 # What else people give: formats that no maintained library here reads.
@@ -41,7 +47,7 @@ OTHERS = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "RAR", b"\x1f\x9d": "compress"}
 
 def is_present(source: ArchiveSource, root: Path, params: DownloadParams) -> bool:
     """Return whether the archive can be reached from this machine."""
-    return is_there(source.path, root, params)
+    return is_reachable(source.path, root, params)
 
 
 def describe(source: ArchiveSource, root: Path, params: DownloadParams) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def limits_of(params: DownloadParams) -> Limits:
 
 
 def kind_of(path: Path, limits: Limits) -> str | None:
-    """Return `zip` or `tar`, by the bytes; None for anything else. Raises Broken."""
+    """Return `zip` or `tar`, by the bytes; None for anything else. Raises BrokenArchive."""
     with path.open("rb") as handle:
         head = handle.read(tar.BLOCK)
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
@@ -94,21 +100,21 @@ def read_members(path: Path, limits: Limits, title: str) -> Iterator[Member]:
 
 def _pass(place: Place, limits: Limits) -> Iterator[Member]:
     title = PurePosixPath(place.shown).name
-    yield from distinct(read_members(_fetched(place), limits, title))
+    yield from refuse_duplicates(read_members(_fetched(place), limits, title))
 
 
 def _fetched(place: Place) -> Path:
     try:
         return place.fetch()
     except Unreadable as failure:
-        raise cannot_reach(place.shown, failure) from failure
+        raise unreachable(place.shown, failure) from failure
 
 
 def _places(
     source: ArchiveSource, root: Path, params: DownloadParams
 ) -> tuple[Place, Place | None]:
     """Return where the archive and its label table lie. Raises UserError."""
-    hashes = Hashes(cache_of(root, source))
+    hashes = HashCache(hash_cache_path(root, source))
     place = find(source.path, root, params, hashes)
     table = label_table(source, root, params)
     hashes.save()
@@ -120,7 +126,7 @@ def _require_archive(source: ArchiveSource, place: Place, limits: Limits) -> Non
     where = f"params.yaml: download.sources: path: {source.place}"
     try:
         kind = kind_of(path, limits)
-    except Broken as fault:
+    except BrokenArchive as fault:
         raise UserError(f"{where}: the file is {fault.reason} from its start") from fault
     if kind == "zip":
         zip.require_contents(path)
@@ -145,9 +151,9 @@ def _labels(
     if table is not None:
         content = read_table(table)
     else:
-        inside = judged[0] if (judged := judge_name(source.labels)) else None
+        inside = judged[0] if (judged := check_member_name(source.labels)) else None
         if inside not in names:
-            raise no_table(source, root, f" and {source.place} itself")
+            raise missing_label_table(source, root, f" and {source.place} itself")
         try:
             content = listing.read(names.index(inside))
         except Unreadable as failure:
@@ -168,7 +174,7 @@ def _entries(
             continue
         known = labels.get(record.name, Labels())
         if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class
-            known = from_path(source, record.name, known)
+            known = add_folder_labels(source, record.name, known)
         uri = f"{source.place}/{record.name}"
         given.append(known)
         yield Entry(record.name, uri, record.load, record.key, known)
@@ -177,4 +183,4 @@ def _entries(
             f"params.yaml: download.sources: path: {source.place}: no file in that archive; "
             "correct the path, or remove the source"
         )
-    warn_of_shallow(source, given)
+    check_folder_depth(source, given)

@@ -21,17 +21,23 @@ from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.core.paths import is_url, original_root, resolve_path
 from darkroom.sources import remote_files
 from darkroom.sources.archives.members import printable
-from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, Stream, Unreadable
 from darkroom.sources.kinds import remote_folder
 from darkroom.sources.label_tables.match import labels_by_name
-from darkroom.sources.resolve import Place, cache_of, label_table, no_table, read_table
+from darkroom.sources.source_files import (
+    Place,
+    hash_cache_path,
+    label_table,
+    missing_label_table,
+    read_table,
+)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Listed:
+class FolderFile:
     """One file of the folder; `key` is None when it cannot be read."""
 
     name: str  # relative, with forward slashes
@@ -91,11 +97,11 @@ def _table(source: FolderSource, root: Path, params: DownloadParams) -> Place | 
     """Return where the label table lies. Raises UserError when it is asked for and nowhere."""
     table = label_table(source, root, params)
     if source.labels and table is None:
-        raise no_table(source, root)
+        raise missing_label_table(source, root)
     return table
 
 
-def list_files(source: FolderSource, root: Path, table: Place | None) -> list[Listed]:
+def list_files(source: FolderSource, root: Path, table: Place | None) -> list[FolderFile]:
     """Return the folder's files with their keys, by name, without the label table.
 
     Raises UserError when the folder is missing, cannot be read, or holds no file.
@@ -104,7 +110,7 @@ def list_files(source: FolderSource, root: Path, table: Place | None) -> list[Li
     _require_folder(source, folder)
     _require_foreign(source, folder, original_root(root))
     leave_out = None if table is None else table.fetch().stat()
-    hashes = Hashes(cache_of(root, source))
+    hashes = HashCache(hash_cache_path(root, source))
     listed = []
     for name, path in sorted(_walk(folder, source.follow_links)):
         file = _identify(name, path, hashes)
@@ -119,12 +125,12 @@ def list_files(source: FolderSource, root: Path, table: Place | None) -> list[Li
     return listed
 
 
-def _identify(name: str, path: Path, hashes: Hashes) -> Listed:
+def _identify(name: str, path: Path, hashes: HashCache) -> FolderFile:
     try:
         note = hashes.of(name, path)
     except OSError as error:
-        return Listed(name, path, 0, None, _reason(error))
-    return Listed(name, path, note.size, note.key)
+        return FolderFile(name, path, 0, None, _reason(error))
+    return FolderFile(name, path, note.size, note.key)
 
 
 def _require_folder(source: FolderSource, folder: Path) -> None:
@@ -208,7 +214,7 @@ def _reason(error: OSError) -> str:
     return "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
-def _loader(file: Listed, max_bytes: int) -> Callable[[], bytes]:
+def _loader(file: FolderFile, max_bytes: int) -> Callable[[], bytes]:
     if file.reason is not None:
         return partial(_refuse, file.reason)
     return partial(_load, file.path, max_bytes)

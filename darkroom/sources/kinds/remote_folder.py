@@ -18,17 +18,17 @@ from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.sources import remote_files
 from darkroom.sources.entries import Entry, Stream, Unreadable
 from darkroom.sources.label_tables.match import labels_by_name
-from darkroom.sources.resolve import Place, cache_of, cannot_reach, read_table
+from darkroom.sources.source_files import Place, hash_cache_path, read_table, unreachable
 
 TOGETHER, TOGETHER_BYTES = 32, 64 * 2**20  # files asked for at a time, and what they may hold
 
 
-def list_files(source: FolderSource, table: Place | None) -> list[remote_files.File]:
+def list_files(source: FolderSource, table: Place | None) -> list[remote_files.RemoteFile]:
     """Return the files by name, without the label table. Raises UserError when there are none."""
     try:
         found = remote_files.list_folder(source.path)
     except Unreadable as failure:
-        raise cannot_reach(source.path, failure) from failure
+        raise unreachable(source.path, failure) from failure
     own = None if table is None else table.shown.removeprefix(f"{source.place.rstrip('/')}/")
     files = [file for file in found if file.name != own]
     if not files:
@@ -46,7 +46,7 @@ def read_entries(
     content = None if table is None else read_table(table)
     names = [file.name for file in files]
     labels = labels_by_name(source, table and Path(table.shown), content, names)
-    note = cache_of(root, source).with_suffix(".jsonl")
+    note = hash_cache_path(root, source).with_suffix(".jsonl")
     known = _read_note(note)
     keys = [known.get((file.name, str(file.version))) for file in files]
     fetching = _Fetching(source.path, root, params.max_file_bytes)
@@ -73,13 +73,13 @@ class _Fetching:
     def __init__(self, url: str, root: Path, max_bytes: int) -> None:
         self._url, self._max_bytes = url, max_bytes
         self._folder = root / remote_files.SCRATCH
-        self.waiting: deque[remote_files.File] = (
+        self.waiting: deque[remote_files.RemoteFile] = (
             deque()
         )  # in the order in which they will be asked for
         self._reasons: dict[str, str] = {}
         self.keys: dict[str, str] = {}
 
-    def load(self, file: remote_files.File) -> bytes:
+    def load(self, file: remote_files.RemoteFile) -> bytes:
         """Return the bytes of a file. Raises Unreadable."""
         if (file.version.size or 0) > self._max_bytes:
             raise Unreadable("too_large")
@@ -94,7 +94,7 @@ class _Fetching:
         self.keys[file.name] = key_of(content)
         return content
 
-    def _batch(self, first: remote_files.File) -> list[remote_files.File]:
+    def _batch(self, first: remote_files.RemoteFile) -> list[remote_files.RemoteFile]:
         """Return a file and some of those after it that are not here yet."""
         while self.waiting and self.waiting[0].name < first.name:
             self.waiting.popleft()
@@ -108,9 +108,9 @@ class _Fetching:
             batch, size = [*batch, file], size + more
         return batch
 
-    def _fetch(self, batch: list[remote_files.File]) -> None:
+    def _fetch(self, batch: list[remote_files.RemoteFile]) -> None:
         try:
-            found = remote_files.read_together(self._url, batch)
+            found = remote_files.read_many(self._url, batch)
         except Unreadable as failure:
             found = [failure] * len(batch)
         for file, content in zip(batch, found, strict=True):
@@ -119,7 +119,7 @@ class _Fetching:
             else:
                 write_bytes(self._body(file), content)
 
-    def _body(self, file: remote_files.File) -> Path:
+    def _body(self, file: remote_files.RemoteFile) -> Path:
         text = f"{self._url}\0{file.name}\0{file.version}"
         return self._folder / f"file-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 

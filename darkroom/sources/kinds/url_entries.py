@@ -11,20 +11,20 @@ from functools import partial
 
 from darkroom.core.params.download import DownloadParams
 from darkroom.sources.entries import Entry, Unreadable
-from darkroom.sources.http.fetch import fetch_all, may_pass
+from darkroom.sources.http.fetch import fetch_all, is_transient
 from darkroom.sources.http.response import Job
 from darkroom.sources.kinds.url_list import Request
-from darkroom.sources.store.journal import Outcome, Spool
-from darkroom.sources.store.raw_store import TOTAL_LIMIT, Store
+from darkroom.sources.store.journal import Journal, Outcome
+from darkroom.sources.store.raw_store import TOTAL_LIMIT, RawStore
 
 
 def list_entries(
-    requests: list[Request], source: str, store: Store, spool: Spool, settings: DownloadParams,
-    advance: Callable[[int], None],
+    requests: list[Request], source: str, store: RawStore, journal: Journal,
+    settings: DownloadParams, advance: Callable[[int], None],
 ) -> Iterator[Entry]:  # fmt: skip
     """Yield each request as an entry; bodies are dropped when `store` has them in a shard."""
     stored, failed = store.stored_keys(source), store.failures(source)
-    outcomes = _usable(spool, store)
+    outcomes = _usable(journal, store)
     digests = {r.name: r.digest for r in requests if r.name not in stored and r.name not in failed}
     wanted = {
         digest: Job(digest, request.url, request.checksum)
@@ -33,9 +33,9 @@ def list_entries(
     }
     advance(len(requests) - len(wanted))
     uses = Counter(digests.values())
-    fetched = fetch_all(list(wanted.values()), spool, settings, advance)
+    fetched = fetch_all(list(wanted.values()), journal, settings, advance)
     waiting: dict[str, Outcome] = {}  # what is fetched and not in a shard yet
-    written = store.shelf.written
+    written = store.writer.written
     try:
         for request in requests:
             digest = digests.get(request.name)
@@ -53,30 +53,30 @@ def list_entries(
             if outcome.key is None:
                 yield _entry(request, None, outcome.reason)
                 continue
-            load = partial(spool.read, outcome)
+            load = partial(journal.read, outcome)
             yield Entry(request.name, request.uri, load, outcome.key, request.labels)
             waiting[digest] = outcome
-            if written != store.shelf.written:
-                written = store.shelf.written
-                done = [d for d, each in waiting.items() if store.shelf.is_written(each.key)]
-                spool.drop(waiting.pop(each) for each in done)
+            if written != store.writer.written:
+                written = store.writer.written
+                done = [d for d, each in waiting.items() if store.writer.is_written(each.key)]
+                journal.drop(waiting.pop(each) for each in done)
     finally:
         fetched.close()
 
 
-def _usable(spool: Spool, store: Store) -> dict[str, Outcome]:
+def _usable(journal: Journal, store: RawStore) -> dict[str, Outcome]:
     """Return the outcomes of a stopped run that hold now."""
     usable, needed = {}, []
-    for digest, outcome in spool.outcomes().items():
+    for digest, outcome in journal.outcomes().items():
         if outcome.key is None:
-            if not may_pass(str(outcome.reason)):
+            if not is_transient(str(outcome.reason)):
                 usable[digest] = outcome
-        elif outcome.key in store.shelf or outcome.key in store.purged:
+        elif outcome.key in store.writer or outcome.key in store.purged:
             usable[digest] = outcome._replace(place=None)
-        elif spool.holds(outcome):
+        elif journal.holds(outcome):
             usable[digest] = outcome
             needed.append(outcome)
-    spool.adopt(needed)
+    journal.adopt(needed)
     return usable
 
 

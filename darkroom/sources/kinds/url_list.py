@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from darkroom.core.errors import UserError
 from darkroom.core.params.download import DownloadParams, ListSource
 from darkroom.core.paths import is_url, resolve_path, without_secrets
-from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Labels
 from darkroom.sources.http.checksums import Checksum, parse_checksum
 from darkroom.sources.label_tables.match import parse_rows
 from darkroom.sources.label_tables.read import PARQUET, Row, decode_text, read_rows
-from darkroom.sources.resolve import Place, cache_of, find, is_there, read_table
+from darkroom.sources.source_files import Place, find, hash_cache_path, is_reachable, read_table
 
 _UNLABELLED = Labels()
 
@@ -29,13 +29,13 @@ class Request(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Return what names this request in the spool: equal for equal URL and checksum."""
+        """Return what names this request in the journal: equal for equal URL and checksum."""
         return digest_of(self.url + (f"\0{self.checksum.digest.hex()}" if self.checksum else ""))
 
 
 def is_present(source: ListSource, root: Path, params: DownloadParams) -> bool:
     """Return whether the list can be reached from this machine."""
-    return is_there(source.path, root, params)
+    return is_reachable(source.path, root, params)
 
 
 def describe(source: ListSource, root: Path, params: DownloadParams) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def describe(source: ListSource, root: Path, params: DownloadParams) -> dict[str
 
 def locate(source: ListSource, root: Path, params: DownloadParams) -> Place:
     """Return where the list lies. Raises UserError."""
-    return find(source.path, root, params, Hashes(cache_of(root, source)))
+    return find(source.path, root, params, HashCache(hash_cache_path(root, source)))
 
 
 def read_requests(source: ListSource, root: Path, params: DownloadParams) -> list[Request]:

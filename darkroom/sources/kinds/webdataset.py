@@ -23,7 +23,7 @@ from darkroom.sources.entries import Entry, Labels, Stream, Unreadable
 from darkroom.sources.kinds.archive import limits_of
 from darkroom.sources.kinds.webdataset_shards import Shard, base, places
 from darkroom.sources.label_tables.match import read_labels
-from darkroom.sources.resolve import Place, cannot_reach, read_table
+from darkroom.sources.source_files import Place, read_table, unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _pass(shard: Shard, limits: Limits) -> Iterator[Member]:
     try:
         path = shard.place.fetch()
     except Unreadable as failure:
-        raise cannot_reach(shard.place.shown, failure) from failure
+        raise unreachable(shard.place.shown, failure) from failure
     yield from read_samples(path, shard.name, limits)
 
 

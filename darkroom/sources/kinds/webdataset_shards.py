@@ -11,16 +11,16 @@ from darkroom.core.explain import explain
 from darkroom.core.params.download import DownloadParams, WebDatasetSource
 from darkroom.core.paths import is_url, resolve_path
 from darkroom.sources import remote_files
-from darkroom.sources.content_hashes import Hashes
+from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Unreadable, Version
-from darkroom.sources.resolve import (
+from darkroom.sources.source_files import (
     Place,
-    cache_of,
-    cannot_reach,
+    hash_cache_path,
     here,
     label_table,
-    no_table,
+    missing_label_table,
     there,
+    unreachable,
 )
 
 MAX_SHARDS = 1_000_000
@@ -80,7 +80,7 @@ def places(
     source: WebDatasetSource, root: Path, params: DownloadParams
 ) -> tuple[list[Shard], Place | None, Place | None]:
     """Return the shards, the index of `data/raw` beside them, and the label table."""
-    hashes = Hashes(cache_of(root, source))
+    hashes = HashCache(hash_cache_path(root, source))
     if is_url(source.path):
         shards, index = _remote_shards(source, root, params), None
     else:
@@ -88,7 +88,7 @@ def places(
     table = label_table(source, root, params)
     hashes.save()
     if source.labels and table is None:
-        raise no_table(source, root)
+        raise missing_label_table(source, root)
     return shards, index, table
 
 
@@ -110,7 +110,7 @@ def _local(source: WebDatasetSource, root: Path) -> list[Path]:
 
 
 def _local_shards(
-    source: WebDatasetSource, root: Path, hashes: Hashes
+    source: WebDatasetSource, root: Path, hashes: HashCache
 ) -> tuple[list[Shard], Place | None]:
     where = f"params.yaml: download.sources: path: {source.path}"
     paths = _local(source, root)
@@ -176,13 +176,13 @@ def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams)
     try:
         found = _remote(source, params)
     except Unreadable as failure:
-        raise cannot_reach(source.path, failure) from failure
+        raise unreachable(source.path, failure) from failure
     if not found:
         raise UserError(f"params.yaml: download.sources: path: {source.place}: no shard is there")
     shards = []
     for url, version in found.items():
         if isinstance(version, Unreadable):
-            raise cannot_reach(url, version)
+            raise unreachable(url, version)
         place = there(url, version, root, params)
         name = PurePosixPath(place.shown.removeprefix(f"{base(source)}/"))
         shards.append(Shard(name.name if ":" in str(name) else str(name), place))

@@ -60,12 +60,12 @@ def labels_by_name(
     Raises UserError.
     """
     labels = {} if table is None else read_labels(table, content, names)
-    given = {name: from_path(source, name, labels.get(name, Labels())) for name in names}
-    warn_of_shallow(source, given.values())
+    given = {name: add_folder_labels(source, name, labels.get(name, Labels())) for name in names}
+    check_folder_depth(source, given.values())
     return given
 
 
-def warn_of_shallow(source: Naming, given: Collection[Labels]) -> None:
+def check_folder_depth(source: Naming, given: Collection[Labels]) -> None:
     """Raise UserError where no file lies as deep as the source's settings say; warn of some."""
     labels, splits = [each.label for each in given], [each.official_split for each in given]
     for setting, folder, found in (
@@ -87,7 +87,7 @@ def warn_of_shallow(source: Naming, given: Collection[Labels]) -> None:
             )  # fmt: skip
 
 
-def from_path(source: Naming, name: str, labels: Labels) -> Labels:
+def add_folder_labels(source: Naming, name: str, labels: Labels) -> Labels:
     """Add what the folders of a name say, as the source wants it."""
     if source.label_from is None and source.split_from is None:
         return labels

@@ -3,7 +3,7 @@
 In `.darkroom/download/`: `journal` says what became of each URL, one short line each, written after
 the body; `bodies/` holds what waits for its shard, many to a file, since making a file costs more
 than fetching an image; `parts/` what broke off, with the validator that lets it go on; `shards/`
-the shards that are full (see `shelf`). URLs, which may hold passwords, are known by a digest here.
+the shards that are full (see `writer`). URLs, which may hold passwords, are known by a digest here.
 Nothing is synced per image: the page cache outlives a killed process. After a power cut a body that
 is not what the journal says counts as never fetched, and so do parts.
 """
@@ -49,7 +49,7 @@ def _parse(line: str) -> tuple[str, Outcome] | None:
     return None
 
 
-class Spool:
+class Journal:
     """The journal and the bodies of one download; `put` and `note` belong to one thread."""
 
     def __init__(self, folder: Path) -> None:
@@ -240,11 +240,11 @@ def _boot() -> str:
         return ""
 
 
-def forget_images(folder: Path, purged: Collection[str]) -> None:
+def remove_images(folder: Path, purged: Collection[str]) -> None:
     """Remove from an unfinished download what is, or may be, one of these images."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     known: dict[str, list[Outcome]] = {}
-    for outcome in Spool(folder).outcomes().values():
+    for outcome in Journal(folder).outcomes().values():
         if outcome.place is not None:
             known.setdefault(outcome.place.shard, []).append(outcome)
     for path in (folder / BODIES).glob("*"):

@@ -19,14 +19,14 @@ import pandas as pd
 from darkroom.core.shards import Place, key_of, require_places
 from darkroom.core.tables import INDEX, LABEL_COLUMNS, null_to_none, read_table, write_table
 from darkroom.sources.entries import Entry, Unreadable
-from darkroom.sources.store.shard_writer import Shelf
+from darkroom.sources.store.shard_writer import ShardWriter
 
 Row = dict[str, Any]
 INDEX_FILE = "index.parquet"
 TOTAL_LIMIT = "total_limit"  # the reason of what came after `max_total_bytes` was reached
 
 
-class Store:
+class RawStore:
     """Takes entries in, shard by shard; `finish` publishes the index, last of all."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Store:
         self.folder, self.purged = folder, purged
         self.before = _read_index(folder / INDEX_FILE)
         self.rows: list[Row] = []
-        self.shelf = Shelf(folder, staging, self._known_places())
+        self.writer = ShardWriter(folder, staging, self._known_places())
         self._max_bytes = max_total_bytes
         self.full = False
 
@@ -79,7 +79,7 @@ class Store:
         )  # fmt: skip
 
     def _take_in(self, entry: Entry) -> str:
-        """Put the bytes of an entry on the shelf; return their key. Raises Unreadable."""
+        """Put the bytes of an entry on the writer; return their key. Raises Unreadable."""
         if self.full:
             raise Unreadable(TOTAL_LIMIT)
         content = entry.load()
@@ -89,11 +89,11 @@ class Store:
             # is in the set then depends on the order of the sources alone.
             self.full = (
                 self._max_bytes is not None
-                and self.shelf.total_bytes + len(content) > self._max_bytes
+                and self.writer.total_bytes + len(content) > self._max_bytes
             )
             if self.full:
                 raise Unreadable(TOTAL_LIMIT)
-            self.shelf.put(key, content)
+            self.writer.put(key, content)
         return key
 
     def keep_source(self, source: str) -> bool:
@@ -104,11 +104,11 @@ class Store:
 
     def finish(self) -> pd.DataFrame:
         """Publish the shards and the index, then drop what it does not name; return it."""
-        self.shelf.flush()
+        self.writer.flush()
         rows = [*self.rows, *withdrawn(self.before, self.rows)]
         named = {row["key"] for row in rows}
-        self.shelf.leave_out(lambda key: key not in named, self.purged)
-        self.shelf.publish()
+        self.writer.leave_out(lambda key: key not in named, self.purged)
+        self.writer.publish()
         index = self._index(rows)
         write_table(index, self.folder / INDEX_FILE, INDEX, ("source", "name", "status", "key"))
         in_use = {INDEX_FILE, *index["shard"].dropna()}
@@ -126,11 +126,11 @@ class Store:
 
     def _has(self, key: str | None) -> bool:
         """Return whether the bytes of `key` are not wanted: they are here, or purged."""
-        return key in self.shelf or key in self.purged
+        return key in self.writer or key in self.purged
 
     def _index(self, rows: list[Row]) -> pd.DataFrame:
         for row in rows:
-            place = self.shelf.places.get(row["key"]) if row["key"] else None
+            place = self.writer.places.get(row["key"]) if row["key"] else None
             row.update(place._asdict() if place else dict.fromkeys(_PLACE))
             if row["key"] in self.purged:
                 row.update(dict.fromkeys(("uri", *LABEL_COLUMNS)))

@@ -16,7 +16,7 @@ from darkroom.core.shards import Place, read_member, read_places
 from darkroom.images.decode import sniff_extension
 
 
-class Shelf:
+class ShardWriter:
     """Takes in bytes by key, and knows the place of each."""
 
     def __init__(self, folder: Path, staging: Path | None, known: dict[str, Place]) -> None:

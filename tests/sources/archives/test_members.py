@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from darkroom.core.errors import UserError
 from darkroom.sources import failure_reasons
 from darkroom.sources.archives import tar
-from darkroom.sources.archives.members import Broken, Limits
+from darkroom.sources.archives.members import BrokenArchive, Limits
 from darkroom.sources.entries import Unreadable
 from darkroom.sources.kinds import archive
-from tests.sources.archives import PACKERS, overlapping_zip, special, tar_of, zip_of
+from tests.sources.make_archives import PACKERS, overlapping_zip, special, tar_of, zip_of
 
 LIMITS = Limits(file_bytes=2**20, archive_bytes=2**26, ratio=200)
 GOOD = [(f"cat/{number}.jpg", bytes([number]) * (number * 100)) for number in range(5)]
@@ -30,7 +30,7 @@ GOOD = [(f"cat/{number}.jpg", bytes([number]) * (number * 100)) for number in ra
 def members_of(path, limits=LIMITS):
     """Return the bytes by name, or the reason."""
     found = {}
-    for member in archive.distinct(archive.read_members(path, limits, "(archive)")):
+    for member in archive.refuse_duplicates(archive.read_members(path, limits, "(archive)")):
         try:
             found[member.name] = member.read()
         except Unreadable as failure:
@@ -282,7 +282,7 @@ def test_an_xz_that_asks_for_much_memory_is_refused(tmp_path):
 
 
 def archive_fault(path):
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(BrokenArchive) as caught:
         archive.kind_of(path, LIMITS)
     return caught.value.reason
 
@@ -304,7 +304,7 @@ def test_damage_never_raises_and_never_loops(tmp_path_factory, seed, flips, keep
         content[int(place * len(content))] ^= value
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(bytes(content))
-    with contextlib.suppress(UserError, Broken):
+    with contextlib.suppress(UserError, BrokenArchive):
         found = members_of(path)
         assert all(
             isinstance(value, bytes) or value in failure_reasons.REASONS for value in found.values()
@@ -314,7 +314,7 @@ def test_damage_never_raises_and_never_loops(tmp_path_factory, seed, flips, keep
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from darkroom.sources import archive
+from darkroom.sources.kinds import archive
 from darkroom.sources.archives.members import Limits
 limits = Limits(2**26, 2**41, 10_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

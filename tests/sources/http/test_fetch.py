@@ -19,9 +19,9 @@ from darkroom.sources.http.fetch import fetch_all
 from darkroom.sources.http.response import Job, check_range, validator_of
 from darkroom.sources.kinds.url_list import digest_of
 from darkroom.sources.store import journal as module
-from darkroom.sources.store.journal import Outcome, Spool
+from darkroom.sources.store.journal import Journal, Outcome
 from tests.harness import read_values, tool_environment
-from tests.sources.trouble import Trouble, body_of, serving
+from tests.sources.hostile_server import Trouble, body_of, serving
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def settings():
     return check_params(values, Params).download
 
 
-def fetch(spool, settings, *urls):
+def fetch(journal, settings, *urls):
     jobs = [Job(digest_of(url), url) for url in urls]
-    return [each.key or each.reason for each in fetch_all(jobs, spool, settings, lambda _: None)]
+    return [each.key or each.reason for each in fetch_all(jobs, journal, settings, lambda _: None)]
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,24 @@ def test_what_a_killed_run_had_of_a_body_is_not_fetched_again(tmp_path, settings
     url_path, body = "/break", body_of("/break")
     with serving() as server:
         server.seen[url_path] = 1
-        spool, url = Spool(tmp_path), server.url + url_path
-        part = spool.part(digest_of(url))
+        journal, url = Journal(tmp_path), server.url + url_path
+        part = journal.part(digest_of(url))
         part.start('"v"', len(body))
         part.append(body[:2000])
-        assert fetch(spool, settings, url) == [key_of(body)]
+        assert fetch(journal, settings, url) == [key_of(body)]
         assert server.ranges[url_path] == ["bytes=2000-"]
-        assert spool.read(spool.outcomes()[digest_of(url)]) == body
+        assert journal.read(journal.outcomes()[digest_of(url)]) == body
         assert list((tmp_path / "parts").iterdir()) == []
 
 
 def test_what_a_power_cut_left_is_fetched_anew(tmp_path, settings, monkeypatch):
     with serving() as server:
-        spool, url = Spool(tmp_path), server.url + "/image"
-        part = spool.part(digest_of(url))
+        journal, url = Journal(tmp_path), server.url + "/image"
+        part = journal.part(digest_of(url))
         part.start('"v"', 3000)
         part.append(bytes(2000))  # what a file system may make of data that was not synced
         monkeypatch.setattr(module, "_boot", lambda: "another start")
-        assert fetch(spool, settings, url) == [key_of(body_of("/image"))]
+        assert fetch(journal, settings, url) == [key_of(body_of("/image"))]
         assert server.ranges["/image"] == [None]
 
 
@@ -122,20 +122,20 @@ def test_a_large_body_waits_on_disk_whether_it_may_go_on_or_not(tmp_path, settin
     )
     monkeypatch.setattr(response, "SPILL_BYTES", 1000)
     with serving() as server:
-        spool = Spool(tmp_path)
-        assert fetch(spool, settings, server.url + "/image") == [key_of(body_of("/image"))]
-    (outcome,) = spool.outcomes().values()
-    assert spool.read(outcome) == b"".join(appended) == body_of("/image")
+        journal = Journal(tmp_path)
+        assert fetch(journal, settings, server.url + "/image") == [key_of(body_of("/image"))]
+    (outcome,) = journal.outcomes().values()
+    assert journal.read(outcome) == b"".join(appended) == body_of("/image")
     assert list((tmp_path / "parts").iterdir()) == []
 
 
 def test_what_a_kill_left_of_a_body_without_a_validator_is_fetched_anew(tmp_path, settings):
     with serving() as server:
-        spool, url = Spool(tmp_path), server.url + "/image"
-        part = spool.part(digest_of(url))
+        journal, url = Journal(tmp_path), server.url + "/image"
+        part = journal.part(digest_of(url))
         part.start("", 3000)
         part.append(bytes(2000))
-        assert fetch(spool, settings, url) == [key_of(body_of("/image"))]
+        assert fetch(journal, settings, url) == [key_of(body_of("/image"))]
         assert server.ranges["/image"] == [None]
 
 
@@ -149,7 +149,9 @@ def test_the_environment_offers_no_proxy_and_no_password(tmp_path, settings, mon
         monkeypatch.setattr(
             Trouble, "good", lambda self: (seen.append(dict(self.headers)), self.answer(200, b"x"))
         )
-        assert fetch(Spool(tmp_path / "spool"), settings, server.url + "/image") == [key_of(b"x")]
+        assert fetch(Journal(tmp_path / "journal"), settings, server.url + "/image") == [
+            key_of(b"x")
+        ]
         assert "Authorization" not in seen[0]
         assert seen[0]["User-Agent"] == settings.user_agent
         assert seen[0]["Accept-Encoding"] == "identity"
@@ -170,7 +172,7 @@ def test_a_certificate_that_nobody_signed_is_refused(tmp_path, settings):
     with serving() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         url = f"https://localhost:{server.server_port}/image"
-        assert fetch(Spool(tmp_path / "spool"), settings, url) == ["bad_certificate"]
+        assert fetch(Journal(tmp_path / "journal"), settings, url) == ["bad_certificate"]
         assert server.seen == {}
 
 
@@ -195,33 +197,33 @@ def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
 
 
 def test_a_torn_journal_is_read_as_far_as_it_holds(tmp_path):
-    spool, stored = Spool(tmp_path), Outcome("b" * 32, None, Place("000000", 3, 5))
+    journal, stored = Journal(tmp_path), Outcome("b" * 32, None, Place("000000", 3, 5))
     failed = Outcome(None, "http_404")
-    spool.note("a" * 32, stored)
-    spool.close()
+    journal.note("a" * 32, stored)
+    journal.close()
     with Path(tmp_path / "journal").open("ab") as handle:
         handle.write(b"c" * 32 + b" !time")  # a power cut
-    spool.note("d" * 32, failed)
-    assert spool.outcomes() == {"a" * 32: stored, "d" * 32: failed}
-    spool.forget_failures()
-    assert spool.outcomes() == {"a" * 32: stored}
+    journal.note("d" * 32, failed)
+    assert journal.outcomes() == {"a" * 32: stored, "d" * 32: failed}
+    journal.forget_failures()
+    assert journal.outcomes() == {"a" * 32: stored}
 
 
 def test_files_of_bodies_go_when_all_in_them_went(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FILE_BYTES", 10)
-    spool = Spool(tmp_path)
+    journal = Journal(tmp_path)
     bodies = [b"%03d" % number for number in range(9)]
-    outcomes = [Outcome(key_of(body), None, spool.put(body)) for body in bodies]
-    assert [spool.read(outcome) for outcome in outcomes] == bodies
-    assert all(spool.holds(outcome) for outcome in outcomes)
-    names = [path.name for path in sorted(spool.bodies.iterdir())]
+    outcomes = [Outcome(key_of(body), None, journal.put(body)) for body in bodies]
+    assert [journal.read(outcome) for outcome in outcomes] == bodies
+    assert all(journal.holds(outcome) for outcome in outcomes)
+    names = [path.name for path in sorted(journal.bodies.iterdir())]
     assert names == ["000000", "000001", "000002"]
-    spool.drop(outcomes[1:])
-    assert [path.name for path in sorted(spool.bodies.iterdir())] == ["000000", "000002"]
-    assert spool.holds(outcomes[0])
-    later = Spool(tmp_path)
+    journal.drop(outcomes[1:])
+    assert [path.name for path in sorted(journal.bodies.iterdir())] == ["000000", "000002"]
+    assert journal.holds(outcomes[0])
+    later = Journal(tmp_path)
     later.adopt([outcomes[0]])
-    assert [path.name for path in spool.bodies.iterdir()] == ["000000"]
+    assert [path.name for path in journal.bodies.iterdir()] == ["000000"]
     assert later.put(b"new").shard == "000001"  # never behind what another run wrote
 
 
@@ -243,5 +245,5 @@ def test_many_hosts_that_send_to_one_wait_for_it_without_a_timeout(tmp_path, set
         port = server.url.rpartition(":")[2]
         paths = [f"/{number}" for number in range(2, 32)]
         urls = [f"http://127.0.0.{path[1:]}:{port}{path}" for path in paths]
-        found = fetch(Spool(tmp_path), patient, *urls)
+        found = fetch(Journal(tmp_path), patient, *urls)
     assert found == [key_of(body_of(path)) for path in paths]

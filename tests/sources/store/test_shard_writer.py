@@ -1,7 +1,7 @@
 """Where bytes lie: what a killed run has staged is never lost, whatever came in between."""
 
 from darkroom.core.shards import key_of, read_member, read_places, shard_name, write_shard
-from darkroom.sources.store.shard_writer import Shelf
+from darkroom.sources.store.shard_writer import ShardWriter
 
 PICTURES = [b"picture %d" % number for number in range(4)]
 
@@ -14,9 +14,9 @@ def test_staged_shards_keep_apart_when_others_took_their_numbers(tmp_path):
     other = key_of(PICTURES[3])
     write_shard(raw / shard_name(1), [(f"{other}.bin", PICTURES[3])])
     known = dict(read_places(raw / shard_name(1)))
-    shelf = Shelf(raw, staging, known)
-    shelf.publish()
-    assert set(shelf.places) == {key_of(content) for content in PICTURES}
-    found = {key: read_member(raw, place) for key, place in shelf.places.items()}
+    writer = ShardWriter(raw, staging, known)
+    writer.publish()
+    assert set(writer.places) == {key_of(content) for content in PICTURES}
+    found = {key: read_member(raw, place) for key, place in writer.places.items()}
     assert found == {key_of(content): content for content in PICTURES}
-    assert shelf.places[other].shard == shard_name(1)
+    assert writer.places[other].shard == shard_name(1)
