@@ -686,7 +686,7 @@ def test_a_stop_is_obeyed_at_once_and_leaves_what_was_fetched(tmp_path, server):
     write_list(tmp_path, f"{server.url}/0", f"{server.url}/stall", f"{server.url}/1")
     params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 60}), Params)
     store, bodies = download.RawStore(tmp_path / "raw"), download.Journal(tmp_path / "spool")
-    listing = download.weblist.read_requests(params.download.sources[0], tmp_path, params.download)
+    listing = download.url_list.read_requests(params.download.sources[0], tmp_path, params.download)
     entries = download.list_entries(listing, "s", store, bodies, params.download, lambda _: None)
     assert next(entries).load() == body_of("/0")
     while len(bodies.outcomes()) < 2:
