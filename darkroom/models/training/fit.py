@@ -39,7 +39,7 @@ from darkroom.models.training.steps import (
 if TYPE_CHECKING:
     import keras
 
-CODE_VERSION = "3"  # raised when a change makes old checkpoints unusable
+CODE_VERSION = "4"  # raised when a change makes old checkpoints unusable
 
 logger = logging.getLogger(__name__)
 

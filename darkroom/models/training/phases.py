@@ -4,6 +4,9 @@ A phase runs Adam with decoupled weight decay under a cosine that falls to zero.
 judges is the running average of the weights over epochs; the average with the lowest validation
 loss is kept, and the phase stops after `patience` epochs without a lower one.
 What counts as lower includes the phase before: fine-tuning that does harm is not kept.
+
+Keras' `use_ema` averages after every step and leaves the statistics of batch normalisation out, and
+its callbacks do not keep average, best weights and history over a kill: both end with other bytes.
 """
 
 import logging
@@ -56,7 +59,7 @@ def run_phase(
     When no epoch is better than the best of the phase before it, the weights stay as they were.
     """
     trained, mixed = phase.model.trainable_variables, is_mixed(params.precision)
-    optimizer = build_optimizer(phase.rate, trained, mixed)
+    optimizer = build_optimizer(phase.rate, phase.epochs * phase.steps, trained, mixed)
     drawn = phase.augmenter.variables if phase.augmenter else []  # where its randomness is at
     variables = [*phase.model.variables, *optimizer.variables, *drawn]
     progress = checkpoint.load()
@@ -72,7 +75,7 @@ def run_phase(
     step = train_step(phase.model, optimizer, phase.loss, phase.augmenter)
     while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
         with _memory(phase.name, params):
-            _run_epoch(phase, progress, step, optimizer)
+            _run_epoch(phase, progress, step)
         progress.variables = values_of(variables)
         checkpoint.save(progress)
         watch(progress.history)
@@ -95,12 +98,10 @@ def _memory(phase: str, params: TrainParams) -> Iterator[None]:
         ) from error
 
 
-def _run_epoch(phase: Phase, progress: Progress, step: Any, optimizer: Any) -> None:
+def _run_epoch(phase: Phase, progress: Progress, step: Any) -> None:
     """Train one epoch, validate, and note both in `progress`."""
-    losses, images, total = [], 0, phase.epochs * phase.steps
-    for number, (batch, targets) in enumerate(phase.batches(progress.epoch)):
-        done = progress.epoch * phase.steps + number
-        optimizer.learning_rate.assign(phase.rate * 0.5 * (1 + math.cos(math.pi * done / total)))
+    losses, images = [], 0
+    for batch, targets in phase.batches(progress.epoch):
         losses.append(float(step(batch, targets)) * len(batch))
         images += len(batch)
     weights = values_of(phase.model.weights)

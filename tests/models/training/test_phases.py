@@ -8,14 +8,6 @@ from darkroom.models.training import phases
 from darkroom.models.training.checkpoints import Progress
 
 
-class Rates(list):
-    """Stands for an optimizer, and notes its learning rates."""
-
-    @property
-    def learning_rate(self):
-        return SimpleNamespace(assign=self.append)
-
-
 def make_phase(validate, rate=0.1):
     batch = np.zeros((4, 2), np.float32), np.zeros((4, 2), np.float32)
     model = SimpleNamespace(weights=[])
@@ -25,18 +17,9 @@ def make_phase(validate, rate=0.1):
     )  # fmt: skip
 
 
-def test_the_rate_falls_to_zero_along_a_cosine():
-    rates, progress = Rates(), Progress("head")
-    phase = make_phase(lambda: 1.0)
-    for _ in range(2):
-        phases._run_epoch(phase, progress, lambda *_: 0.5, rates)
-    np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4)))
-    assert rates[0] == phase.rate
-
-
 def test_a_loss_that_is_no_number_names_the_rate_to_lower():
     phase = make_phase(lambda: float("nan"))
     with pytest.raises(
         UserError, match=r"validation loss nan.*lower train\.learning_rate\.head .*it is 0\.1"
     ):
-        phases._run_epoch(phase, Progress("head"), lambda *_: 0.5, Rates())
+        phases._run_epoch(phase, Progress("head"), lambda *_: 0.5)

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 TWO_DEVICES = """
 import numpy as np, keras, tensorflow as tf
-from darkroom.models import losses, steps
+from darkroom.models import losses
+from darkroom.models.training import steps
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
@@ -30,7 +31,7 @@ for wanted in (1, 2):
         maps = keras.layers.Conv2D(4, 3, activation="relu")(image / 255.0)
         pooled = keras.layers.GlobalAveragePooling2D()(maps)
         model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(pooled))
-        optimizer = steps.build_optimizer(0.05, model.trainable_variables, mixed=MIXED)
+        optimizer = steps.build_optimizer(0.05, 4, model.trainable_variables, mixed=MIXED)
         step = steps.train_step(model, optimizer, losses.cross_entropy, None)
         found = [float(step(*batch)) for batch in batches]
     weights = steps.rebuild(model, mixed=False).get_weights()
@@ -40,6 +41,17 @@ for one, two in zip(*seen):
 assert len(set(seen[0][0])) == 4
 print("equal")
 """
+
+
+def test_the_learning_rate_falls_to_zero_along_a_cosine():
+    import keras
+
+    variable = keras.Variable(np.zeros(1, np.float32))
+    optimizer, rates = steps.build_optimizer(0.1, 4, [variable], mixed=False), []
+    for _ in range(5):
+        rates.append(float(np.asarray(optimizer.learning_rate)))
+        optimizer.apply([np.ones(1, np.float32)], [variable])
+    np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(5) / 4)), atol=1e-9)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
