@@ -38,8 +38,8 @@ from darkroom.evaluation.metrics import interval_name
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
 from darkroom.filters.preprocess import preprocess, read_steps
 from darkroom.images.decode import Pixels
-from darkroom.models.backbones import rule_for
-from darkroom.models.inputs import least_side
+from darkroom.models.backbones import input_rule
+from darkroom.models.inputs import min_side
 from darkroom.models.saved import SavedModel
 from darkroom.models.training.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
 from darkroom.models.training.fit import Examples, fit_model
@@ -146,7 +146,7 @@ def predict_fold(
     train, validation, test = parts
     steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     learning = params.train
-    side = least_side(learning.image_size, rule_for(learning), learning.task, bool(steps))
+    side = min_side(learning.image_size, input_rule(learning), learning.task, bool(steps))
     whole = target > len(train)  # new images are made of originals in full
     originals = StoredImages(root, rows.iloc[train], (), None if whole else side)
     more = Augmented(originals, rows.iloc[train], params, target)

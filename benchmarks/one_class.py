@@ -130,7 +130,7 @@ def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]
     """Yield the AUC, out of fold, of each alternative on each backbone's features."""
     from darkroom.models.backbones import build_backbone
     from darkroom.models.training.examples import StoredImages, read_rows
-    from darkroom.models.training.features import extract
+    from darkroom.models.training.features import extract_features
 
     rows = read_rows(root, "one_class")
     held = rows[(rows["split"] == "validation") & (rows["label"] == NORMAL)]
@@ -143,7 +143,9 @@ def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]
     for name, settings in BACKBONES.items():
         chosen = with_training(params, settings, params.seed).train
         images = StoredImages(root, rows)
-        features = extract(build_backbone(chosen), images, chosen.image_size).astype(np.float64)
+        features = extract_features(build_backbone(chosen), images, chosen.image_size).astype(
+            np.float64
+        )
         for alternative, fit in _alternatives().items():
             yield f"{alternative}, {name}", _out_of_fold(features, normal, fit, params.seed)
 
@@ -157,17 +159,17 @@ def _errors_out_of_fold(
     """
     import keras
 
-    from darkroom.models.one_class.fit import Some, fit_one_class
-    from darkroom.models.training.features import viewer
+    from darkroom.models.one_class.fit import Subset, fit_one_class
+    from darkroom.models.training.features import inference_views
     from darkroom.models.training.fit import Examples
 
     found: dict[str, list[float]] = {}
     for known, tested in _folds(normal, seed):
-        parts = (Some(images, known), held)
+        parts = (Subset(images, known), held)
         ones = (Examples(part, np.ones((len(part), 1), np.float32)) for part in parts)
         model = fit_one_class(*ones, params, seed).model
         last = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][-1]
-        view = viewer(Some(images, tested), params.image_size, "resize")
+        view = inference_views(Subset(images, tested), params.image_size, "resize")
         given = np.concatenate([view(i) for i in range(len(tested))]).astype(np.float32)
         made = keras.Model(model.input, last.output).predict(given, verbose=0)
         error, shown = np.square(made - given / 255).mean(axis=(1, 2, 3)), given / 255

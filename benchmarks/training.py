@@ -45,10 +45,10 @@ from darkroom.core.params.train import TrainParams
 from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
 from darkroom.models import inputs
-from darkroom.models.backbones import rule_for
+from darkroom.models.backbones import input_rule
 from darkroom.models.targets import one_hot
 from darkroom.models.training.examples import StoredImages
-from darkroom.models.training.features import random_looks
+from darkroom.models.training.features import random_views
 from darkroom.models.training.fit import Examples, fit_model
 from darkroom.models.training.phases import shuffled_batches
 from darkroom.workers.cores import available_cores
@@ -94,7 +94,7 @@ def settings(**changes: Any) -> TrainParams:
 
 def examples(folder: Path, params: TrainParams) -> tuple[Examples, Examples]:
     rows = pd.read_csv(folder / "index.csv")
-    side = inputs.least_side(SIZE, rule_for(params), params.task, filtered=False)
+    side = inputs.min_side(SIZE, input_rule(params), params.task, filtered=False)
     parts = (rows[rows["split"] == name] for name in ("train", "validation"))
     train, validation = (
         Examples(StoredImages(folder, part, (), side), one_hot(list(part["label"]), CLASSES))
@@ -215,18 +215,18 @@ def rates(folder: Path) -> Figures:
 
     params = settings()
     train, _ = examples(folder, params)
-    look = random_looks(train.images, params, rule_for(params), SEED, None)
+    look = random_views(train.images, params, input_rule(params), SEED, None)
 
     def epoch(number: int) -> Iterator[Any]:
         order = shuffled_batches(len(train.images), BATCH, SEED, "fine_tune", number)
-        return inputs.ahead(lambda rows: (look(number, rows), rows), order)
+        return inputs.prefetch(lambda rows: (look(number, rows), rows), order)
 
     found = {"cold": rate(epoch(0)), "warm": rate(epoch(1))}
     steps.start_tensorflow(SEED, params.threads)
     backbone = fit.build_backbone(params)
     model = fit.join(backbone, fit.build_head(backbone, len(CLASSES), params))
     optimizer = steps.build_optimizer(1e-4, model.trainable_variables, mixed=False)
-    step = steps.train_step(model, optimizer, losses.cross_entropy, None)
+    step = steps.build_train_step(model, optimizer, losses.cross_entropy, None)
     batch, targets = look(0, np.arange(BATCH)), train.targets[:BATCH]
     step(batch, targets)  # compiles
 

@@ -44,7 +44,7 @@ from darkroom.evaluation.predictions import (
 )
 from darkroom.evaluation.rating import judge_ratings
 from darkroom.images.decode import Pixels, decode_at_least
-from darkroom.models.inputs import ahead
+from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
 
 RAW = Path("data/raw")
@@ -172,7 +172,7 @@ def predict(root: Path, model: SavedModel, rows: pd.DataFrame) -> pd.DataFrame:
     Images of reference classes are left out: the network has seen their class, and would flatter.
     """
     rows = rows[~rows["label"].isin(model.reference_classes)]
-    outputs = model.predict(read_images(root / RAW, rows["key"].tolist(), model.least_side))
+    outputs = model.predict(read_images(root / RAW, rows["key"].tolist(), model.min_side))
     check_outputs(outputs, model)
     if model.scale is not None:
         return rating_predictions(rows, outputs, model.scale)
@@ -201,7 +201,7 @@ def read_images(folder: Path, keys: list[str], min_side: int | None) -> Iterator
     members = stored(read_table(folder / "index.parquet", INDEX)).set_index("key").loc[keys]
     places = map(Place, members["shard"], map(int, members["offset"]), map(int, members["size"]))
     progress = Progress("evaluate", len(keys))
-    for pixels in ahead(
+    for pixels in prefetch(
         lambda place: decode_at_least(read_member(folder, place), min_side), places
     ):
         yield pixels

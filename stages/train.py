@@ -38,13 +38,13 @@ from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.filters.preprocess import Step, read_steps
 from darkroom.models import inputs, targets
-from darkroom.models.backbones import rule_for
-from darkroom.models.one_class.fit import fit_one_class, learnt_classes, learnt_rows
+from darkroom.models.backbones import input_rule
+from darkroom.models.one_class.fit import fit_one_class, select_training_classes, training_classes
 from darkroom.models.saved import write_model, write_none
 from darkroom.models.training.checkpoints import HistoryRow
-from darkroom.models.training.examples import StoredImages, draw_most, find_classes, read_rows
-from darkroom.models.training.fit import Examples, Fitted, fit_model
-from darkroom.models.training.live import watched
+from darkroom.models.training.dvclive import live_metrics
+from darkroom.models.training.examples import StoredImages, find_classes, limit_per_class, read_rows
+from darkroom.models.training.fit import Examples, FittedModel, fit_model
 
 MODEL = Path("data/model")
 METRICS = Path("metrics/train.json")
@@ -68,7 +68,7 @@ def make_targets(
 ) -> targets.Distributions:
     """Return what the model is to predict for each row: (n, bins or classes)."""
     if params.task == "one_class":
-        return targets.one_hot(list(rows["label"]), learnt_classes(params))
+        return targets.one_hot(list(rows["label"]), training_classes(params))
     if params.task == "classification":
         return targets.one_hot(list(rows["label"]), classes)
     return targets.distributions(rows, params.scale)
@@ -81,7 +81,7 @@ def digest(rows: pd.DataFrame, distributions: targets.Distributions) -> str:
 
 
 def describe(
-    params: Params, classes: tuple[str, ...], steps: list[Step], fitted: Fitted, data: str
+    params: Params, classes: tuple[str, ...], steps: list[Step], fitted: FittedModel, data: str
 ) -> dict[str, Any]:
     """Return what `model.json` says; nothing in it depends on when or where it was made."""
     rating, one_class = (params.train.task == task for task in ("rating", "one_class"))
@@ -99,7 +99,9 @@ def describe(
     }
 
 
-def summarise(fitted: Fitted, rows: pd.DataFrame, left_out: int, difference: float) -> MetricTree:
+def summarise(
+    fitted: FittedModel, rows: pd.DataFrame, left_out: int, difference: float
+) -> MetricTree:
     """Return the metrics: how much data, how long, and how well it fits.
 
     `rows` are those that were used, `left_out` counts the originals that were not drawn.
@@ -138,14 +140,14 @@ def run(root: Path, params: Params) -> None:
     steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     rows = read_rows(root, params.train.task)
     if params.train.task == "one_class":
-        rows = learnt_rows(rows, params.train)
+        rows = select_training_classes(rows, params.train)
     classes = find_classes(rows) if params.train.task == "classification" else ()
     wanted = make_targets(rows, classes, params.train)
-    used = draw_most(rows, targets.strata(wanted), params.train.max_per_class, params.seed)
+    used = limit_per_class(rows, targets.strata(wanted), params.train.max_per_class, params.seed)
     left_out = int((rows["key"] == rows["parent"])[~used].sum())
     rows, wanted = rows[used], wanted[used]
     learning = params.train
-    side = inputs.least_side(learning.image_size, rule_for(learning), learning.task, bool(steps))
+    side = inputs.min_side(learning.image_size, input_rule(learning), learning.task, bool(steps))
     train, validation = (
         Examples(StoredImages(root, rows[part], steps, side), wanted[part])
         for part in (rows["split"] == name for name in ("train", "validation"))
@@ -153,16 +155,16 @@ def run(root: Path, params: Params) -> None:
     progress = Progress("train", len(rows))
     data = digest(rows, wanted)
     fit = fit_one_class if params.train.task == "one_class" else fit_model
-    with watched(root / LIVE.parent) as show:
+    with live_metrics(root / LIVE.parent) as show:
 
-        def watch(history: list[HistoryRow]) -> None:
+        def on_epoch_end(history: list[HistoryRow]) -> None:
             write_history(root / HISTORY, history)
             show(history)
 
-        watch([])  # what is watched is there even where no phase runs
+        on_epoch_end([])  # the files are there even where no phase runs
         fitted = fit(
             train, validation, _resolved(root, params.train), params.seed, root / SCRATCH, data,
-            watch,
+            on_epoch_end,
         )  # fmt: skip
     card = describe(params, classes, steps, fitted, data)
     difference = write_model(root / MODEL, fitted.model, card, _probe(fitted, train), fitted.scorer)
@@ -186,7 +188,7 @@ def _resolved(root: Path, params: TrainParams) -> TrainParams:
     return params.model_copy(update={"weights": str(resolve_path(root, str(params.weights)))})
 
 
-def _probe(fitted: Fitted, train: Examples) -> NDArray[np.float32]:
+def _probe(fitted: FittedModel, train: Examples) -> NDArray[np.float32]:
     """Return a few training images as the network takes them: (b, size, size, 3)."""
     some = range(min(PROBES, len(train.images)))
     views = [inputs.views(train.images[i], fitted.size_px, fitted.rule)[0] for i in some]

@@ -25,7 +25,7 @@ from darkroom.core.files import write_text
 from darkroom.filters.preprocess import check_size
 from darkroom.images.decode import DecodeError, Pixels, decode
 from darkroom.labels.votes import bin_scores
-from darkroom.models.inputs import ahead
+from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
 
 MODEL = Path("data/model")
@@ -71,7 +71,7 @@ def _predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
     errors: dict[Path, str] = {}
 
     def readable() -> Iterator[Pixels]:
-        for path, read in zip(paths, ahead(lambda path: _read(model, path), paths), strict=True):
+        for path, read in zip(paths, prefetch(lambda path: _read(model, path), paths), strict=True):
             if isinstance(read, str):
                 errors[path] = read
             else:
@@ -90,7 +90,7 @@ def _predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
 def _read(model: SavedModel, path: Path) -> Pixels | str:
     """Return the pixels of a file, or why it has none."""
     try:
-        pixels = decode(path.read_bytes(), min_side=model.least_side)
+        pixels = decode(path.read_bytes(), min_side=model.min_side)
         check_size(pixels, model.preprocess)
     except (DecodeError, OSError, UserError) as error:
         return str(error)

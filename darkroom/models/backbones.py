@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.embedding.keras_applications import build_application, scale_for
-from darkroom.models.inputs import Rule
-from darkroom.models.small import SMALLEST_PX, build_small
+from darkroom.models.inputs import InputRule
+from darkroom.models.small_backbone import SMALLEST_PX, build_small
 
 if TYPE_CHECKING:
     import keras
@@ -25,10 +25,10 @@ class Backbone:
     """A network that makes features, and how it wants its images."""
 
     features: "keras.Model"  # (n, size, size, 3) in [0, 255] → (n, d)
-    rule: Rule
+    rule: InputRule
 
 
-def rule_for(params: TrainParams) -> Rule:
+def input_rule(params: TrainParams) -> InputRule:
     """Return how the network that the parameters name wants its images."""
     whole = params.task == "one_class" and params.outlier_method == "autoencoder"
     return "crop" if params.backbone == "small" and not whole else "resize"
@@ -37,7 +37,7 @@ def rule_for(params: TrainParams) -> Rule:
 def build_backbone(params: TrainParams) -> Backbone:
     """Build the backbone that the parameters name. Raises UserError for what cannot be."""
     if params.backbone in ("small", "bundled"):
-        _refuse_settings(params)
+        _check_no_settings(params)
         if params.backbone == "small":
             if params.image_size < SMALLEST_PX:
                 raise UserError(
@@ -45,12 +45,12 @@ def build_backbone(params: TrainParams) -> Backbone:
                     f" train.backbone: small, got {params.image_size}"
                 )
             return Backbone(build_small(params.image_size), "crop")
-        return Backbone(_freeze_statistics(bundled(params.image_size)), "resize")
+        return Backbone(_freeze_batch_norm(build_bundled(params.image_size)), "resize")
     network = _application(params)
-    return Backbone(_freeze_statistics(network) if params.weights else network, "resize")
+    return Backbone(_freeze_batch_norm(network) if params.weights else network, "resize")
 
 
-def _refuse_settings(params: TrainParams) -> None:
+def _check_no_settings(params: TrainParams) -> None:
     for name in ("weights", "alpha"):
         value = getattr(params, name)
         if value is not None:
@@ -60,7 +60,7 @@ def _refuse_settings(params: TrainParams) -> None:
             )
 
 
-def bundled(size_px: int) -> "keras.Model":
+def build_bundled(size_px: int) -> "keras.Model":
     """Return the copy-detection network up to its pooled features, before the embedding layer."""
     import keras
 
@@ -100,7 +100,7 @@ def _application(params: TrainParams) -> "keras.Model":
     return keras.Model(image, pooled, name="backbone")
 
 
-def freeze_below(backbone: Backbone, last: int | None) -> None:
+def freeze_all_but_last(backbone: Backbone, last: int | None) -> None:
     """Let only the `last` layers of the backbone learn; None leaves all of them as they are.
 
     Layers are counted as `model.layers` of the network itself lists them, those without weights
@@ -126,7 +126,7 @@ def _network_of(features: "keras.Model") -> "keras.Model":
     return next(inner, features)
 
 
-def _freeze_statistics(network: "keras.Model") -> "keras.Model":
+def _freeze_batch_norm(network: "keras.Model") -> "keras.Model":
     """Keep batch normalisation as pretrained: a small set's batches would ruin its statistics."""
     import keras
 

@@ -22,7 +22,7 @@ def build_head(backbone: Backbone, outputs: int, params: TrainParams) -> "keras.
     return keras.Model(features, shares, name="head")
 
 
-def join(backbone: Backbone, head: "keras.Model") -> "keras.Model":
+def attach_head(backbone: Backbone, head: "keras.Model") -> "keras.Model":
     """Return the whole network: (n, size, size, 3) in [0, 255] → (n, outputs)."""
     import keras
 

@@ -37,22 +37,22 @@ from darkroom.workers.cores import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Rule = Literal["crop", "resize"]
+InputRule = Literal["crop", "resize"]
 Views = NDArray[np.uint8]  # (views, size, size, 3) RGB
 
-MOST_VIEWS_PER_SIDE = 3
+MAX_VIEWS_PER_SIDE = 3
 VIEWS_PER_BATCH = 32
 # Of prepared images in memory, for each set of them (train and validation; for deep one-class
 # learning those of normal and of reference images); beyond it they go to disk.
 CACHE_BYTES = 2 * 2**30
-LEAST_FREE_BYTES = 4 * 2**30  # left on the disk; beyond it images are decoded every epoch
+MIN_FREE_BYTES = 4 * 2**30  # left on the disk; beyond it images are decoded every epoch
 MARGIN = 256 / 224  # short side of a training image over the square, as in common use
-MOST_SQUARES_KEPT = 4  # a training image is cut to this many squares per side, to bound memory
+MAX_SQUARES_KEPT = 4  # a training image is cut to this many squares per side, to bound memory
 
 logger = logging.getLogger(__name__)
 
 
-def least_side(size_px: int, rule: Rule, task: str, filtered: bool) -> int | None:
+def min_side(size_px: int, rule: InputRule, task: str, filtered: bool) -> int | None:
     """Return the side in px down to which a JPEG may be decoded; None for whole images.
 
     Filters are set for pixels as they were taken, and so is what `crop` looks at. Ratings are of
@@ -63,12 +63,12 @@ def least_side(size_px: int, rule: Rule, task: str, filtered: bool) -> int | Non
     return None if whole else round(size_px * MARGIN)
 
 
-def views(pixels: Pixels, size_px: int, rule: Rule) -> Views:
+def views(pixels: Pixels, size_px: int, rule: InputRule) -> Views:
     """Return the squares through which a finished model sees an image: (views, size, size, 3)."""
     if rule == "resize":
-        return centre(_with_short_side(pixels, size_px), size_px, size_px)[None]
+        return crop_centre(_resize_short_side(pixels, size_px), size_px, size_px)[None]
     if min(pixels.shape[:2]) < size_px:
-        pixels = _with_short_side(pixels, size_px)
+        pixels = _resize_short_side(pixels, size_px)
     tops, lefts = (_starts(side, size_px) for side in pixels.shape[:2])
     return np.stack(
         [pixels[t : t + size_px, left : left + size_px] for t in tops for left in lefts]
@@ -77,45 +77,45 @@ def views(pixels: Pixels, size_px: int, rule: Rule) -> Views:
 
 def _starts(side: int, size_px: int) -> list[int]:
     """Return where the squares begin along one side: the centre, or spread to both ends."""
-    count = min(MOST_VIEWS_PER_SIDE, int(side / size_px + 0.5))
+    count = min(MAX_VIEWS_PER_SIDE, int(side / size_px + 0.5))
     if count == 1:
         return [(side - size_px) // 2]
     return [int(start) for start in np.linspace(0, side - size_px, count).round()]
 
 
-def for_training(pixels: Pixels, size_px: int, rule: Rule) -> Pixels:
+def crop_for_training(pixels: Pixels, size_px: int, rule: InputRule) -> Pixels:
     """Return what training keeps of an image: never smaller than the square, and not much larger.
 
     Under `resize` the short side is `MARGIN` times the square; under `crop` it is untouched.
     """
     if rule == "resize":
         short = round(size_px * MARGIN)
-        return np.ascontiguousarray(centre(_with_short_side(pixels, short), short, short))
+        return np.ascontiguousarray(crop_centre(_resize_short_side(pixels, short), short, short))
     if min(pixels.shape[:2]) < size_px:
-        pixels = _with_short_side(pixels, size_px)
-    most = size_px * MOST_SQUARES_KEPT
-    return np.ascontiguousarray(centre(pixels, most, most))
+        pixels = _resize_short_side(pixels, size_px)
+    most = size_px * MAX_SQUARES_KEPT
+    return np.ascontiguousarray(crop_centre(pixels, most, most))
 
 
 def random_view(
     pixels: Pixels,
     size_px: int,
     rng: np.random.Generator,
-    turns: bool = False,
+    quarter_turns: bool = False,
     horizontal_flip: bool = True,
 ) -> Pixels:
     """Return one square at a random place: (size, size, 3).
 
-    With `horizontal_flip` it is flipped left to right in half of the cases; with `turns` it is
-    turned by quarters as well, which moves pixels and changes none.
+    With `horizontal_flip` it is flipped left to right in half of the cases; with `quarter_turns`
+    it is rotated by quarters as well, which moves pixels and changes none.
     """
     top, left = (int(rng.integers(side - size_px + 1)) for side in pixels.shape[:2])
     square = pixels[top : top + size_px, left : left + size_px]
-    square = np.rot90(square, int(rng.integers(4))) if turns else square
+    square = np.rot90(square, int(rng.integers(4))) if quarter_turns else square
     return square[:, ::-1] if horizontal_flip and rng.integers(2) else square
 
 
-def centre(pixels: Pixels, height: int, width: int) -> Pixels:
+def crop_centre(pixels: Pixels, height: int, width: int) -> Pixels:
     """Return the centre of an image, at most (height, width, 3)."""
     top, left = (
         max(0, (a - b) // 2) for a, b in zip(pixels.shape[:2], (height, width), strict=True)
@@ -123,10 +123,10 @@ def centre(pixels: Pixels, height: int, width: int) -> Pixels:
     return pixels[top : top + height, left : left + width]
 
 
-def _with_short_side(pixels: Pixels, short: int) -> Pixels:
+def _resize_short_side(pixels: Pixels, short: int) -> Pixels:
     """Resize so that the short side has `short` pixels; a long banner is first cut to 4 : 1."""
     least = min(pixels.shape[:2])
-    pixels = centre(pixels, 4 * least, 4 * least)
+    pixels = crop_centre(pixels, 4 * least, 4 * least)
     height, width = (max(short, round(side * short / least)) for side in pixels.shape[:2])
     return resize(pixels, width, height)
 
@@ -159,7 +159,7 @@ def _gathered(images: Iterable[Views]) -> Iterator[list[Views]]:
         yield batch
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield function(item) in order, made ahead by a thread per core (decoding frees the lock).
 
     Twice as many results as cores wait at most.
@@ -175,7 +175,7 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
             yield waiting.popleft().result()
 
 
-class Cached(Sequence[NDArray[np.uint8]]):
+class CachedArrays(Sequence[NDArray[np.uint8]]):
     """Arrays that are made when first asked for, and kept: in memory, then in a file.
 
     The file has no name and goes with the process, also when that is killed.
@@ -234,7 +234,7 @@ class Cached(Sequence[NDArray[np.uint8]]):
             self._file, name = tempfile.mkstemp(dir=folder)
             Path(name).unlink()
             weakref.finalize(self, os.close, self._file)
-        if shutil.disk_usage(folder).free - made.nbytes < LEAST_FREE_BYTES:
+        if shutil.disk_usage(folder).free - made.nbytes < MIN_FREE_BYTES:
             logger.warning("%s: the disk is full, images are decoded in every epoch", folder)
             self._folder = None
             return

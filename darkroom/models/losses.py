@@ -69,12 +69,12 @@ def one_class_loss(features: int) -> Any:
     return loss
 
 
-def loss_of(task: str) -> Any:
+def task_loss(task: str) -> Any:
     """Return the loss of a task of `TrainParams`."""
     return {"rating": emd_loss, "classification": cross_entropy}[task]
 
 
-def weighted(loss: Any, weights: NDArray[np.float32]) -> Any:
+def weight_by_class(loss: Any, weights: NDArray[np.float32]) -> Any:
     """Return the loss of each image times the weight of its stratum: (n, k) twice → (n,).
 
     `weights` (k,) has one per class or score bin; an image's is the one nearest to its target's

@@ -39,7 +39,7 @@ TASKS = ("rating", "classification", "one_class", "none")
 KERAS = "model.keras"
 LITE = "model.tflite"
 SCORER = "scorer.npz"
-MOST_DIFFERENCE = 1e-3  # between the two files' outputs; float32 sums differ by about 1e-6
+MAX_DIFFERENCE = 1e-3  # between the two files' outputs; float32 sums differ by about 1e-6
 OTHER_MODELS = (
     "the two files are of different models; run `dvc repro -f train`, or take both from one"
     " revision"
@@ -56,11 +56,11 @@ class SavedModel:
     classes: tuple[str, ...]  # in the order of the outputs; empty unless classification
     scale: Scale | None  # of ratings
     size_px: int
-    rule: inputs.Rule
+    rule: inputs.InputRule
     content: bytes  # of model.tflite
     preprocess: tuple[Step, ...] = ()  # filters that every image goes through first
     scorer: Scorer | None = None  # of a model of one class
-    normal_class: str | None = None  # the label that it learnt from
+    normal_class: str | None = None  # the label that it learned from
     reference_classes: tuple[str, ...] = ()  # labels that are neither normal nor outliers
 
     @classmethod
@@ -86,7 +86,7 @@ class SavedModel:
         if card["task"] not in TASKS:
             raise UserError(
                 f"{folder / CARD}: expected a model of {', '.join(TASKS)}, got task"
-                f" {card['task']!r}; run `dvc repro train` to write it anew"
+                f" {card['task']!r}; run `dvc repro train` to write it again"
             )
         if card["task"] == "none":
             return cls("none", (), None, 0, "resize", b"")
@@ -104,16 +104,16 @@ class SavedModel:
         )  # fmt: skip
 
     @property
-    def least_side(self) -> int | None:
+    def min_side(self) -> int | None:
         """Return down to which side in px a JPEG may be decoded; None for whole images."""
-        return inputs.least_side(self.size_px, self.rule, self.task, bool(self.preprocess))
+        return inputs.min_side(self.size_px, self.rule, self.task, bool(self.preprocess))
 
     def predict(self, images: Iterable[Pixels]) -> NDArray[Any]:
         """Return (n, bins or classes) float32, rows sum to 1, for RGB uint8 images of any size.
 
         A model of one class returns (n, 1) float64 instead: outlier scores, higher = more outlying.
 
-        JPEGs are to be decoded down to `least_side`, as they were in training. Images may be a
+        JPEGs are to be decoded down to `min_side`, as they were in training. Images may be a
         generator: about a batch of them is in memory at a time. Raises UserError for the task
         "none", and where model.tflite belongs to a model of another task.
         """
@@ -122,9 +122,11 @@ class SavedModel:
                 "data/model holds no model, since train.task was none: set it to rating,"
                 " classification or one_class in params.yaml and run `dvc repro`"
             )
-        outputs = inputs.predict_each(_Lite(self.content), inputs.ahead(self._look, images))
+        outputs = inputs.predict_each(
+            _LiteNetwork(self.content), inputs.prefetch(self._views, images)
+        )
         if self.scorer:
-            if len(outputs) and not self.scorer.takes(outputs.shape[1]):
+            if len(outputs) and not self.scorer.accepts(outputs.shape[1]):
                 raise UserError(
                     f"{LITE}: its {outputs.shape[1]} outputs are not those that {SCORER},"
                     f" {self.scorer.method}, was fitted on: {OTHER_MODELS}"
@@ -138,7 +140,7 @@ class SavedModel:
             )
         return outputs.reshape(-1, expected)
 
-    def _look(self, image: Pixels) -> inputs.Views:
+    def _views(self, image: Pixels) -> inputs.Views:
         return inputs.views(preprocess(image, self.preprocess), self.size_px, self.rule)
 
 
@@ -156,7 +158,7 @@ def _read_scorer(path: Path, card: dict[str, Any]) -> Scorer:
     return scorer
 
 
-class _Lite:
+class _LiteNetwork:
     """A LiteRT interpreter for batches of any length."""
 
     def __init__(self, content: bytes) -> None:
@@ -197,16 +199,16 @@ def write_model(
     """Publish the files, and return how far the two networks differ on `probe`.
 
     `probe` is (b, size, size, 3) in [0, 255]. The difference is relative to the largest output,
-    unless that is below 1. Raises RuntimeError for more than `MOST_DIFFERENCE`, before anything is
+    unless that is below 1. Raises RuntimeError for more than `MAX_DIFFERENCE`, before anything is
     published.
     """
     lite = convert(model)
     wanted = np.asarray(model(probe, training=False))
     largest = max(1.0, float(np.abs(wanted).max()))  # of features, which may go beyond 1
-    difference = float(np.abs(_Lite(lite)(probe) - wanted).max()) / largest
-    if not difference <= MOST_DIFFERENCE:
+    difference = float(np.abs(_LiteNetwork(lite)(probe) - wanted).max()) / largest
+    if not difference <= MAX_DIFFERENCE:
         raise RuntimeError(
-            f"{LITE}: expected the outputs of {KERAS} within {MOST_DIFFERENCE}, got a"
+            f"{LITE}: expected the outputs of {KERAS} within {MAX_DIFFERENCE}, got a"
             f" difference of {difference}; the conversion of this backbone cannot be trusted"
         )
     (folder / SCORER).unlink(missing_ok=True)  # another model's

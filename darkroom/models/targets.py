@@ -18,7 +18,7 @@ DEFAULT_SPREAD = 0.155  # of the scale's length: AVA's raters differ by about 1.
 TIE = (
     1e-4  # of a bin: a mean between two bins belongs to the upper one, whatever float32 makes of it
 )
-LEAST_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be told apart on the bins
+MIN_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be told apart on the bins
 
 
 def from_ratings(ratings: Sequence[Sequence[int]], scale: Scale) -> Distributions:
@@ -60,7 +60,7 @@ def from_means(
     grid = np.linspace(0, 1, scale.bins)  # bins and means on [0, 1]
     mean = np.clip((means - scale.low) / length, 0, 1)[:, None]  # (n, 1)
     sigma = np.where(np.isnan(stds), DEFAULT_SPREAD * length, stds)[:, None] / length
-    sigma = np.maximum(sigma, LEAST_SPREAD_IN_BINS / (scale.bins - 1))
+    sigma = np.maximum(sigma, MIN_SPREAD_IN_BINS / (scale.bins - 1))
     gaussian = -((grid - mean) ** 2) / (2 * sigma**2)  # (n, bins)
     most = (1 / sigma**2 + 80) * (scale.bins - 1)  # puts all weight into the last bin
     low, high = -most, most.copy()
@@ -97,8 +97,10 @@ def distributions(rows: "pd.DataFrame", scale: Scale) -> Distributions:
     if counted.any():
         targets[counted] = from_ratings(list(rows["ratings"][counted]), scale)
     if not counted.all():
-        told = rows[~counted]
-        means, stds = (told[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
+        others = rows[~counted]
+        means, stds = (
+            others[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std")
+        )
         targets[~counted] = from_means(means, stds, scale)
     return targets
 

@@ -125,7 +125,7 @@ def test_bundled_gives_the_pooled_features(values):
 def test_unfreeze_counts_the_layers_of_the_network_itself(values):
     params = train_params(values, backbone="VGG16", image_size=32)
     backbone = backbones.build_backbone(params)
-    backbones.freeze_below(backbone, 4)
+    backbones.freeze_all_but_last(backbone, 4)
     names = {variable.path.split("/")[-2] for variable in backbone.features.trainable_variables}
     assert names == {"block5_conv1", "block5_conv2", "block5_conv3"}
 
@@ -140,9 +140,9 @@ def test_unfreeze_counts_the_layers_of_the_network_itself(values):
 def test_unfreezing_more_layers_than_there_are_is_said(values, changes, layers):
     backbone = backbones.build_backbone(train_params(values, **changes))
     layers = layers or len(backbone.features.layers)
-    backbones.freeze_below(backbone, layers)
+    backbones.freeze_all_but_last(backbone, layers)
     with pytest.raises(UserError, match=f"unfreeze: expected at most {layers}, .*got {layers + 1}"):
-        backbones.freeze_below(backbone, layers + 1)
+        backbones.freeze_all_but_last(backbone, layers + 1)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")

@@ -37,7 +37,7 @@ def test_any_size_becomes_squares(rule, height, width):
     assert views.shape[1:] == (32, 32, 3)
     assert 1 <= len(views) <= 9
     assert (views == 77).all()
-    kept = inputs.for_training(image, 32, rule)
+    kept = inputs.crop_for_training(image, 32, rule)
     assert min(kept.shape[:2]) >= 32
     assert inputs.random_view(kept, 32, np.random.default_rng(0)).shape == (32, 32, 3)
 
@@ -80,7 +80,7 @@ def test_cached_makes_each_once_while_it_fits():
         made.append(position)
         return np.full(10, position, np.uint8)
 
-    cached = inputs.Cached(make, 3, limit=20)
+    cached = inputs.CachedArrays(make, 3, limit=20)
     for _ in range(2):
         assert [int(one[0]) for one in cached] == [0, 1, 2]
     assert made == [0, 1, 2, 2], "the third does not fit into 20 bytes and is made again"
@@ -93,7 +93,7 @@ def test_beyond_memory_goes_to_disk_and_leaves_nothing(tmp_path):
         made.append(position)
         return np.arange(12, dtype=np.uint8).reshape(2, 6)[:, : position + 1] + position
 
-    cached = inputs.Cached(make, 3, tmp_path / "scratch", limit=3)
+    cached = inputs.CachedArrays(make, 3, tmp_path / "scratch", limit=3)
     first, second = list(cached), list(cached)
     assert made == [0, 1, 2], "each is made once"
     for one, other in zip(first, second, strict=True):
@@ -102,9 +102,9 @@ def test_beyond_memory_goes_to_disk_and_leaves_nothing(tmp_path):
 
 
 def test_a_full_disk_costs_time_alone(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(inputs, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(inputs, "MIN_FREE_BYTES", 2**62)
     made = []
-    cached = inputs.Cached(
+    cached = inputs.CachedArrays(
         lambda i: made.append(i) or np.full(4, i, np.uint8), 2, tmp_path, limit=4
     )
     assert [int(one[0]) for one in (*cached, *cached)] == [0, 1, 0, 1]
@@ -120,7 +120,7 @@ def test_made_ahead_comes_in_order_and_is_bounded():
             asked.append(number)
             yield number
 
-    results = inputs.ahead(lambda n: n * n, items())
+    results = inputs.prefetch(lambda n: n * n, items())
     assert next(results) == 0
     assert len(asked) <= 2 * available_cores() + 1
     assert list(results) == [n * n for n in range(1, 100)]

@@ -7,7 +7,7 @@ from darkroom.models.losses import (
     cross_entropy,
     emd_loss,
     one_class_loss,
-    weighted,
+    weight_by_class,
 )
 from darkroom.models.targets import strata
 
@@ -40,8 +40,8 @@ def test_emd_of_equals_has_a_finite_slope():
 def test_cross_entropy_of_known_shares():
     target = np.eye(2, dtype=np.float32)
     predicted = np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)
-    found = np.asarray(cross_entropy(target, predicted))
-    np.testing.assert_allclose(found, [np.log(2), -np.log(1e-7)], rtol=1e-5)
+    result = np.asarray(cross_entropy(target, predicted))
+    np.testing.assert_allclose(result, [np.log(2), -np.log(1e-7)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_a_weighted_loss_is_the_loss_times_the_weight_of_its_stratum(loss, targe
     predicted = np.full((3, 3), 1 / 3, np.float32)
     weights = np.array([0.5, 2.0, 3.0], np.float32)
     plain = np.asarray(loss(wanted, predicted))
-    found = np.asarray(weighted(loss, weights)(wanted, predicted))
-    np.testing.assert_allclose(found, plain * weights[strata(wanted)], rtol=1e-6)
+    result = np.asarray(weight_by_class(loss, weights)(wanted, predicted))
+    np.testing.assert_allclose(result, plain * weights[strata(wanted)], rtol=1e-6)
 
 
 def test_compactness_is_the_mean_squared_distance_from_the_others():

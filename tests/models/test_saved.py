@@ -74,7 +74,7 @@ def test_prepared_input_is_applied_before_the_model(tmp_path, model, images):
 
 
 def test_networks_that_differ_are_not_published(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(saved, "MOST_DIFFERENCE", -1.0)
+    monkeypatch.setattr(saved, "MAX_DIFFERENCE", -1.0)
     with pytest.raises(RuntimeError, match="cannot be trusted"):
         saved.write_model(tmp_path, model, CARD, np.zeros((1, 64, 64, 3), np.float32))
     assert not list(tmp_path.iterdir())

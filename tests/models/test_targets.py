@@ -29,8 +29,8 @@ def test_means_are_kept_and_rows_sum_to_one(scale, places, spread):
     made = targets.from_means(means, np.full(len(means), spread), scale)
     assert (made >= 0).all()
     np.testing.assert_allclose(made.sum(axis=1), 1, atol=1e-5)
-    found = made @ bin_scores(scale)
-    np.testing.assert_allclose(found, means, atol=1e-5 * (scale.high - scale.low) + 1e-6)
+    result = made @ bin_scores(scale)
+    np.testing.assert_allclose(result, means, atol=1e-5 * (scale.high - scale.low) + 1e-6)
 
 
 def test_std_is_kept_in_the_middle_of_the_scale():

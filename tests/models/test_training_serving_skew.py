@@ -14,7 +14,7 @@ from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.filters.preprocess import read_steps
 from darkroom.models import inputs
-from darkroom.models.backbones import rule_for
+from darkroom.models.backbones import input_rule
 from darkroom.models.saved import SavedModel
 from darkroom.models.training.examples import StoredImages
 from stages import evaluate
@@ -51,14 +51,14 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, 
                        tmp_path / "index.parquet", tables.INDEX)  # fmt: skip
     (tmp_path / "a.jpg").write_bytes(photograph)
     saved = model(rule, steps, task)
-    (evaluated,) = evaluate.read_images(tmp_path, [key], saved.least_side)
+    (evaluated,) = evaluate.read_images(tmp_path, [key], saved.min_side)
     predicted = predict._read(saved, tmp_path / "a.jpg")
     np.testing.assert_array_equal(evaluated, predicted)
     assert min(evaluated.shape[:2]) == side
-    least = inputs.least_side(64, rule, task, bool(steps))
+    least = inputs.min_side(64, rule, task, bool(steps))
     rows = pd.DataFrame([place._asdict() | {"folder": "."}])
     (trained,) = StoredImages(tmp_path, rows, steps, least)
-    np.testing.assert_array_equal(inputs.views(trained, 64, rule), saved._look(evaluated))
+    np.testing.assert_array_equal(inputs.views(trained, 64, rule), saved._views(evaluated))
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, 
 )
 def test_the_rule_is_known_before_the_network_is_built(changes, rule, values):
     params = check_params(values, Params).train.model_copy(update=changes)
-    assert rule_for(params) == rule
+    assert input_rule(params) == rule

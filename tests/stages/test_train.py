@@ -249,29 +249,29 @@ def test_max_per_class_draws_originals_whatever_their_order_and_children_follow(
     write_data(tmp_path, patches, {"train": 16, "validation": 8}, label=labels)
     rows = examples.read_rows(tmp_path, "classification")
     strata = (rows["label"] == "b").to_numpy(int)
-    assert (examples.draw_most(rows, strata, None, 17)).all()
-    used = rows[examples.draw_most(rows, strata, 3, 17)]
+    assert (examples.limit_per_class(rows, strata, None, 17)).all()
+    used = rows[examples.limit_per_class(rows, strata, 3, 17)]
     own = used[(used["split"] == "train") & (used["key"] == used["parent"])]
     assert own["label"].value_counts().to_dict() == {"a": 3, "b": 2}
     assert (used["split"] == "validation").sum() == 8
     assert set(used["parent"][used["split"] == "train"]) == set(own["key"])
     turned = rows.iloc[::-1].reset_index(drop=True)
-    again = turned[examples.draw_most(turned, strata[::-1], 3, 17)]
+    again = turned[examples.limit_per_class(turned, strata[::-1], 3, 17)]
     assert set(again["key"]) == set(used["key"])
-    more = rows[examples.draw_most(rows, strata, 4, 17)]
+    more = rows[examples.limit_per_class(rows, strata, 4, 17)]
     assert set(used["key"]) < set(more["key"])
-    other = rows[examples.draw_most(rows, strata, 3, 18)]
+    other = rows[examples.limit_per_class(rows, strata, 3, 18)]
     assert set(other["key"]) != set(used["key"])
 
 
-def test_a_class_that_validation_lacks_is_told(tmp_path, patches, caplog):
+def test_a_class_that_validation_lacks_is_warned_of(tmp_path, patches, caplog):
     labels = [*"abababcc", *"abab", *"abc"]
     write_data(tmp_path, patches, {"train": 8, "validation": 4, "test": 3}, label=labels)
     with caplog.at_level("WARNING"):
         examples.read_rows(tmp_path, "classification")
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 1
-    assert "no image in the validation split of class 'c'" in told[0]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1
+    assert "no image in the validation split of class 'c'" in messages[0]
 
 
 def test_unlabelled_images_are_never_trained_on(tmp_path, patches):

@@ -22,7 +22,7 @@ def build_autoencoder(size_px: int, mixed: bool = False) -> "keras.Model":
     """Build the network: (n, size, size, 3) in [0, 255] → (n, 1), its error, 0 or more.
 
     It is the mean squared error of the reconstruction over that of the image averaged over cells of
-    `CELL_PX`, drawn smoothly: where it is above about 1, nothing learnt helped. With `mixed` all
+    `CELL_PX`, drawn smoothly: above about 1, learning was of no use. With `mixed` all
     but what the error is made of is computed in float16.
     """
     import keras
@@ -30,8 +30,8 @@ def build_autoencoder(size_px: int, mixed: bool = False) -> "keras.Model":
 
     half = "mixed_float16" if mixed else "float32"
     image = keras.Input((size_px, size_px, 3), name="image")
-    given = layers.Rescaling(1 / 255)(image)
-    x: Any = given
+    scaled = layers.Rescaling(1 / 255)(image)
+    x: Any = scaled
     for filters in FILTERS:
         x = layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu", dtype=half)(x)
     x = layers.Conv2D(CODE, 1, name="code", dtype=half)(x)
@@ -39,8 +39,8 @@ def build_autoencoder(size_px: int, mixed: bool = False) -> "keras.Model":
         # LiteRT does not take "nearest".
         x = layers.UpSampling2D(2, interpolation="bilinear", dtype=half)(x)
         x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=half)(x)
-    made = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(x)
-    coarse: Any = layers.AveragePooling2D(CELL_PX, dtype="float32")(given)
+    decoded = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(x)
+    coarse: Any = layers.AveragePooling2D(CELL_PX, dtype="float32")(scaled)
     coarse = layers.UpSampling2D(CELL_PX, interpolation="bilinear", dtype="float32")(coarse)
-    error, unlearnt = (ops.mean(ops.square(x - given), axis=(1, 2, 3)) for x in (made, coarse))
-    return keras.Model(image, ops.reshape(error / (unlearnt + _FLAT), (-1, 1)), name="autoencoder")
+    error, baseline = (ops.mean(ops.square(x - scaled), axis=(1, 2, 3)) for x in (decoded, coarse))
+    return keras.Model(image, ops.reshape(error / (baseline + _FLAT), (-1, 1)), name="autoencoder")

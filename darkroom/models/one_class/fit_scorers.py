@@ -1,6 +1,6 @@
 """Fit what turns features of normal images into outlier scores, by scikit-learn.
 
-`outliers.py` has the scores themselves, in NumPy. Every fit is checked against scikit-learn's own
+`scores.py` has the scores themselves, in NumPy. Every fit is checked against scikit-learn's own
 score of the same images, so that the two never drift apart.
 """
 
@@ -15,15 +15,15 @@ from darkroom.models.one_class.scores import SCORES, Arrays, Reals, Scorer
 
 NU = 0.1  # of the SVM: at most this share of the normal images is left outside
 TREES = 200  # of the forest; path lengths settle well before (Liu, Ting and Zhou 2008, figure 5)
-MOST_DIFFERENCE = 1e-6  # from scikit-learn's score, relative to the largest
+MAX_DIFFERENCE = 1e-6  # from scikit-learn's score, relative to the largest
 
 
 def fit_scorer(
-    method: str, normal: NDArray[np.float32], unseen: NDArray[np.float32], seed: int
+    method: str, normal: NDArray[np.float32], validation: NDArray[np.float32], seed: int
 ) -> Scorer:
     """Fit on `normal` (n, d), the network's outputs for the training images; n is 2 at least.
 
-    `unseen` (m, d) are those for the normal validation images, whose scores the scorer keeps.
+    `validation` (m, d) are those for the normal validation images, whose scores the scorer keeps.
     Raises RuntimeError when NumPy's scores are not scikit-learn's.
     """
     from threadpoolctl import threadpool_limits
@@ -31,7 +31,7 @@ def fit_scorer(
     with threadpool_limits(1):  # sums depend on the number of threads, and the file must not
         arrays = FITS[method](np.asarray(normal, np.float64), seed) if method in FITS else {}
         scorer = Scorer(method, arrays, np.zeros(0))
-        return Scorer(method, arrays, np.sort(scorer.score(unseen)))
+        return Scorer(method, arrays, np.sort(scorer.score(validation)))
 
 
 def fit_mahalanobis(normal: Reals, seed: int) -> Arrays:
@@ -40,7 +40,7 @@ def fit_mahalanobis(normal: Reals, seed: int) -> Arrays:
 
     model = LedoitWolf().fit(normal)
     arrays = {"mean": model.location_, "precision": model.get_precision()}
-    return _checked("mahalanobis", arrays, normal, model.mahalanobis(normal))
+    return _check_against_sklearn("mahalanobis", arrays, normal, model.mahalanobis(normal))
 
 
 def fit_svm(normal: Reals, seed: int) -> Arrays:
@@ -57,7 +57,7 @@ def fit_svm(normal: Reals, seed: int) -> Arrays:
         "support": model.support_vectors_, "weights": model.dual_coef_[0],
         "intercept": model.intercept_[0], "gamma": np.float64(_gamma(normal)),
     }  # fmt: skip
-    return _checked("svm", arrays, normal, -model.decision_function(normal))
+    return _check_against_sklearn("svm", arrays, normal, -model.decision_function(normal))
 
 
 def _gamma(normal: Reals) -> float:
@@ -84,22 +84,22 @@ def fit_isolation_forest(normal: Reals, seed: int) -> Arrays:
         "feature": np.where(feature < 0, -1, feature), "left": left, "right": right,
         "threshold": np.concatenate([tree.threshold for tree in trees]),
         "length": np.concatenate([_lengths(tree) for tree in trees]),
-        "roots": roots, "usual": usual_length(np.array([forest.max_samples_]))[0],
+        "roots": roots, "usual": average_path_length(np.array([forest.max_samples_]))[0],
     }  # fmt: skip
-    return _checked("isolation_forest", arrays, normal, -forest.score_samples(normal))
+    return _check_against_sklearn("isolation_forest", arrays, normal, -forest.score_samples(normal))
 
 
-def keep_templates(normal: Reals, seed: int) -> Arrays:
-    """Keep the features, of which the nearest counts."""
+def store_templates(normal: Reals, seed: int) -> Arrays:
+    """Store the features, of which the nearest counts."""
     return {"templates": normal.astype(np.float32)}
 
 
-def usual_length(images: NDArray[np.int64]) -> Reals:
+def average_path_length(images: NDArray[np.int64]) -> Reals:
     """Return the mean path length of an isolation tree of so many images (n,), from 0 up.
 
     Source: Liu, Ting and Zhou 2008, eq. 1, with harmonic numbers as ln(i) + Euler's constant.
 
-    >>> usual_length(np.array([1, 2, 256])).round(3)
+    >>> average_path_length(np.array([1, 2, 256])).round(3)
     array([ 0.   ,  1.   , 10.245])
     """
     more = np.maximum(images, 3) - 1.0
@@ -114,14 +114,14 @@ def _lengths(tree: Any) -> Reals:
         for child in (tree.children_left[node], tree.children_right[node]):
             if child >= 0:
                 depth[child] = depth[node] + 1
-    return np.asarray(depth + usual_length(tree.n_node_samples))
+    return np.asarray(depth + average_path_length(tree.n_node_samples))
 
 
-def _checked(method: str, arrays: Arrays, normal: Reals, wanted: Reals) -> Arrays:
-    difference = float(np.abs(SCORES[method](normal, arrays) - wanted).max())
-    if not difference <= MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
+def _check_against_sklearn(method: str, arrays: Arrays, normal: Reals, expected: Reals) -> Arrays:
+    difference = float(np.abs(SCORES[method](normal, arrays) - expected).max())
+    if not difference <= MAX_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
         raise RuntimeError(
-            f"scorer {method}: expected scikit-learn's scores within {MOST_DIFFERENCE} of the"
+            f"scorer {method}: expected scikit-learn's scores within {MAX_DIFFERENCE} of the"
             f" largest, got a difference of {difference}"
         )
     return arrays
@@ -131,5 +131,5 @@ FITS: dict[str, Callable[[Reals, int], Arrays]] = {
     "mahalanobis": fit_mahalanobis,
     "svm": fit_svm,
     "isolation_forest": fit_isolation_forest,
-    "deep": keep_templates,
+    "deep": store_templates,
 }

@@ -3,7 +3,7 @@
 Each function maps features (n, d), and the arrays that fitting left, to scores (n,): the higher,
 the more outlying. They give what scikit-learn's own estimators give, without importing them, so
 that one image is predicted quickly, and the arrays lie in a plain `.npz`, which runs no code when
-it is read. `scorers.py` fits them.
+it is read. `fit_scorers.py` fits them.
 """
 
 import io
@@ -36,10 +36,10 @@ class Scorer:
         scores = [SCORES[self.method](features[i : i + ROWS_AT_ONCE], self.arrays) for i in parts]
         return np.concatenate([np.zeros(0), *scores])
 
-    def takes(self, width: int) -> bool:
-        """Tell whether outputs (n, width) can be scored; a forest knows the least width alone.
+    def accepts(self, width: int) -> bool:
+        """Return whether outputs (n, width) can be scored; a forest knows the least width alone.
 
-        >>> Scorer("deep", {"templates": np.zeros((5, 2))}, np.zeros(0)).takes(3)
+        >>> Scorer("deep", {"templates": np.zeros((5, 2))}, np.zeros(0)).accepts(3)
         False
         """
         if self.method == "isolation_forest":
@@ -90,7 +90,7 @@ def mahalanobis(features: Reals, arrays: Arrays) -> Reals:
 
 
 def svm(features: Reals, arrays: Arrays) -> Reals:
-    """Return −(Σᵢ αᵢ exp(−γ |x − sᵢ|²) + b): above 0 is outside of the region that was learnt.
+    """Return −(Σᵢ αᵢ exp(−γ |x − sᵢ|²) + b): above 0 is outside of the learned region.
 
     sᵢ are `support` (s, d), αᵢ their `weights` (s,), b `intercept`, γ `gamma`. Source: Schölkopf et
     al. 2001, "Estimating the support of a high-dimensional distribution", Neural Computation

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def fold(model: "keras.Model", training: bool) -> "keras.Model":
+def fold_batch_norm(model: "keras.Model", training: bool) -> "keras.Model":
     """Return a quicker network with the same variables and, up to rounding, the same outputs.
 
     With `training` only a normalisation that is frozen has fixed statistics, else each has.
@@ -26,7 +26,7 @@ def fold(model: "keras.Model", training: bool) -> "keras.Model":
 
     def call(layer: Any, *inputs: Any, **settings: Any) -> Any:
         if isinstance(layer, keras.Model) and not isinstance(layer, sequential):
-            return fold(layer, training)(*inputs, **settings)
+            return fold_batch_norm(layer, training)(*inputs, **settings)
         fixed = isinstance(layer, normal) and not (training and layer.trainable)
         if fixed and id(inputs[0]) in convolved:
             _, convolution, image = convolved[id(inputs[0])]

@@ -22,7 +22,7 @@ HistoryRow = dict[str, Any]  # epoch, phase, loss, val_loss
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a phase has come."""
 
     phase: str
@@ -45,24 +45,24 @@ class Checkpoint:
         self._path = folder / "checkpoint.npz" if folder else None
         self._fingerprint = fingerprint
 
-    def save(self, progress: Progress) -> None:
+    def save(self, state: TrainingState) -> None:
         """Write the state in one step."""
         if self._path is None:
             return
         notes = {
-            "fingerprint": self._fingerprint, "phase": progress.phase, "epoch": progress.epoch,
-            "best_epoch": progress.best_epoch, "best_loss": progress.best_loss,
-            "history": progress.history,
+            "fingerprint": self._fingerprint, "phase": state.phase, "epoch": state.epoch,
+            "best_epoch": state.best_epoch, "best_loss": state.best_loss,
+            "history": state.history,
         }  # fmt: skip
         arrays = {
             f"{part}/{i:05d}": array
-            for part in PARTS for i, array in enumerate(getattr(progress, part))
+            for part in PARTS for i, array in enumerate(getattr(state, part))
         }  # fmt: skip
         stream = io.BytesIO()
         np.savez(stream, notes=np.array(json.dumps(notes)), **arrays)
         write_bytes(self._path, stream.getvalue())
 
-    def load(self) -> Progress | None:
+    def load(self) -> TrainingState | None:
         """Return the saved state, None when there is none or it belongs to another training."""
         if self._path is None or not self._path.exists():
             return None
@@ -75,10 +75,10 @@ class Checkpoint:
                 part: [saved[name] for name in names if name.startswith(f"{part}/")]
                 for part in PARTS
             }
-        return Progress(**notes, **arrays)
+        return TrainingState(**notes, **arrays)
 
 
-def values_of(variables: Sequence[Any]) -> Arrays:
+def read_values(variables: Sequence[Any]) -> Arrays:
     """Return copies of the values of Keras variables."""
     return [np.array(variable.numpy()) for variable in variables]
 

@@ -1,7 +1,7 @@
-"""Show a training while it runs: the newest epoch of each phase, through DVCLive.
+"""Show a training while it runs: the last epoch of each phase, through DVCLive.
 
 `dvc exp show` and `dvc metrics show` beside a running train read `metrics/live/metrics.json`, and
-editors are told of each epoch. The curves are in `history.csv` alone, which train renews with every
+editors see each epoch. The curves are in `history.csv` alone, which train renews with every
 epoch, so DVCLive is given numbers and no plots. It saves no experiment, writes no dvc.yaml and
 sends nothing anywhere. The file is a function of the history alone: a killed and resumed training
 leaves the same bytes.
@@ -13,16 +13,16 @@ from pathlib import Path
 
 from darkroom.models.training.checkpoints import HistoryRow
 
-Watch = Callable[[list[HistoryRow]], None]  # is given the history so far, one row per epoch
+EpochCallback = Callable[[list[HistoryRow]], None]  # takes the history, one row per epoch
 
 
-def unwatched(history: list[HistoryRow]) -> None:
-    """Show nothing."""
+def ignore_history(history: list[HistoryRow]) -> None:
+    """Do nothing."""
 
 
 @contextmanager
-def watched(folder: Path) -> Iterator[Watch]:
-    """Give a function that shows the history in `folder`/metrics.json."""
+def live_metrics(folder: Path) -> Iterator[EpochCallback]:
+    """Give a callback that writes the last epochs of the history to `folder`/metrics.json."""
     from dvclive import Live  # type: ignore[attr-defined]  # it re-exports without saying so
 
     class Quiet(Live):
@@ -37,22 +37,22 @@ def watched(folder: Path) -> Iterator[Watch]:
 
     with Quiet(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
 
-        def show(history: list[HistoryRow]) -> None:
-            live.summary = newest(history)
+        def log_epoch(history: list[HistoryRow]) -> None:
+            live.summary = last_epochs(history)
             live.step = len(history)
             live.next_step()
 
-        yield show
+        yield log_epoch
 
 
-def newest(history: list[HistoryRow]) -> dict[str, dict[str, float]]:
+def last_epochs(history: list[HistoryRow]) -> dict[str, dict[str, float]]:
     """Return the last epoch of each phase, counted within the phase.
 
-    >>> newest([{"epoch": 1, "phase": "head", "loss": 0.5, "val_loss": 0.4}])
+    >>> last_epochs([{"epoch": 1, "phase": "head", "loss": 0.5, "val_loss": 0.4}])
     {'head': {'epoch': 1, 'loss': 0.5, 'val_loss': 0.4}}
     """
-    found: dict[str, dict[str, float]] = {}
+    last: dict[str, dict[str, float]] = {}
     for row in history:
-        epoch = found.get(row["phase"], {"epoch": 0})["epoch"] + 1
-        found[row["phase"]] = {"epoch": epoch, "loss": row["loss"], "val_loss": row["val_loss"]}
-    return found
+        epoch = last.get(row["phase"], {"epoch": 0})["epoch"] + 1
+        last[row["phase"]] = {"epoch": epoch, "loss": row["loss"], "val_loss": row["val_loss"]}
+    return last

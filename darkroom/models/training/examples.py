@@ -25,7 +25,7 @@ RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
 GROUPS = Path("data/dedupe/groups.parquet")
 SPLIT = Path("data/split.parquet")
-MOST_NAMED = 10  # classes in one message
+MAX_NAMED = 10  # classes in one message
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def find_classes(rows: pd.DataFrame) -> tuple[str, ...]:
 
 
 def check_classes(rows: pd.DataFrame) -> None:
-    """Refuse classes that cannot be learnt and judged; `rows` are the labelled of all splits.
+    """Check that each class can be learned and evaluated; `rows` are the labelled of all splits.
 
     Raises UserError for a class with one image, or with none in train; warns of one with none in
     validation or test.
@@ -109,16 +109,16 @@ def check_classes(rows: pd.DataFrame) -> None:
         if len(absent):
             logger.warning(
                 "train: no image in the %s split of %s: nothing is known there of how well they"
-                " are found; add images of other groups", name, _named(absent),
+                " are recognised; add images of other groups", name, _named(absent),
             )  # fmt: skip
 
 
 def _named(classes: Sequence[str]) -> str:
-    more = f" and {len(classes) - MOST_NAMED} more" if len(classes) > MOST_NAMED else ""
-    return "class " * (len(classes) == 1) + ", ".join(map(repr, classes[:MOST_NAMED])) + more
+    more = f" and {len(classes) - MAX_NAMED} more" if len(classes) > MAX_NAMED else ""
+    return "class " * (len(classes) == 1) + ", ".join(map(repr, classes[:MAX_NAMED])) + more
 
 
-def draw_most(
+def limit_per_class(
     rows: pd.DataFrame, strata: NDArray[np.int64], most: int | None, seed: int
 ) -> NDArray[np.bool_]:
     """Return which rows are used when each class or score bin has at most `most` train images.

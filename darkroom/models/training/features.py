@@ -1,6 +1,6 @@
-"""What a model learns from: features, which the frozen phase reads, and random views.
+"""What a model learns from: features, for the frozen phase, and random views.
 
-Each image is decoded once, ahead of the model and on all cores, and kept as it is looked at.
+Each image is decoded once, ahead of the model and on all cores, and cached.
 """
 
 import io
@@ -17,22 +17,23 @@ from darkroom.core.randomness import generator
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs
 from darkroom.models.backbones import Backbone
-from darkroom.models.training.steps import predictor
+from darkroom.models.training.steps import build_predictor
 
-PART_IMAGES = 256  # are kept together: a kill loses no more
+PART_IMAGES = 256  # are stored together: a kill loses no more
 
 logger = logging.getLogger(__name__)
 
 
-def extract(
+def extract_features(
     backbone: Backbone, images: Sequence[Pixels], size_px: int, folder: Path | None = None
 ) -> NDArray[np.float32]:
     """Return the features of each image, the mean over its views: (n, d).
 
-    What is finished lies in `folder`, which belongs to these images and this backbone, so that a
-    killed extraction goes on where it was.
+    Finished parts lie in `folder`, which belongs to these images and this backbone, so that a
+    killed extraction resumes.
     """
-    see, predict = viewer(images, size_px, backbone.rule), predictor(backbone.features)
+    views = inference_views(images, size_px, backbone.rule)
+    predict = build_predictor(backbone.features)
     parts = [np.empty((0, backbone.features.output_shape[1]), np.float32)]
     for start in range(0, len(images), PART_IMAGES):
         rows = range(start, min(start + PART_IMAGES, len(images)))
@@ -40,7 +41,7 @@ def extract(
         if path and path.exists():
             parts.append(np.load(path, allow_pickle=False))
             continue
-        parts.append(inputs.predict_each(predict, inputs.ahead(see, rows)))
+        parts.append(inputs.predict_each(predict, inputs.prefetch(views, rows)))
         if path:
             stream = io.BytesIO()
             np.save(stream, parts[-1])
@@ -50,15 +51,22 @@ def extract(
     return np.concatenate(parts)
 
 
-def viewer(
-    images: Sequence[Pixels], size_px: int, rule: inputs.Rule
+def inference_views(
+    images: Sequence[Pixels], size_px: int, rule: inputs.InputRule
 ) -> Callable[[int], inputs.Views]:
-    """Return a function from a position to the squares through which a model sees that image."""
+    """Return a function from a position to the squares that a model takes of that image."""
     return lambda i: inputs.views(images[i], size_px, rule)
 
 
-def random_looks(
-    images: Sequence[Pixels], params: TrainParams, rule: inputs.Rule, seed: int,
+def cached_views(
+    images: Sequence[Pixels], size_px: int, rule: inputs.InputRule, folder: Path | None
+) -> inputs.CachedArrays:
+    """Return `inference_views` of all images, each made once; `folder` as in `random_views`."""
+    return inputs.CachedArrays(inference_views(images, size_px, rule), len(images), folder)
+
+
+def random_views(
+    images: Sequence[Pixels], params: TrainParams, rule: inputs.InputRule, seed: int,
     folder: Path | None, name: str = "view",
 ) -> Callable[[int, NDArray[np.int64]], NDArray[np.uint8]]:  # fmt: skip
     """Return a function from an epoch and rows to one random view of each: (b, size, size, 3).
@@ -67,16 +75,16 @@ def random_looks(
     `folder`.
     """
     size_px = params.image_size
-    turns = params.task == "rating" and rule == "crop"
-    kept = inputs.Cached(
-        lambda i: inputs.for_training(images[i], size_px, rule), len(images), folder
+    quarter_turns = params.task == "rating" and rule == "crop"
+    cached = inputs.CachedArrays(
+        lambda i: inputs.crop_for_training(images[i], size_px, rule), len(images), folder
     )
 
-    def look(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def draw_views(epoch: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         rngs = (generator(seed, name, epoch, int(i)) for i in rows)
         return np.stack([
-            inputs.random_view(kept[i], size_px, rng, turns, params.horizontal_flip)
+            inputs.random_view(cached[i], size_px, rng, quarter_turns, params.horizontal_flip)
             for i, rng in zip(rows, rngs, strict=True)
         ])  # fmt: skip
 
-    return look
+    return draw_views

@@ -18,22 +18,22 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs
-from darkroom.models.backbones import BUNDLED, Backbone, build_backbone, freeze_below
-from darkroom.models.heads import build_head, join
-from darkroom.models.losses import loss_of, weighted
+from darkroom.models.backbones import BUNDLED, Backbone, build_backbone, freeze_all_but_last
+from darkroom.models.heads import attach_head, build_head
+from darkroom.models.losses import task_loss, weight_by_class
 from darkroom.models.one_class.scores import Scorer
 from darkroom.models.targets import Distributions, balanced_weights, strata
 from darkroom.models.training.augmentation_layers import build_augmenter
-from darkroom.models.training.checkpoints import Checkpoint, HistoryRow, Progress
-from darkroom.models.training.features import extract, random_looks, viewer
-from darkroom.models.training.live import Watch, unwatched
+from darkroom.models.training.checkpoints import Checkpoint, HistoryRow, TrainingState
+from darkroom.models.training.dvclive import EpochCallback, ignore_history
+from darkroom.models.training.features import cached_views, extract_features, random_views
 from darkroom.models.training.phases import Batch, Phase, run_phase, shuffled_batches
 from darkroom.models.training.steps import (
-    is_mixed,
-    on_all_devices,
-    predictor,
+    build_predictor,
+    distribute_over_gpus,
     rebuild,
     start_tensorflow,
+    uses_mixed_precision,
 )
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ logger = logging.getLogger(__name__)
 
 
 class Examples(NamedTuple):
-    """Images with what is to be predicted for each; images may be read when asked for."""
+    """Images with the target of each; images may be read when asked for."""
 
     images: Sequence[Pixels]
     targets: Distributions  # (n, bins or classes), rows sum to 1
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A fitted model, and how it was reached."""
 
     model: "keras.Model"  # (n, size, size, 3) in [0, 255] → (n, bins or classes)
-    rule: inputs.Rule
+    rule: inputs.InputRule
     size_px: int
     history: list[HistoryRow]  # one per epoch: epoch, phase, loss, val_loss
     scorer: Scorer | None = None  # of a model of one class
@@ -69,68 +69,69 @@ class Fitted:
     def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
         """Return one distribution per image, as SavedModel does."""
         views = (inputs.views(image, self.size_px, self.rule) for image in images)
-        return inputs.predict_each(predictor(self.model), views)
+        return inputs.predict_each(build_predictor(self.model), views)
 
 
 def fit_model(
     train: Examples, validation: Examples, params: TrainParams, seed: int,
-    scratch: Path | None = None, data_digest: str = "", watch: Watch = unwatched,
-) -> Fitted:  # fmt: skip
+    scratch: Path | None = None, data_digest: str = "",
+    on_epoch_end: EpochCallback = ignore_history,
+) -> FittedModel:  # fmt: skip
     """Fit the model that `params` describes; resume from `scratch` when it holds this training.
 
-    `data_digest` stands for the examples there: a checkpoint of other ones is not resumed. `watch`
-    is given the history after each epoch.
-    Raises UserError for examples or settings that nothing can be learnt from.
+    `data_digest` stands for the examples there: a checkpoint of other ones is not resumed.
+    `on_epoch_end` is called with the history.
+    Raises UserError for examples or settings that nothing can be learned from.
     """
     check_examples(train, validation)
-    doubt_rate(params)
+    check_learning_rate(params)
     start_tensorflow(seed, params.threads)
-    with on_all_devices() as devices:
+    with distribute_over_gpus() as devices:
         augmenter = build_augmenter(params.augment, params.task, seed)
         if params.epochs.head:
             logger.info(
                 "train: head learns from features that each image gives once; random crops, flips"
                 " and train.augment apply in fine_tune alone"
             )
-        backbone = in_precision(build_backbone(params), params)
-        freeze_below(backbone, params.unfreeze)
+        backbone = apply_precision(build_backbone(params), params)
+        freeze_all_but_last(backbone, params.unfreeze)
         head = build_head(backbone, train.targets.shape[1], params)
-        model = join(backbone, head)
+        model = attach_head(backbone, head)
         checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
-        progress, reached = Progress("none"), checkpoint.load()
+        state, reached = TrainingState("none"), checkpoint.load()
         if params.epochs.head and not (reached and reached.phase == "fine_tune"):
             phase = _head_phase(
                 train, validation, backbone, head, params, seed, checkpoint.features
             )
-            progress = run_phase(phase, params, checkpoint, progress, watch)
+            state = run_phase(phase, params, checkpoint, state, on_epoch_end)
         if params.epochs.fine_tune:
             phase = _fine_tune_phase(
                 train, validation, backbone, model, params, seed, augmenter, scratch
             )
-            progress = run_phase(phase, params, checkpoint, progress, watch)
-    if devices > 1 or is_mixed(params.precision):
+            state = run_phase(phase, params, checkpoint, state, on_epoch_end)
+    if devices > 1 or uses_mixed_precision(params.precision):
         model = rebuild(model, mixed=False)  # as it is saved: float32, on one device
-    return Fitted(model, backbone.rule, params.image_size, progress.history)
+    return FittedModel(model, backbone.rule, params.image_size, state.history)
 
 
 def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
     """Return a digest of all that a training depends on, the device's precision included."""
-    given = BUNDLED if params.backbone == "bundled" else Path(params.weights or "imagenet")
-    own = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else ""
-    mixed = f"mixed: {is_mixed(params.precision)}"  # auto means either; checkpoints differ
+    weights = BUNDLED if params.backbone == "bundled" else Path(params.weights or "imagenet")
+    own = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
+    mixed = f"mixed: {uses_mixed_precision(params.precision)}"  # auto means either
     text = "\n".join([CODE_VERSION, params.model_dump_json(), str(seed), data_digest, own, mixed])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def in_precision(backbone: Backbone, params: TrainParams) -> Backbone:
+def apply_precision(backbone: Backbone, params: TrainParams) -> Backbone:
     """Return the backbone as `train.precision` wants it; `small` squares beyond float16's range."""
-    if params.backbone == "small" or not is_mixed(params.precision):
+    if params.backbone == "small" or not uses_mixed_precision(params.precision):
         return backbone
     return replace(backbone, features=rebuild(backbone.features, mixed=True))
 
 
-def doubt_rate(params: TrainParams) -> None:
-    """Warn of a rate in fine-tuning that suits a network from nothing, where one is pretrained."""
+def check_learning_rate(params: TrainParams) -> None:
+    """Warn of a learning rate too high for fine-tuning a pretrained network."""
     head, fine_tune = params.learning_rate.head, params.learning_rate.fine_tune
     pretrained = params.backbone == "bundled" or params.weights is not None
     if pretrained and params.epochs.fine_tune and fine_tune > head:
@@ -162,23 +163,23 @@ def check_examples(train: Examples, validation: Examples) -> None:
 
 def _head_phase(
     train: Examples, validation: Examples, backbone: Backbone, head: "keras.Model",
-    params: TrainParams, seed: int, kept: Path | None,
+    params: TrainParams, seed: int, cache: Path | None,
 ) -> Phase:  # fmt: skip
     """Train the last layer on features: each image goes through the backbone once."""
-    known, unseen = (
-        extract(backbone, part.images, params.image_size, kept and kept / name)
+    train_features, validation_features = (
+        extract_features(backbone, part.images, params.image_size, cache and cache / name)
         for name, part in (("train", train), ("validation", validation))
     )
-    predict = predictor(head)
+    predict = build_predictor(head)
 
     def batches(epoch: int) -> Iterator[Batch]:
-        for rows in shuffled_batches(len(known), params.batch_size, seed, "head", epoch):
-            yield known[rows], train.targets[rows]
+        for rows in shuffled_batches(len(train_features), params.batch_size, seed, "head", epoch):
+            yield train_features[rows], train.targets[rows]
 
     return Phase(
         "head", head, params.epochs.head, params.learning_rate.head,
         _steps(train, params), batches,
-        lambda: _mean_loss(params.task, validation.targets, predict(unseen)),
+        lambda: _mean_loss(params.task, validation.targets, predict(validation_features)),
         _training_loss(train.targets, params),
     )  # fmt: skip
 
@@ -189,18 +190,18 @@ def _fine_tune_phase(
 ) -> Phase:  # fmt: skip
     """Train the layers that are not frozen on random views of the images."""
     size, rule = params.image_size, backbone.rule
-    look = random_looks(train.images, params, rule, seed, scratch)
-    seen = inputs.Cached(viewer(validation.images, size, rule), len(validation.images), scratch)
-    predict = predictor(model)
+    views = random_views(train.images, params, rule, seed, scratch)
+    unseen = cached_views(validation.images, size, rule, scratch)
+    predict = build_predictor(model)
 
     def batches(epoch: int) -> Iterator[Batch]:
         order = shuffled_batches(len(train.images), params.batch_size, seed, "fine_tune", epoch)
-        return inputs.ahead(lambda rows: (look(epoch, rows), train.targets[rows]), order)
+        return inputs.prefetch(lambda rows: (views(epoch, rows), train.targets[rows]), order)
 
     return Phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
         _steps(train, params), batches,
-        lambda: _mean_loss(params.task, validation.targets, inputs.predict_each(predict, seen)),
+        lambda: _mean_loss(params.task, validation.targets, inputs.predict_each(predict, unseen)),
         _training_loss(train.targets, params),
         augmenter,
     )  # fmt: skip
@@ -208,14 +209,14 @@ def _fine_tune_phase(
 
 def _training_loss(targets: Distributions, params: TrainParams) -> Any:
     """Return the task's loss, with `train.class_weights` in it; validation stays unweighted."""
-    loss = loss_of(params.task)
+    loss = task_loss(params.task)
     if params.class_weights == "none":
         return loss
-    return weighted(loss, balanced_weights(strata(targets), targets.shape[1]))
+    return weight_by_class(loss, balanced_weights(strata(targets), targets.shape[1]))
 
 
 def _mean_loss(task: str, targets: Distributions, predicted: NDArray[np.float32]) -> float:
-    return float(np.mean(np.asarray(loss_of(task)(targets, predicted))))
+    return float(np.mean(np.asarray(task_loss(task)(targets, predicted))))
 
 
 def _steps(train: Examples, params: TrainParams) -> int:

@@ -1,9 +1,9 @@
-"""Run one phase of a training: epochs, validation, the best weights, the way back after a kill.
+"""Run one phase of a training: epochs, validation, the best weights, resuming after a kill.
 
-A phase runs Adam with decoupled weight decay under a cosine that falls to zero. What validation
-judges is the running average of the weights over epochs; the average with the lowest validation
-loss is kept, and the phase stops after `patience` epochs without a lower one.
-What counts as lower includes the phase before: fine-tuning that does harm is not kept.
+A phase runs AdamW under a cosine decay of the learning rate. Validated is the running average of
+the weights over epochs; the average with the lowest validation loss is kept, and the phase stops
+early after `patience` epochs without a lower one. The loss to beat includes that of the phase
+before: fine-tuning that does harm is not kept.
 
 Keras' `use_ema` averages after every step and leaves the statistics of batch normalisation out, and
 its callbacks do not keep average, best weights and history over a kill: both end with other bytes.
@@ -22,9 +22,15 @@ from numpy.typing import NDArray
 from darkroom.core.errors import LONGEST, UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import generator
-from darkroom.models.training.checkpoints import Arrays, Checkpoint, Progress, assign, values_of
-from darkroom.models.training.live import Watch, unwatched
-from darkroom.models.training.steps import build_optimizer, is_mixed, train_step
+from darkroom.models.training.checkpoints import (
+    Arrays,
+    Checkpoint,
+    TrainingState,
+    assign,
+    read_values,
+)
+from darkroom.models.training.dvclive import EpochCallback, ignore_history
+from darkroom.models.training.steps import build_optimizer, build_train_step, uses_mixed_precision
 
 if TYPE_CHECKING:
     import keras
@@ -37,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Phase:
-    """What one phase trains, on what, and how it is judged."""
+    """What one phase trains, on what, and how it is validated."""
 
     name: str
     model: "keras.Model"
     epochs: int
-    rate: float
+    learning_rate: float
     steps: int  # per epoch
     batches: Callable[[int], Iterator[Batch]]  # epoch → batches of (inputs, targets)
     validate: Callable[[], float]
@@ -51,41 +57,41 @@ class Phase:
 
 
 def run_phase(
-    phase: Phase, params: TrainParams, checkpoint: Checkpoint, earlier: Progress,
-    watch: Watch = unwatched,
-) -> Progress:  # fmt: skip
+    phase: Phase, params: TrainParams, checkpoint: Checkpoint, previous: TrainingState,
+    on_epoch_end: EpochCallback = ignore_history,
+) -> TrainingState:  # fmt: skip
     """Run the epochs of a phase, from the checkpoint's on, and leave the best weights.
 
     When no epoch is better than the best of the phase before it, the weights stay as they were.
     """
-    trained, mixed = phase.model.trainable_variables, is_mixed(params.precision)
-    optimizer = build_optimizer(phase.rate, phase.epochs * phase.steps, trained, mixed)
-    drawn = phase.augmenter.variables if phase.augmenter else []  # where its randomness is at
-    variables = [*phase.model.variables, *optimizer.variables, *drawn]
-    progress = checkpoint.load()
-    if progress is None or progress.phase != phase.name:
-        progress = Progress(
-            phase.name, best_loss=earlier.best_loss, history=list(earlier.history),
-            best_weights=values_of(phase.model.weights),
+    trained, mixed = phase.model.trainable_variables, uses_mixed_precision(params.precision)
+    optimizer = build_optimizer(phase.learning_rate, phase.epochs * phase.steps, trained, mixed)
+    seeds = phase.augmenter.variables if phase.augmenter else []  # the states of its generators
+    variables = [*phase.model.variables, *optimizer.variables, *seeds]
+    state = checkpoint.load()
+    if state is None or state.phase != phase.name:
+        state = TrainingState(
+            phase.name, best_loss=previous.best_loss, history=list(previous.history),
+            best_weights=read_values(phase.model.weights),
         )  # fmt: skip
     else:
-        logger.info("train: resuming %s after epoch %d", phase.name, progress.epoch)
-        assign(variables, progress.variables)
-    watch(progress.history)
-    step = train_step(phase.model, optimizer, phase.loss, phase.augmenter)
-    while progress.epoch < phase.epochs and progress.epoch - progress.best_epoch < params.patience:
-        with _memory(phase.name, params):
-            _run_epoch(phase, progress, step)
-        progress.variables = values_of(variables)
-        checkpoint.save(progress)
-        watch(progress.history)
-    assign(phase.model.weights, progress.best_weights)
-    return progress
+        logger.info("train: resuming %s after epoch %d", phase.name, state.epoch)
+        assign(variables, state.variables)
+    on_epoch_end(state.history)
+    step = build_train_step(phase.model, optimizer, phase.loss, phase.augmenter)
+    while state.epoch < phase.epochs and state.epoch - state.best_epoch < params.patience:
+        with _explain_memory_error(phase.name, params):
+            _run_epoch(phase, state, step)
+        state.variables = read_values(variables)
+        checkpoint.save(state)
+        on_epoch_end(state.history)
+    assign(phase.model.weights, state.best_weights)
+    return state
 
 
 @contextmanager
-def _memory(phase: str, params: TrainParams) -> Iterator[None]:
-    """Tell what to lower where the device has too little memory."""
+def _explain_memory_error(phase: str, params: TrainParams) -> Iterator[None]:
+    """Raise UserError, naming what to lower, where the device has too little memory."""
     import tensorflow as tf
 
     try:
@@ -98,30 +104,30 @@ def _memory(phase: str, params: TrainParams) -> Iterator[None]:
         ) from error
 
 
-def _run_epoch(phase: Phase, progress: Progress, step: Any) -> None:
-    """Train one epoch, validate, and note both in `progress`."""
+def _run_epoch(phase: Phase, state: TrainingState, step: Any) -> None:
+    """Train one epoch, validate, and record both in `state`."""
     losses, images = [], 0
-    for batch, targets in phase.batches(progress.epoch):
+    for batch, targets in phase.batches(state.epoch):
         losses.append(float(step(batch, targets)) * len(batch))
         images += len(batch)
-    weights = values_of(phase.model.weights)
-    progress.average = _blend(progress.average, weights)
-    assign(phase.model.weights, progress.average)
+    weights = read_values(phase.model.weights)
+    state.average = _update_average(state.average, weights)
+    assign(phase.model.weights, state.average)
     loss, val_loss = sum(losses) / images, phase.validate()
     assign(phase.model.weights, weights)
-    progress.epoch += 1
+    state.epoch += 1
     if not (math.isfinite(loss) and math.isfinite(val_loss)):
         raise UserError(
-            f"train: in epoch {progress.epoch} of {phase.name} the loss became {loss} and the"
+            f"train: in epoch {state.epoch} of {phase.name} the loss became {loss} and the"
             f" validation loss {val_loss}; lower train.learning_rate.{phase.name} in params.yaml"
-            f" (it is {phase.rate})"
+            f" (it is {phase.learning_rate})"
         )
-    if val_loss < progress.best_loss:
-        progress.best_loss, progress.best_epoch = val_loss, progress.epoch
-        progress.best_weights = progress.average
-    progress.history.append(
+    if val_loss < state.best_loss:
+        state.best_loss, state.best_epoch = val_loss, state.epoch
+        state.best_weights = state.average
+    state.history.append(
         {
-            "epoch": len(progress.history) + 1,
+            "epoch": len(state.history) + 1,
             "phase": phase.name,
             "loss": loss,
             "val_loss": val_loss,
@@ -129,12 +135,12 @@ def _run_epoch(phase: Phase, progress: Progress, step: Any) -> None:
     )
     logger.info(
         "train: %s epoch %d of %d, loss %.4f, validation %.4f",
-        phase.name, progress.epoch, phase.epochs, loss, val_loss,
+        phase.name, state.epoch, phase.epochs, loss, val_loss,
     )  # fmt: skip
 
 
-def _blend(average: Arrays, weights: Arrays) -> Arrays:
-    """Return the running average over epochs; the first epoch begins it."""
+def _update_average(average: Arrays, weights: Arrays) -> Arrays:
+    """Return the running average over epochs, which the first epoch starts."""
     if not average:
         return weights
     share = np.float32(1 / EPOCHS_AVERAGED)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.core.randomness import digest_number
-from darkroom.models.training.batch_norm_folding import fold
+from darkroom.models.training.batch_norm_folding import fold_batch_norm
 
 if TYPE_CHECKING:
     import keras
@@ -53,8 +53,8 @@ def start_tensorflow(seed: int, threads: int) -> None:
 
 
 @contextmanager
-def on_all_devices() -> Iterator[int]:
-    """Let what is built inside live on every GPU, each learning from its share of a batch.
+def distribute_over_gpus() -> Iterator[int]:
+    """Mirror what is built inside on every GPU, each of which learns from its share of a batch.
 
     Gives the number of devices. With one GPU or none nothing changes. Gradients are summed over
     the GPUs before each update.
@@ -70,8 +70,8 @@ def on_all_devices() -> Iterator[int]:
         yield len(devices)
 
 
-def is_mixed(precision: str) -> bool:
-    """Tell whether `train.precision` means mixed here; auto does on a GPU."""
+def uses_mixed_precision(precision: str) -> bool:
+    """Return whether `train.precision` means mixed here; auto does on a GPU."""
     import tensorflow as tf
 
     if precision == "auto":
@@ -80,7 +80,7 @@ def is_mixed(precision: str) -> bool:
 
 
 def rebuild(model: "keras.Model", mixed: bool) -> "keras.Model":
-    """Return the model built anew, computing in float16 where `mixed`, with equal float32 weights.
+    """Return a copy of the model, computing in float16 where `mixed`, with equal float32 weights.
 
     It lives on the devices of the scope in which it is built.
     """
@@ -99,13 +99,14 @@ def rebuild(model: "keras.Model", mixed: bool) -> "keras.Model":
 def build_optimizer(rate: float, steps: int, variables: Sequence[Any], mixed: bool) -> Any:
     """Return Adam with decoupled weight decay, with dynamic loss scaling where `mixed`.
 
-    The learning rate falls from `rate` to zero along a cosine over `steps`. The scaling (Micikevicius et al. 2018, arXiv 1710.03740) keeps small gradients above the
-    smallest float16; a step whose gradients overflow is left out.
+    The learning rate falls from `rate` to zero along a cosine over `steps`. The scaling
+    (Micikevicius et al. 2018, arXiv 1710.03740) keeps small gradients above the smallest float16;
+    a step whose gradients overflow is left out.
     """
     import keras
     import tensorflow as tf
 
-    # Each GPU clips and hands on its share of the summed gradient: see `train_step`.
+    # Each GPU clips and hands on its share of the summed gradient: see `build_train_step`.
     share = CLIP_NORM / tf.distribute.get_strategy().num_replicas_in_sync
     # In float32 two thirds of the rates would differ in their last bit from the exact cosine.
     schedule = keras.optimizers.schedules.CosineDecay(np.float64(rate), steps)
@@ -115,7 +116,7 @@ def build_optimizer(rate: float, steps: int, variables: Sequence[Any], mixed: bo
     return optimizer
 
 
-def train_step(
+def build_train_step(
     model: "keras.Model", optimizer: Any, loss: Any, augmenter: "keras.Sequential | None"
 ) -> Any:
     """Return a function from a batch (inputs, targets) to its mean loss, which trains on it.
@@ -125,7 +126,7 @@ def train_step(
     """
     import tensorflow as tf
 
-    network, strategy = fold(model, training=True), tf.distribute.get_strategy()
+    network, strategy = fold_batch_norm(model, training=True), tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
     inputs = tf.uint8 if len(model.input_shape) == 4 else tf.float32
     shapes = [tf.TensorSpec(model.input_shape, inputs), tf.TensorSpec(model.output_shape)]
@@ -159,11 +160,11 @@ def train_step(
     return tf.function(step, input_signature=shapes)
 
 
-def predictor(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def build_predictor(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Return a function from a batch of inputs to the model's outputs, compiled once."""
     import tensorflow as tf
 
-    network = fold(model, training=False)
+    network = fold_batch_norm(model, training=False)
     compiled = tf.function(
         lambda batch: network(batch, training=False),
         input_signature=[tf.TensorSpec(model.input_shape)],

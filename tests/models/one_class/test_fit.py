@@ -15,7 +15,7 @@ from darkroom.models import inputs
 from darkroom.models.backbones import Backbone
 from darkroom.models.one_class import fit, scores
 from darkroom.models.one_class.autoencoder import build_autoencoder
-from darkroom.models.one_class.fit import fit_one_class, learnt_rows
+from darkroom.models.one_class.fit import fit_one_class, select_training_classes
 from darkroom.models.saved import SavedModel
 from darkroom.models.training import steps
 from darkroom.models.training.checkpoints import Checkpoint
@@ -115,7 +115,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
 ):
     params = settings(method).train
-    classes = fit.learnt_classes(params)
+    classes = fit.training_classes(params)
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
@@ -143,7 +143,7 @@ def test_features_made_before_a_kill_are_not_made_again(
     tmp_path, patches, settings, monkeypatch, tiny, method
 ):
     params = settings(method).train
-    classes = fit.learnt_classes(params)
+    classes = fit.training_classes(params)
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
@@ -171,22 +171,22 @@ def test_the_autoencoders_error_is_compared_with_that_of_a_copy_in_cells(patches
     error = np.square(made - images / 255).mean(axis=(1, 2, 3))
     cells = images.reshape(2, 12, 8, 12, 8, 3).mean(axis=(2, 4))
     copy = np.stack([cv2.resize(each, (96, 96), interpolation=cv2.INTER_LINEAR) for each in cells])
-    unlearnt = np.square((copy - images) / 255).mean(axis=(1, 2, 3))
-    assert unlearnt[0] == 0
-    found = model.predict(images, verbose=0)[:, 0]
-    np.testing.assert_allclose(found, error / (unlearnt + 1e-3), rtol=1e-4)
+    baseline = np.square((copy - images) / 255).mean(axis=(1, 2, 3))
+    assert baseline[0] == 0
+    errors = model.predict(images, verbose=0)[:, 0]
+    np.testing.assert_allclose(errors, error / (baseline + 1e-3), rtol=1e-4)
 
 
 def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkeypatch):
     params = settings("autoencoder", precision="mixed", epochs={"head": 0, "fine_tune": 1}).train
-    part = examples(patches, np.zeros(6, int), fit.learnt_classes(params))
+    part = examples(patches, np.zeros(6, int), fit.training_classes(params))
     used = []
 
     def remember(model, *rest):
         used.extend(layer.compute_dtype for layer in model.layers)
-        return steps.train_step(model, *rest)
+        return steps.build_train_step(model, *rest)
 
-    monkeypatch.setattr("darkroom.models.training.phases.train_step", remember)
+    monkeypatch.setattr("darkroom.models.training.phases.build_train_step", remember)
     fitted = fit_one_class(part, part, params, 17)
     assert {"float16", "float32"} <= set(used)
     assert {layer.compute_dtype for layer in fitted.model.layers} == {"float32"}
@@ -198,18 +198,20 @@ def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkey
 
 def test_a_wrong_layer_stops_before_the_first_epoch(patches, settings, tiny):
     params = settings("deep", augment=[{"layer": "RandomNonsense"}]).train
-    classes = fit.learnt_classes(params)
+    classes = fit.training_classes(params)
     part = examples(patches, np.arange(9) % len(classes), classes)
     seen = []
     with pytest.raises(UserError, match=r"augment\[0\]\.layer"):
-        fit_one_class(part, part, params, 17, watch=lambda history: seen.extend(history))
+        fit_one_class(part, part, params, 17, on_epoch_end=lambda history: seen.extend(history))
     assert not seen
 
 
-def test_outliers_are_not_looked_at_before_the_evaluation(settings):
+def test_outliers_are_not_read_before_the_evaluation(settings):
     rows = pd.DataFrame({"key": list("abcd"), "label": LABELS})
-    assert list(learnt_rows(rows, settings("svm", reference_classes=["sky"]).train)["key"]) == ["a"]
-    assert list(learnt_rows(rows, settings("deep").train)["key"]) == ["a", "c", "d"]
+    assert list(
+        select_training_classes(rows, settings("svm", reference_classes=["sky"]).train)["key"]
+    ) == ["a"]
+    assert list(select_training_classes(rows, settings("deep").train)["key"]) == ["a", "c", "d"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from darkroom.models.saved import keras_bytes
-from darkroom.models.training.batch_norm_folding import fold
+from darkroom.models.training.batch_norm_folding import fold_batch_norm
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -60,7 +60,7 @@ def test_outputs_and_gradients_stay(images):
 
     model = network(keras, frozen=True)
     before = keras_bytes(model)
-    quick = fold(model, training=True)
+    quick = fold_batch_norm(model, training=True)
     np.testing.assert_allclose(quick(images), model(images), rtol=1e-4, atol=1e-6)
     plain, folded = (gradients(m, model.trainable_variables, images, True) for m in (model, quick))
     for one, other in zip(plain, folded, strict=True):
@@ -72,13 +72,13 @@ def test_what_learns_its_statistics_is_not_folded(images):
     import keras
 
     model = network(keras, frozen=False)
-    quick = fold(model, training=True)
+    quick = fold_batch_norm(model, training=True)
     old = model.get_weights()
     expected = np.asarray(model(images, training=True))
     model.set_weights(old)
     np.testing.assert_array_equal(quick(images, training=True), expected)
     assert any((a != b).any() for a, b in zip(old, model.get_weights(), strict=True))
-    whole = fold(model, training=False)
+    whole = fold_batch_norm(model, training=False)
     np.testing.assert_allclose(whole(images), model(images), rtol=1e-4, atol=1e-6)
     assert normalisations(keras, whole) < normalisations(keras, model)
 
@@ -87,6 +87,6 @@ def test_later_weights_count(images):
     import keras
 
     model = network(keras, frozen=True)
-    quick = fold(model, training=True)
+    quick = fold_batch_norm(model, training=True)
     model.set_weights([w * 1.1 for w in model.get_weights()])
     np.testing.assert_allclose(quick(images), model(images), rtol=1e-4, atol=1e-6)

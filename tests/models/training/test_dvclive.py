@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from darkroom.models.training import live
+from darkroom.models.training import dvclive
 
 ROWS = [
     {"epoch": 1, "phase": "head", "loss": 0.5, "val_loss": 0.4},
@@ -12,16 +12,16 @@ ROWS = [
 ]
 
 
-def show(folder, histories):
-    with live.watched(folder) as watch:
+def log(folder, histories):
+    with dvclive.live_metrics(folder) as on_epoch_end:
         for history in histories:
-            watch(history)
+            on_epoch_end(history)
     return (folder / "metrics.json").read_bytes()
 
 
 def test_the_file_depends_on_the_history_alone(tmp_path):
-    whole = show(tmp_path / "whole", [ROWS[:1], ROWS[:2], ROWS])
-    assert show(tmp_path / "resumed", [ROWS]) == whole
+    whole = log(tmp_path / "whole", [ROWS[:1], ROWS[:2], ROWS])
+    assert log(tmp_path / "resumed", [ROWS]) == whole
     assert json.loads(whole) == {
         "head": {"epoch": 1, "loss": 0.5, "val_loss": 0.4},
         "fine_tune": {"epoch": 2, "loss": 0.2, "val_loss": 0.3},
@@ -42,7 +42,7 @@ def test_nothing_else_is_written_and_nothing_is_sent(tmp_path, monkeypatch, comm
     monkeypatch.chdir(tmp_path)
     for command in commands:
         subprocess.run(command, check=True)
-    show(tmp_path / "metrics/live", [ROWS])
+    log(tmp_path / "metrics/live", [ROWS])
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert {path for path in written if not path.startswith(".git")} == {
         "metrics", "metrics/live", "metrics/live/metrics.json",

@@ -80,9 +80,9 @@ def test_killed_after_any_epoch_ends_with_the_same_bytes(
     whole = fit.fit_model(train, validation, params, 17)
     save, saved = checkpoints.Checkpoint.save, []
 
-    def save_and_die(self, progress):
-        save(self, progress)
-        saved.append(progress.epoch)
+    def save_and_die(self, state):
+        save(self, state)
+        saved.append(state.epoch)
         if len(saved) == after:
             raise Killed
 
@@ -128,23 +128,23 @@ def test_a_killed_extraction_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
 
 
 def test_checkpoint_of_other_data_is_not_resumed(tmp_path):
-    progress = checkpoints.Progress("fine_tune", 2, variables=[np.ones(3)])
-    checkpoints.Checkpoint(tmp_path, "one").save(progress)
+    state = checkpoints.TrainingState("fine_tune", 2, variables=[np.ones(3)])
+    checkpoints.Checkpoint(tmp_path, "one").save(state)
     assert checkpoints.Checkpoint(tmp_path, "other").load() is None
-    found = checkpoints.Checkpoint(tmp_path, "one").load()
-    assert (found.phase, found.epoch, len(found.variables)) == ("fine_tune", 2, 1)
+    state = checkpoints.Checkpoint(tmp_path, "one").load()
+    assert (state.phase, state.epoch, len(state.variables)) == ("fine_tune", 2, 1)
 
 
 def test_a_checkpoint_knows_the_bundled_network_and_the_precision(params, tmp_path, monkeypatch):
     network = tmp_path / "network.keras"
     monkeypatch.setattr(fit, "BUNDLED", network)
     bundled = params.train.model_copy(update={"backbone": "bundled", "image_size": 128})
-    found = []
+    digests = []
     for content, mixed in ((b"one", False), (b"other", False), (b"other", True)):
         network.write_bytes(content)
-        monkeypatch.setattr(fit, "is_mixed", lambda precision, mixed=mixed: mixed)
-        found.append(fit.fingerprint(bundled, 17, "data"))
-    assert len(set(found)) == 3
+        monkeypatch.setattr(fit, "uses_mixed_precision", lambda precision, mixed=mixed: mixed)
+        digests.append(fit.fingerprint(bundled, 17, "data"))
+    assert len(set(digests)) == 3
 
 
 def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog):
@@ -253,7 +253,7 @@ def test_training_stops_when_validation_gets_no_better(tiny):
 
 
 @pytest.mark.parametrize(
-    ("changes", "doubted"),
+    ("changes", "warned"),
     [
         pytest.param({"weights": "imagenet"}, True, id="pretrained"),
         pytest.param({"backbone": "bundled"}, True, id="bundled"),
@@ -262,15 +262,17 @@ def test_training_stops_when_validation_gets_no_better(tiny):
         pytest.param({}, False, id="from nothing"),
     ],
 )
-def test_a_high_rate_for_a_pretrained_network_is_doubted(params, caplog, changes, doubted):
+def test_a_high_learning_rate_for_a_pretrained_network_is_warned_of(
+    params, caplog, changes, warned
+):
     rates = params.train.learning_rate.model_copy(
         update={"head": 0.001, "fine_tune": changes.get("fine_tune", 0.005)}
     )
     epochs = params.train.epochs.model_copy(update={"fine_tune": changes.get("epochs", 3)})
     given = {name: changes[name] for name in ("weights", "backbone") if name in changes}
     update = given | {"learning_rate": rates, "epochs": epochs}
-    fit.doubt_rate(params.train.model_copy(update=update))
-    assert ("0.005 against 0.001" in caplog.text) == doubted
+    fit.check_learning_rate(params.train.model_copy(update=update))
+    assert ("0.005 against 0.001" in caplog.text) == warned
 
 
 def test_too_little_memory_says_what_to_lower(tiny, monkeypatch):
@@ -279,7 +281,7 @@ def test_too_little_memory_says_what_to_lower(tiny, monkeypatch):
     def exhausted(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
 
-    monkeypatch.setattr("darkroom.models.training.phases.train_step", lambda *_: exhausted)
+    monkeypatch.setattr("darkroom.models.training.phases.build_train_step", lambda *_: exhausted)
     train, validation, params = tiny
     with pytest.raises(UserError, match=r"head with train.batch_size 8 and .* 32; lower .*OOM"):
         fit.fit_model(train, validation, params, 17)

@@ -25,14 +25,14 @@ batches = [(rng.integers(0, 256, (n, 8, 8, 3), np.uint8),
 seen = []
 for wanted in (1, 2):
     keras.utils.set_random_seed(1)
-    with steps.on_all_devices() as devices:
+    with steps.distribute_over_gpus() as devices:
         assert devices == wanted
         image = keras.Input((8, 8, 3))
         maps = keras.layers.Conv2D(4, 3, activation="relu")(image / 255.0)
         pooled = keras.layers.GlobalAveragePooling2D()(maps)
         model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(pooled))
         optimizer = steps.build_optimizer(0.05, 4, model.trainable_variables, mixed=MIXED)
-        step = steps.train_step(model, optimizer, losses.cross_entropy, None)
+        step = steps.build_train_step(model, optimizer, losses.cross_entropy, None)
         found = [float(step(*batch)) for batch in batches]
     weights = steps.rebuild(model, mixed=False).get_weights()
     seen.append((found, np.concatenate([w.ravel() for w in weights])))
@@ -68,9 +68,9 @@ def test_mixed_trains_and_leaves_a_float32_model(tiny, monkeypatch):  # noqa: F8
 
     def remember(model, *rest):
         used.extend(layer.compute_dtype for layer in model._flatten_layers())
-        return steps.train_step(model, *rest)
+        return steps.build_train_step(model, *rest)
 
-    monkeypatch.setattr("darkroom.models.training.phases.train_step", remember)
+    monkeypatch.setattr("darkroom.models.training.phases.build_train_step", remember)
     fitted = fit.fit_model(train, validation, half, 17)
     assert {"float16", "float32"} <= set(used)
     assert fitted.model.get_layer("backbone").count_params() == 128
