@@ -258,7 +258,8 @@ def predict(folder: Path) -> Figures:
         command = [
             sys.executable,
             "-m",
-            "darkroom.commands.predict",
+            "darkroom",
+            "predict",
             str(path),
             "--model",
             str(model),

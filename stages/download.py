@@ -1,7 +1,7 @@
 """Bring every image in: from the sources to shards of original bytes and an index of records.
 
 Enters: the sources of `download.sources`, in order; `data/sources.json` only tells when to look;
-`data/purged.csv`, whose keys are never stored and leave the shards (see `darkroom.commands.purge`).
+`data/purged.csv`, whose keys are never stored and leave the shards (see `darkroom purge`).
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
 place; a URL that was fetched is not fetched again, a failed one keeps its reason until `make

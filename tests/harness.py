@@ -9,9 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from PIL import Image, ImageFilter
 
+from darkroom.commands.main import app
 from darkroom.core import shards, tables
 from darkroom.images.decode import DecodeError, decode
 
@@ -99,6 +101,13 @@ def call(folder, *command):
     )
     assert process.returncode == 0, f"{' '.join(command)}:\n{process.stdout}"
     return process.stdout
+
+
+def run_command(*arguments):
+    """Run `darkroom ARGUMENTS` in this process; return its exit status."""
+    with pytest.raises(SystemExit) as stopped:
+        app([str(argument) for argument in arguments])
+    return stopped.value.code
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ import re
 import shlex
 
 import pytest
+import typer
 import yaml
 
+from darkroom.commands.main import app
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from tests.harness import REPOSITORY
@@ -71,14 +73,27 @@ def test_every_command_is_known():
         elif words[:2] == ["python", "-m"]:
             assert (REPOSITORY / f"{words[2].replace('.', '/')}.py").exists()
         else:
-            assert words[0] == "dvc"
+            assert words[0] in {"dvc", "darkroom"}
     for module in re.findall(r"python -m ([\w.]+)", TEXT):
         assert (REPOSITORY / f"{module.replace('.', '/')}.py").exists()
 
 
+def test_every_console_command_and_its_options_exist():
+    known = typer.main.get_command(app).commands
+    lines = [command for command in COMMANDS if command.startswith("darkroom ")]
+    lines += re.findall(r"`(darkroom [^`]+)`", TEXT)
+    for line in lines:
+        _, name, *words = line.split()
+        options = {text for each in known[name].params for text in each.opts}
+        assert {word for word in words if word.startswith("--")} <= options, line
+    assert {"export", "predict", "purge"} <= {line.split()[1] for line in lines}
+
+
 def test_every_link_and_code_path_leads_somewhere():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
-    code = re.findall(r"`((?:stages|benchmarks|\.ci|\.github)/[\w./]*)`", TEXT)
+    code = re.findall(
+        r"`((?:stages|darkroom|tools|benchmarks|tests|docs|\.ci|\.github)/[\w./]*)`", TEXT
+    )
     headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
     inside = {
         "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings

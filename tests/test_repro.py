@@ -172,7 +172,7 @@ def test_an_unlabelled_folder_runs_through_and_exports(unlabelled, tmp_path):
     assert ran[-1] == "report"
     assert (repository / "metrics/report.html").read_text().startswith("<!")
     assert len(tables.read_table(repository / "data/predictions.parquet")) == 0
-    call(repository, "python", "-m", "darkroom.commands.export", str(tmp_path / "export"))
+    call(repository, "python", "-m", "darkroom", "export", str(tmp_path / "export"))
     exported = [path for path in (tmp_path / "export").rglob("*.jpg")]
     assert len(exported) >= 55
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from tests.comparison.revisions import good_and_bad, ratings
-from tests.harness import REPOSITORY, call, tool_environment
+from tests.harness import REPOSITORY, tool_environment
 
 FLOW = yaml.safe_load((REPOSITORY / ".github/workflows/darkroom.yml").read_text())
 JOBS = FLOW["jobs"]
@@ -112,8 +113,11 @@ def test_data_are_pulled_where_a_remote_is_configured(project, configured):
     steps = JOBS["build"]["steps"]
     script = next(s["run"] for s in steps if s.get("name") == "Pull where a remote is configured")
     if configured:
-        call(project.root, "dvc", "remote", "add", "-d", "store", str(project.root / "store"))
-        call(project.root, "dvc", "push", "--quiet")
+        with Repo(str(project.root)) as repo:
+            with repo.config.edit() as config:
+                config["core"]["remote"] = "store"
+                config["remote"]["store"] = {"url": str(project.root / "store")}
+            repo.push()
     done = shell(script, project.root)
     assert done.returncode == 0, done.stderr
     assert ("up to date" in done.stdout or "added" in done.stdout) == configured

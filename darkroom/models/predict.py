@@ -1,16 +1,6 @@
-"""Predict for images with the trained model: `python -m darkroom predict IMAGE_OR_FOLDER…`.
+"""Predictions of a saved model for image files: found, decoded, shown as lines and as CSV."""
 
-Run by a person. Prints one line per image: for ratings the mean score, its standard deviation and
-the share of each bin; for classes the likeliest and every probability; for one class the outlier
-score and the share of the normal validation images that score lower. `--out scores.csv` writes the
-same as a table. A file that is no whole image is named, the rest goes on, and the exit status
-is then 1. Uses LiteRT, so that one image takes less than a second; folders are searched with all
-that lies below them.
-"""
-
-import argparse
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +10,12 @@ from numpy.typing import NDArray
 
 from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError, visible
-from darkroom.core.explain import explain
-from darkroom.core.files import write_text
 from darkroom.filters.preprocess import check_size
 from darkroom.images.decode import DecodeError, Pixels, decode
 from darkroom.labels.votes import bin_scores
 from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
 
-MODEL = Path("data/model")
 PATHS_AT_ONCE = 1024  # are predicted, then shown: memory does not grow with their number
 OUTLIER = "outlier_score"
 EXTENSIONS = {
@@ -61,7 +48,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
+def predict_files(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
     """Yield one prediction per path, in the same order; images are decoded ahead on all cores."""
     for start in range(0, len(paths), PATHS_AT_ONCE):
         yield from _predict(model, paths[start : start + PATHS_AT_ONCE])
@@ -144,32 +131,3 @@ def _cell(name: str, value: float | str) -> str:
     if isinstance(value, str):
         return str(escape(value))
     return f"{value:.9g}" if name == OUTLIER else f"{value:.6f}"  # as in `_shown`
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, predict, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom predict", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("paths", nargs="+", type=Path, help="image files, or folders of them")
-    parser.add_argument("--model", type=Path, default=MODEL, help="default: data/model")
-    parser.add_argument("--out", type=Path, help="a CSV file to write as well")
-    given = parser.parse_args(arguments)
-    shown: list[Prediction] = []
-    failed = False
-    try:
-        for prediction in predict(SavedModel.load(given.model), find_images(given.paths)):
-            stream = sys.stderr if prediction.error else sys.stdout
-            stream.write(as_line(prediction) + "\n")
-            failed |= bool(prediction.error)
-            shown += [prediction] if given.out else []
-        if given.out:
-            write_text(given.out, as_csv(shown))
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {explain(error)}\n")
-        return 1
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

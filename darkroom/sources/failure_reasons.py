@@ -44,5 +44,5 @@ REASONS = {
     # records that a source no longer has
     "gone": "the source no longer has it",
     "replaced": "the source has other bytes under this name now",
-    "purged": "a takedown request: see darkroom.commands.purge",
+    "purged": "a takedown request: see `darkroom purge`",
 }

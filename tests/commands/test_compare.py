@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from darkroom.commands import compare
+from darkroom.commands.compare import exit_status
 from darkroom.comparison.differences import compare as compare_pair
 from darkroom.comparison.pairs import pair
 from tests.comparison.revisions import COUNT, good_and_bad, labelled, outlying, ratings, revision
-from tests.harness import tool_environment
+from tests.harness import run_command, tool_environment
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def ask(project, monkeypatch, capsys):
     monkeypatch.chdir(project.root)
 
     def run(*arguments):
-        status = compare.main(arguments)
+        status = run_command("compare", *arguments)
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -64,8 +64,8 @@ def test_better_is_not_enough_where_another_metric_is_worse():
         for d in found.differences
     ]
     mixed = found._replace(differences=judged)
-    assert compare.exit_status(mixed, require_better=True) == 1
-    assert compare.exit_status(mixed._replace(differences=judged[:1]), require_better=True) == 0
+    assert exit_status(mixed, require_better=True) == 1
+    assert exit_status(mixed._replace(differences=judged[:1]), require_better=True) == 0
 
 
 @pytest.mark.parametrize(
@@ -110,24 +110,20 @@ def test_nothing_in_the_workspace_changes(project, ask):
 
 
 def test_the_rule_is_in_the_help(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        compare.main(["--help"])
-    assert stopped.value.code == 0
+    assert run_command("compare", "--help") == 0
     assert "1  a metric is significantly worse" in capsys.readouterr().out
 
 
 def test_a_wrong_command_line_is_told_apart_from_worse():
-    with pytest.raises(SystemExit) as stopped:
-        compare.main(["main", "--require", "best"])
-    assert stopped.value.code == 2
+    assert run_command("compare", "main", "--require", "best") == 2
 
 
 def test_alone_it_gives_its_status_without_tensorflow(project):
     script = """
 import runpy, sys
-sys.argv = ["compare", "good", "bad"]
+sys.argv = ["darkroom", "compare", "good", "bad"]
 try:
-    runpy.run_module("darkroom.commands.compare", run_name="__main__")
+    runpy.run_module("darkroom", run_name="__main__")
 except SystemExit as stopped:
     sys.exit(10 * stopped.code + ("tensorflow" in sys.modules))
 """
@@ -142,13 +138,13 @@ except SystemExit as stopped:
 
 def test_outside_any_repository(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert compare.main(["main"]) == 2
+    assert run_command("compare", "main") == 2
     assert "is not a git repository" in capsys.readouterr().err
 
 
 def test_a_defect_is_no_verdict(monkeypatch, capsys):
-    monkeypatch.setattr(compare, "run", lambda *_: 1 / 0)
-    assert compare.main(["main", "--markdown"]) == 2
+    monkeypatch.setattr("darkroom.comparison.revisions.read_revision", lambda *_: 1 / 0)
+    assert run_command("compare", "main", "--markdown") == 2
     said = capsys.readouterr()
     assert said.out == ""  # by which the workflow knows that it broke off
     assert "ZeroDivisionError" in said.err

@@ -2,8 +2,6 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.commands import export as stage
-from darkroom.commands.export import export, part_numbers, slug, slugs
 from darkroom.core.errors import UserError
 from darkroom.core.shards import key_of, read_tar, write_shard
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
-from tests.harness import PARAMS, tool_environment
+from darkroom.export import dataset, writers
+from darkroom.export.dataset import export_dataset, part_numbers
+from darkroom.export.folder_names import slug, slugs
+from tests.harness import PARAMS, run_command
 
 HOSTILE = [
     "../x",
@@ -98,7 +97,7 @@ FORMS = ["folder", "webdataset", "parquet"]
 @pytest.mark.parametrize("labels", [["cat", "dog"] * 4, [None] * 5, HOSTILE, ["a", None, "b"]])
 def test_every_format_gives_back_the_bytes_and_the_labels(tmp_path, form, labels):
     contents = build(tmp_path, labels)
-    export(tmp_path, tmp_path / "out", form)
+    export_dataset(tmp_path, tmp_path / "out", form)
     assert exported(tmp_path / "out", form) == contents
     table = read_table(tmp_path / "out/labels.parquet").set_index("key")
     wanted = dict(zip(contents, labels, strict=True))
@@ -111,7 +110,7 @@ def test_every_format_gives_back_the_bytes_and_the_labels(tmp_path, form, labels
 def test_the_same_data_set_exports_to_the_same_bytes(tmp_path, form):
     build(tmp_path, HOSTILE, ratings=True)
     for name in ("one", "two"):
-        export(tmp_path, tmp_path / name, form)
+        export_dataset(tmp_path, tmp_path / name, form)
     one = {path.relative_to(tmp_path / "one"): path for path in (tmp_path / "one").rglob("*.*")}
     assert one
     for name, path in one.items():
@@ -121,7 +120,7 @@ def test_the_same_data_set_exports_to_the_same_bytes(tmp_path, form):
 def test_folder_has_split_label_and_key(tmp_path):
     contents = build(tmp_path, ["cat", None])
     first, second = contents
-    export(tmp_path, tmp_path / "out", "folder")
+    export_dataset(tmp_path, tmp_path / "out", "folder")
     assert (tmp_path / f"out/train/cat/{first}.png").is_file()
     assert (tmp_path / f"out/validation/unlabelled/{second}.jpg").is_file()
 
@@ -133,14 +132,14 @@ def test_either_kind_of_rating_makes_no_folder(tmp_path, given):
     other = {"mean": "ratings", "ratings": "mean"}[given]
     table = tmp_path / "data/dedupe/groups.parquet"
     write_table(groups.assign(**{other: None}), table, GROUPS)
-    export(tmp_path, tmp_path / "out", "folder")
+    export_dataset(tmp_path, tmp_path / "out", "folder")
     (path,) = (tmp_path / "out/train").iterdir()
     assert path.stem == next(iter(contents))
 
 
 def test_the_csv_has_a_column_per_score(tmp_path):
     contents = build(tmp_path, [None], ratings=True)
-    export(tmp_path, tmp_path / "out", "folder")
+    export_dataset(tmp_path, tmp_path / "out", "folder")
     (key,) = contents
     assert [path.name for path in (tmp_path / "out/train").iterdir()] == [f"{key}.png"]
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/labels.csv").read_text())))
@@ -151,7 +150,7 @@ def test_the_csv_has_a_column_per_score(tmp_path):
 def test_nothing_is_written_outside_the_target(tmp_path):
     build(tmp_path / "repo", HOSTILE)
     before = {path for path in tmp_path.rglob("*")}
-    export(tmp_path / "repo", tmp_path / "out", "folder")
+    export_dataset(tmp_path / "repo", tmp_path / "out", "folder")
     new = {path for path in tmp_path.rglob("*")} - before - {tmp_path / "out"}
     assert all(path.is_relative_to(tmp_path / "out") for path in new)
     depths = {
@@ -203,7 +202,7 @@ def test_labels_that_share_a_slug_do_not_merge():
 
 def test_csv_cells_run_no_formula_and_parquet_is_exact(tmp_path):
     build(tmp_path, ["=HYPERLINK(1)", "+1", "-1", "@a", "\tb", "fine"])
-    export(tmp_path, tmp_path / "out", "webdataset")
+    export_dataset(tmp_path, tmp_path / "out", "webdataset")
     text = (tmp_path / "out/labels.csv").read_text()
     labels = {row["label"] for row in csv.DictReader(io.StringIO(text))}
     assert labels == {"'=HYPERLINK(1)", "'+1", "'-1", "'@a", "'\tb", "fine"}
@@ -212,7 +211,7 @@ def test_csv_cells_run_no_formula_and_parquet_is_exact(tmp_path):
 
 def test_webdataset_pairs_each_image_with_its_labels(tmp_path):
     contents = build(tmp_path, ["cat"], ratings=True)
-    export(tmp_path, tmp_path / "out", "webdataset")
+    export_dataset(tmp_path, tmp_path / "out", "webdataset")
     (key,) = contents
     members = read_tar(tmp_path / "out/train-00000.tar")
     assert list(members) == [f"{key}.png", f"{key}.json"]
@@ -224,7 +223,7 @@ def test_webdataset_pairs_each_image_with_its_labels(tmp_path):
 
 def test_parquet_tells_hugging_face_that_it_holds_images(tmp_path):
     build(tmp_path, ["cat", "dog"])
-    export(tmp_path, tmp_path / "out", "parquet")
+    export_dataset(tmp_path, tmp_path / "out", "parquet")
     path = tmp_path / "out/data/train-00000-of-00001.parquet"
     features = json.loads(pq.read_schema(path).metadata[b"huggingface"])["info"]["features"]
     assert features["image"] == {"_type": "Image"}
@@ -234,9 +233,9 @@ def test_parquet_tells_hugging_face_that_it_holds_images(tmp_path):
 @pytest.mark.parametrize("form", FORMS)
 def test_augmented_images_come_with_their_parents_label_when_asked_for(tmp_path, form):
     contents = build(tmp_path, ["cat", "dog"], augmented=3)
-    export(tmp_path, tmp_path / "plain", form)
+    export_dataset(tmp_path, tmp_path / "plain", form)
     assert len(exported(tmp_path / "plain", form)) == 2
-    export(tmp_path, tmp_path / "out", form, with_augmented=True)
+    export_dataset(tmp_path, tmp_path / "out", form, with_augmented=True)
     assert exported(tmp_path / "out", form) == contents
     table = read_table(tmp_path / "out/labels.parquet")
     new = table[table["parent"].notna()]
@@ -249,14 +248,14 @@ def test_augmented_images_come_with_their_parents_label_when_asked_for(tmp_path,
 def test_a_folder_of_the_pipeline_is_refused(tmp_path, place):
     build(tmp_path, ["cat"])
     with pytest.raises(UserError, match="belongs to the pipeline"):
-        export(tmp_path, tmp_path / place, "folder")
+        export_dataset(tmp_path, tmp_path / place, "folder")
 
 
 def test_a_link_into_the_pipeline_is_refused(tmp_path):
     build(tmp_path, ["cat"])
     (tmp_path / "link").symlink_to(tmp_path / "data")
     with pytest.raises(UserError, match="belongs to the pipeline"):
-        export(tmp_path, tmp_path / "link/out", "folder")
+        export_dataset(tmp_path, tmp_path / "link/out", "folder")
 
 
 def test_a_folder_that_holds_anything_is_refused_and_untouched(tmp_path):
@@ -264,19 +263,19 @@ def test_a_folder_that_holds_anything_is_refused_and_untouched(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("keep")
     with pytest.raises(UserError, match="never overwrites"):
-        export(tmp_path, tmp_path / "out", "folder")
+        export_dataset(tmp_path, tmp_path / "out", "folder")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
     with pytest.raises(UserError, match="got a file"):
-        export(tmp_path, tmp_path / "out/mine.txt", "folder")
+        export_dataset(tmp_path, tmp_path / "out/mine.txt", "folder")
 
 
 def test_an_interrupted_export_is_known_as_such(tmp_path, monkeypatch):
     build(tmp_path, ["cat", "dog"])
-    monkeypatch.setattr(stage, "write_label_tables", lambda *_: 1 / 0)
+    monkeypatch.setattr(dataset, "write_label_tables", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export(tmp_path, tmp_path / "out", "folder")
+        export_dataset(tmp_path, tmp_path / "out", "folder")
     with pytest.raises(UserError, match="unfinished export"):
-        export(tmp_path, tmp_path / "out", "folder")
+        export_dataset(tmp_path, tmp_path / "out", "folder")
 
 
 def test_tables_of_different_runs_are_refused_before_anything_is_written(tmp_path):
@@ -284,7 +283,7 @@ def test_tables_of_different_runs_are_refused_before_anything_is_written(tmp_pat
     groups = read_table(tmp_path / "data/dedupe/groups.parquet", GROUPS).head(1)
     write_table(groups, tmp_path / "data/dedupe/groups.parquet", GROUPS)
     with pytest.raises(UserError, match="different runs"):
-        export(tmp_path, tmp_path / "out", "folder")
+        export_dataset(tmp_path, tmp_path / "out", "folder")
     assert not (tmp_path / "out").exists()
 
 
@@ -296,12 +295,12 @@ def test_an_empty_data_set_is_refused(tmp_path):
         SPLIT,
     )
     with pytest.raises(UserError, match="no image was kept"):
-        export(tmp_path, tmp_path / "out", "folder")
+        export_dataset(tmp_path, tmp_path / "out", "folder")
 
 
 def test_parts_are_limited_by_count_and_by_bytes(monkeypatch):
-    monkeypatch.setattr(stage, "MAX_IMAGES", 3)
-    monkeypatch.setattr(stage, "MAX_BYTES", 10)
+    monkeypatch.setattr(dataset, "MAX_IMAGES", 3)
+    monkeypatch.setattr(dataset, "MAX_BYTES", 10)
     assert part_numbers([1] * 7) == [0, 0, 0, 1, 1, 1, 2]
     assert part_numbers([6, 6, 3, 50, 1]) == [0, 1, 1, 2, 3]
     assert part_numbers([]) == []
@@ -309,24 +308,18 @@ def test_parts_are_limited_by_count_and_by_bytes(monkeypatch):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_many_parts_lose_nothing(tmp_path, monkeypatch, form):
-    monkeypatch.setattr(stage, "MAX_IMAGES", 2)
-    monkeypatch.setattr(stage, "ROW_GROUP_IMAGES", 1)
+    monkeypatch.setattr(dataset, "MAX_IMAGES", 2)
+    monkeypatch.setattr(writers, "ROW_GROUP_IMAGES", 1)
     contents = build(tmp_path, ["cat"] * 14)
-    export(tmp_path, tmp_path / "out", form)
+    export_dataset(tmp_path, tmp_path / "out", form)
     assert exported(tmp_path / "out", form) == contents
 
 
-def test_the_command_line_exports_and_refuses(tmp_path):
+def test_the_command_line_exports_and_refuses(tmp_path, monkeypatch, capsys):
     build(tmp_path, ["cat", "dog"])
     shutil.copy(PARAMS, tmp_path / "params.yaml")
-    command = [sys.executable, "-m", "darkroom.commands.export", "out"]
-    first, second = (
-        subprocess.run(
-            command, cwd=tmp_path, env=tool_environment(), capture_output=True, text=True
-        )
-        for _ in range(2)
-    )
-    assert first.returncode == 0, first.stderr
+    monkeypatch.chdir(tmp_path)
+    assert run_command("export", "out") == 0
     assert len(exported(tmp_path / "out", "folder")) == 2
-    assert second.returncode == 1
-    assert second.stderr.startswith("error: out: expected a new or empty folder")
+    assert run_command("export", "out") == 1
+    assert capsys.readouterr().err.startswith("error: out: expected a new or empty folder")

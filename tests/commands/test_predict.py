@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.commands import predict
 from darkroom.core.params.scale import Scale
 from darkroom.filters.preprocess import read_steps
-from darkroom.models import saved
+from darkroom.models import predict, saved
 from darkroom.models.one_class.scores import Scorer
 from darkroom.models.saved import SavedModel
+from tests.harness import run_command
 
 
 class Bright(SavedModel):
@@ -50,8 +50,8 @@ def folder(tmp_path):
 
 
 def run(model, monkeypatch, *arguments):
-    monkeypatch.setattr(predict.SavedModel, "load", lambda folder: model)
-    return predict.main([str(a) for a in arguments])
+    monkeypatch.setattr(SavedModel, "load", lambda folder: model)
+    return run_command("predict", *arguments)
 
 
 def test_folder_is_searched_and_a_broken_file_stops_nothing(
@@ -142,8 +142,8 @@ def test_nothing_to_predict_is_said(rating, tmp_path, monkeypatch, capsys, name,
 
 
 def test_absent_model_and_task_none_are_said(tmp_path, folder, capsys):
-    assert predict.main([str(folder), "--model", str(tmp_path / "model")]) == 1
+    assert run_command("predict", folder, "--model", tmp_path / "model") == 1
     assert "dvc repro" in capsys.readouterr().err
     saved.write_none(tmp_path / "model")
-    assert predict.main([str(folder), "--model", str(tmp_path / "model")]) == 1
+    assert run_command("predict", folder, "--model", tmp_path / "model") == 1
     assert "train.task" in capsys.readouterr().err

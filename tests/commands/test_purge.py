@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkroom.commands import purge
 from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of, read_tar, shard_name, write_shard
+from darkroom.purge.images import purge_images, purge_keys
+from darkroom.purge.names import find_keys, read_names
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import read_purged, write_purged
 from stages import clean, download
@@ -30,6 +31,7 @@ from tests.harness import (
     PARAMS,
     call,
     read_values,
+    run_command,
     tool_environment,
     write_bad_company,
     write_rated,
@@ -89,7 +91,7 @@ def anywhere(root, content, *folders):
 
 
 def purge_now(root, *images, with_copies=False, dry_run=False):
-    purge.purge(root, images, with_copies, dry_run)
+    purge_images(root, images, with_copies, dry_run)
     return index_of(root)
 
 
@@ -185,7 +187,7 @@ def test_whatever_is_purged_when_the_store_holds_the_rest_and_nothing_else(steps
                 (root / "photos" / name).write_bytes(content_of(letter))
             download.run(root, params)
             keys = {key(files[name]) for name in names & set(files)}
-            purge.remove(root, keys)
+            purge_keys(root, keys)
             purged |= keys
         download.run(root, params)
         index = index_of(root)
@@ -287,8 +289,8 @@ def test_a_prefix_of_two_keys_is_refused():
     keys = ["12345678" + "0" * 24, "12345678" + "1" * 24]
     index = pd.DataFrame({"source": "s", "name": ["a", "b"], "key": keys})
     with pytest.raises(UserError, match="begins 2 keys"):
-        purge.find_keys(["12345678"], index, frozenset())
-    assert purge.find_keys(["123456781"], index, frozenset()) == keys[1:]
+        find_keys(["12345678"], index, frozenset())
+    assert find_keys(["123456781"], index, frozenset()) == keys[1:]
 
 
 def test_an_absent_shard_is_said_and_nothing_changes(project):
@@ -315,9 +317,8 @@ def test_a_file_names_images_too(project, monkeypatch, caplog):
     (root / "keys.txt").write_text(f"# asked for by ann\n{key('a')}\n\nphotos:b.jpg\n")
     shutil.copy(PARAMS, root / "params.yaml")
     monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, "argv", ["purge", key("c")[:10], "--from", "keys.txt"])
     with caplog.at_level(logging.INFO):
-        purge.main()
+        assert run_command("purge", key("c")[:10], "--from", "keys.txt") == 0
     assert read_purged(root / "data/purged.csv") == {key("a"), key("b"), key("c")}
     assert "photos:a.jpg, photos:same_as_a.jpg" in caplog.text
 
@@ -326,7 +327,7 @@ def test_the_list_of_another_clone_is_applied_to_store_and_caches(project):
     root, _ = project
     write_purged(root / "data/purged.csv", [key("a"), "0" * 32])  # one that was never here
     (root / ".darkroom/dedupe").mkdir(parents=True)
-    index = purge_now(root, *purge.read_list(root / "data/purged.csv"))
+    index = purge_now(root, *read_names(root / "data/purged.csv"))
     assert set(index.loc[["a.jpg", "same_as_a.jpg"], "reason"]) == {"purged"}
     assert not (root / ".darkroom/dedupe").exists()
     assert read_purged(root / "data/purged.csv") == {key("a"), "0" * 32}
@@ -376,7 +377,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(related, caplog):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from stages import purge
+from darkroom.purge.images import purge_images
 plain, left = Path.replace, [int(sys.argv[1])]
 unlink = Path.unlink
 def dying(method):
@@ -387,7 +388,7 @@ def dying(method):
         return method(self, *args, **options)
     return die
 Path.replace, Path.unlink = dying(plain), dying(unlink)
-purge.purge(Path.cwd(), [sys.argv[2]], False, False)
+purge_images(Path.cwd(), [sys.argv[2]], False, False)
 """
 
 
@@ -454,7 +455,7 @@ def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches):
     for place in ("repository/data", "repository/.dvc/cache", "remote"):
         assert all(anywhere(tmp_path, content, place) for content in contents)
 
-    words = call(repository, "python", "-m", "darkroom.commands.purge", *sorted(gone))
+    words = call(repository, "python", "-m", "darkroom", "purge", *sorted(gone))
     assert not any(anywhere(tmp_path, c, "repository/data/raw") for c in contents)
     for command in re.findall(r"^  (\w[^#\n]*)", words, re.MULTILINE):
         call(repository, "bash", "-c", command)

@@ -10,12 +10,11 @@ import time
 
 import pytest
 
-from darkroom.commands import review
 from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.labels.decisions import REVIEW, Decision, check, write_decisions
 from stages import clean, dedupe
-from tests.harness import PATIENCE_S, tool_environment
+from tests.harness import PATIENCE_S, run_command, tool_environment
 from tests.review.stores import develop, params_of, png, write_store
 
 ALPHA, COPY, BETA = "alpha.png", "alpha copy.png", "beta.png"
@@ -151,10 +150,10 @@ def test_review_needs_tables_and_a_free_port(store, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(store[0])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert review.main(["--no-browser", "--port", str(port)]) == 1
+        assert run_command("review", "--no-browser", "--port", port) == 1
     assert f"port {port}: expected a free one" in capsys.readouterr().err
     (store[0] / "data/dedupe/groups.parquet").unlink()
-    assert review.main(["--no-browser"]) == 1
+    assert run_command("review", "--no-browser") == 1
     assert "run `dvc repro`" in capsys.readouterr().err
 
 
@@ -165,7 +164,7 @@ def test_review_opens_a_browser_at_an_address_that_is_good_once(store, tmp_path)
                        f"mv {tmp_path}/opened.part {tmp_path}/opened\n")  # fmt: skip
     browser.chmod(0o755)
     process = subprocess.Popen(
-        [sys.executable, "-m", "darkroom.commands.review"],
+        [sys.executable, "-m", "darkroom", "review"],
         cwd=store[0],
         env=tool_environment() | {"DISPLAY": ":9", "BROWSER": str(browser)},
         stderr=subprocess.PIPE,

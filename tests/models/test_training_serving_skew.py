@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from darkroom.commands import predict
 from darkroom.core import shards, tables
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.filters.preprocess import read_steps
-from darkroom.models import inputs
+from darkroom.models import inputs, predict
 from darkroom.models.backbones import input_rule
 from darkroom.models.saved import SavedModel
 from darkroom.models.training.examples import StoredImages

@@ -100,7 +100,7 @@ class Page:
 @pytest.fixture
 def page(chrome, store):
     process = subprocess.Popen(
-        [sys.executable, "-m", "darkroom.commands.review", "--no-browser"],
+        [sys.executable, "-m", "darkroom", "review", "--no-browser"],
         cwd=store[0],
         env=tool_environment(),
         stderr=subprocess.PIPE,

@@ -18,13 +18,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from darkroom.commands import export
 from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.core.shards import Place, key_of, read_member
 from darkroom.core.tables import INDEX, read_table
+from darkroom.export.dataset import export_dataset
 from darkroom.sources import remote_files
 from darkroom.sources.kinds import archive
 from stages import download, scan
@@ -361,7 +361,7 @@ def test_our_own_export_comes_back_with_its_labels(store, tmp_path, values):
     from stages import split
 
     split.run(root, check_params(values, Params))
-    export.export(root, tmp_path / "out", "webdataset")
+    export_dataset(root, tmp_path / "out", "webdataset")
     labels = pd.read_parquet(tmp_path / "out/labels.parquet").set_index("key")
     back = tmp_path / "back"
     back.mkdir()

@@ -18,7 +18,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkroom.commands import retry
 from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
@@ -29,6 +28,7 @@ from darkroom.sources.failure_reasons import REASONS
 from darkroom.sources.sample import generate
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import write_purged
+from darkroom.sources.store.retry import forget_failures
 from stages import download
 from tests.harness import call, not_root, read_values, tool_environment
 from tests.sources.hostile_server import PAGE, TROUBLES, Trouble, body_of, serving
@@ -572,7 +572,7 @@ def test_the_limit_in_all_leaves_out_what_comes_later_and_says_so(tmp_path, serv
     assert list(index.loc[urls, "status"]) == ["kept"] * 3 + ["failed"] * 17
     assert set(index.loc[urls[3:], "reason"]) == {"total_limit"}
     assert "max_total_bytes = 10000 is reached: 17 records did not come in" in caplog.text
-    retry.run(tmp_path, None)
+    forget_failures(tmp_path)
     index = download_now(tmp_path, LIST, **changes, max_total_bytes=30_000)
     assert list(index.loc[urls, "status"]) == ["kept"] * 10 + ["failed"] * 10
     write(tmp_path, a_jpg=b"a" * 100)
@@ -611,23 +611,23 @@ def test_retry_tries_again_what_failed_and_that_alone(tmp_path, server, monkeypa
     before = download_now(tmp_path, LIST, **changes)
     raw = raw_files(tmp_path)
     server.seen.clear()
-    retry.run(tmp_path, None)
+    forget_failures(tmp_path)
     pd.testing.assert_frame_equal(download_now(tmp_path, LIST, **changes), before)
     assert server.seen == {"/gone": 1, "/broken": 1}
     assert raw_files(tmp_path) == raw
     monkeypatch.setitem(TROUBLES, "/broken", Trouble.good)
-    retry.run(tmp_path, None)
+    forget_failures(tmp_path)
     index = download_now(tmp_path, LIST, **changes)
     assert contents(tmp_path, index)[server.url + "/broken"] == body_of("/broken")
     assert list(index["reason"].dropna()) == ["http_404"]
 
 
 def test_retry_without_anything_to_do_changes_nothing(tmp_path):
-    retry.run(tmp_path, None)
+    forget_failures(tmp_path)
     write(tmp_path, a_jpg=b"a")
     download_now(tmp_path, FOLDER)
     before = (tmp_path / "data/raw/index.parquet").stat()
-    retry.run(tmp_path, None)
+    forget_failures(tmp_path)
     after = (tmp_path / "data/raw/index.parquet").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
@@ -706,12 +706,12 @@ def test_dvc_sees_a_retry_and_runs_nothing_else_for_it(tmp_path, server, monkeyp
     assert repro(repository, "download") == ["scan"]
     lock = (repository / "dvc.lock").read_text()
     server.seen.clear()
-    call(repository, "python", "-m", "darkroom.commands.retry")
+    call(repository, "python", "-m", "darkroom", "retry")
     assert repro(repository, "download") == ["scan", "download"]
     assert server.seen == {"/gone": 1, "/broken": 1}
     assert (repository / "dvc.lock").read_text() == lock  # so that later stages are up to date
     monkeypatch.setitem(TROUBLES, "/broken", Trouble.good)
     assert repro(repository, "download") == ["scan"]
-    call(repository, "python", "-m", "darkroom.commands.retry")
+    call(repository, "python", "-m", "darkroom", "retry")
     assert repro(repository, "download") == ["scan", "download"]
     assert (repository / "dvc.lock").read_text() != lock

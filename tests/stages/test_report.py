@@ -951,7 +951,7 @@ def test_the_card_says_what_the_model_is_and_learnt_from(tmp_path, parameters):
     assert "The model learnt from 13 images and 3 made of them" in text
     assert "2 more were left out by `train.max_per_class`" in text
     assert "simulated by a panel that does not exist" in text
-    assert "python -m darkroom.commands.predict" in text
+    assert "darkroom predict" in text
     assert "secret" not in text
 
 

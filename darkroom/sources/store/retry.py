@@ -1,17 +1,15 @@
-"""Try again what could not be fetched: `make retry`, run by a person.
+"""Forget what could not be fetched, so that the next `dvc repro` tries it again.
 
 A plain `dvc repro` fetches what is new in a list of URLs and leaves old failures alone. This takes
 the rows of what failed out of `data/raw/index.parquet`, all at once, whatever the reason, so that
-the `dvc repro` that follows (`make retry` calls it) sees changed data and fetches these, and only
-these. What fails again gets its row back; if everything does, no later stage runs. Killed at any
-moment, it is done or not; the failures of a download that was stopped half-way are forgotten too.
+the `dvc repro` that follows sees changed data and fetches these, and only these. What fails again
+gets its row back; if everything does, no later stage runs. Killed at any moment, it is done or not;
+the failures of a download that was stopped half-way are forgotten too.
 """
 
 import logging
 from pathlib import Path
 
-from darkroom.core.params.whole import Params
-from darkroom.core.script import run_as_script
 from darkroom.core.tables import INDEX, read_table, write_table
 from darkroom.sources.store.journal import Journal
 
@@ -21,8 +19,8 @@ SCRATCH = Path(".darkroom/download")
 logger = logging.getLogger(__name__)
 
 
-def run(root: Path, _: Params) -> None:
-    """Forget the failures, and say how many there were."""
+def forget_failures(root: Path) -> None:
+    """Take the failed records out of the index, and say how many there were."""
     Journal(root / SCRATCH).forget_failures()
     path = root / INDEX_PATH
     if not path.exists():
@@ -35,7 +33,3 @@ def run(root: Path, _: Params) -> None:
     if failed.any():
         write_table(index[~failed], path, INDEX, ("source", "name", "status", "key"))
     logger.info("retry: %d of %d records failed, to be tried again", failed.sum(), len(index))
-
-
-if __name__ == "__main__":
-    run_as_script(run, Params)

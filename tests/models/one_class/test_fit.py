@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darkroom.commands import predict
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.models import inputs
+from darkroom.models import inputs, predict
 from darkroom.models.backbones import Backbone
 from darkroom.models.one_class import fit, scores
 from darkroom.models.one_class.autoencoder import build_autoencoder

@@ -1,0 +1,40 @@
+"""`darkroom review`."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from darkroom.commands.errors import errors_shown
+
+
+def review(
+    port: Annotated[
+        int, typer.Option(help="The page's port on this machine; 0 takes any that is free.")
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address only.")
+    ] = False,
+) -> None:
+    r"""Review by hand what clean and dedupe decided, on a local page.
+
+    Serves a page on this machine alone and prints its address; Ctrl+C ends it. It shows groups of
+    copies, leaks across official splits, conflicting labels, pairs that were nearly or barely
+    merged, and rejected images. Each decision is written to `data/review.csv` at once, which git
+    tracks and which the next `dvc repro` applies. Nothing is deleted: a decision that is taken back
+    brings the image back. Example, for a machine without a screen:
+
+    \b
+      darkroom review --port 8123 --no-browser
+      ssh -L 8123:127.0.0.1:8123 machine    # from yours; then open the printed address
+    """
+    from darkroom.core.params.load import load_params
+    from darkroom.core.params.whole import Params
+    from darkroom.core.progress import log_to_stderr
+    from darkroom.review.serve import serve
+
+    log_to_stderr()
+    with errors_shown(), suppress(KeyboardInterrupt):
+        asyncio.run(serve(Path.cwd(), load_params(Path.cwd(), Params), port, not no_browser))

@@ -1,0 +1,1 @@
+"""The finished data set for other tools."""

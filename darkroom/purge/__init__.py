@@ -1,0 +1,1 @@
+"""Takedown requests: images go for good, from the store, from caches, and never come back."""
