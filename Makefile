@@ -18,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-set-up: ## create .venv, or rebuild it when requirements.txt or the Python version changed
+set-up: ## create .venv, or rebuild it when requirements or the Python version changed
 	@command -v git >/dev/null || { echo "error: git is not installed" >&2; exit 1; }
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
 	  echo "error: $(CURDIR) is not a git checkout that git trusts, which DVC needs." >&2; \
@@ -36,7 +36,7 @@ set-up: ## create .venv, or rebuild it when requirements.txt or the Python versi
 	  echo "  make $(or $(MAKECMDGOALS),repro) PYTHON=/path/to/python3" >&2; exit 1; \
 	fi; \
 	made_from="$$($$python -c 'import sys; print(sys.version, sys.base_prefix)' | tr '\n' ' ') \
-	$$(cksum <requirements.txt)"; \
+	$$(cat requirements*.txt pyproject.toml | cksum)"; \
 	[ -x $(VENV)/bin/python ] && [ "$$made_from" = "$$(cat $(STAMP) 2>/dev/null)" ] && exit 0; \
 	minor=$${version%.*}; \
 	$$python -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -45,20 +45,22 @@ set-up: ## create .venv, or rebuild it when requirements.txt or the Python versi
 	  exit 1; }; \
 	echo "Setting up $(VENV) with Python $$version: some minutes, once"; \
 	rm -rf $(VENV) && $$python -m venv $(VENV) || exit 1; \
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { \
 	  echo "error: the pinned packages did not install; pip's reason is above." >&2; \
 	  echo "  They exist for Python 3.11 to 3.13, this is $$version." >&2; exit 1; }; \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable . || exit 1; \
 	printf '%s\n' "$$made_from" >$(STAMP)
 
 repro: set-up ## run the stages that are out of date
 	dvc repro
 
 retry: set-up ## try again what could not be fetched, and that alone; then as repro
-	python -m darkroom.commands.retry
+	darkroom retry
 	dvc repro
 
 review: set-up ## open a local page to decide by hand on copies, conflicts and rejected images
-	python -m darkroom.commands.review
+	darkroom review
 
 test: repro ## the same, then the tests
 	python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
