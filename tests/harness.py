@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,8 @@ from PIL import Image, ImageFilter
 from darkroom.commands.main import app
 from darkroom.core import shards, tables
 from darkroom.images.decode import DecodeError, decode
+from darkroom.labels.decisions import REVIEW, write_decisions
+from darkroom.sources.store.purged import PURGED, write_purged
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMS = REPOSITORY / "tests/params.yaml"
@@ -77,6 +81,8 @@ def tool_environment():
     tools = Path(sys.executable).parent
     return os.environ | {
         "PYTHONPATH": str(REPOSITORY),
+        "GIT_CONFIG_GLOBAL": os.devnull,  # nobody's own git and DVC settings
+        "DVC_GLOBAL_CONFIG_DIR": str(REPOSITORY / "tests"),
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "CUDA_VISIBLE_DEVICES": "",
@@ -108,6 +114,33 @@ def run_command(*arguments):
     with pytest.raises(SystemExit) as stopped:
         app([str(argument) for argument in arguments])
     return stopped.value.code
+
+
+def make_repository(folder, source, **changes):
+    """Make a fresh git and DVC repository of the code as it is now, without any results."""
+    code = ("stages", "darkroom", "dvc.yaml", ".dvc", ".dvcignore", ".gitignore", "data/.gitignore")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *code],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (REPOSITORY / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    write_decisions(folder / REVIEW, [])
+    write_purged(folder / PURGED, [])
+    write_params(folder, source, **changes)
+    call(folder, "git", "init", "--quiet")
+    call(folder, "git", "add", "--all")
+    call(folder, "git", "commit", "--quiet", "--message", "Start")
+    return folder
+
+
+def repro(repository, *targets):
+    """Run `dvc repro`; return the stages that ran."""
+    words = call(repository, "dvc", "repro", *targets)
+    return re.findall(r"Running stage '(\w+)'", words)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,31 +11,7 @@ import pytest
 import yaml
 
 from darkroom.core import tables
-from tests.harness import REPOSITORY, call, write_bad_company, write_params, write_rated
-
-RESULTS = ("data/", "metrics/", "dvc.lock", "benchmarks/")
-KEPT = {"data/.gitignore", "data/purged.csv", "data/review.csv"}
-
-
-def make_repository(folder, source, **changes):
-    """Copy what git holds, results left out, into a fresh git and DVC repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for name in listed:
-        wanted = not name.startswith(RESULTS) or name in KEPT
-        if wanted and (REPOSITORY / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
-    write_params(folder, source, **changes)
-    call(folder, "git", "init", "--quiet")
-    call(folder, "git", "add", "--all")
-    call(folder, "git", "commit", "--quiet", "--message", "Start")
-    return folder
+from tests.harness import call, make_repository, repro, write_bad_company, write_rated
 
 
 def set_param(repository, key, value):
@@ -44,12 +19,6 @@ def set_param(repository, key, value):
     section, name = key.split(".")
     values[section][name] = value
     (repository / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-
-
-def repro(repository, *targets):
-    """Run `dvc repro`; return the stages that ran."""
-    words = call(repository, "dvc", "repro", *targets)
-    return re.findall(r"Running stage '(\w+)'", words)
 
 
 def times_of(repository, *folders):
@@ -98,7 +67,9 @@ def reproduced(tmp_path_factory, website):
     lines += [f"{address}/{name},{means.get(name, '')}" for name in names]
     (base / "urls.csv").write_text("\n".join(lines) + "\n")
     repository = make_repository(
-        base / "repository", {"kind": "list", "path": str(base / "urls.csv")}
+        base / "repository",
+        {"kind": "list", "path": str(base / "urls.csv")},
+        train__epochs={"head": 0, "fine_tune": 1},
     )
     return repository, repro(repository)
 
@@ -138,7 +109,11 @@ def test_dvc_draws_every_plot(reproduced, tmp_path):
 def test_git_sees_only_what_it_shall_hold(reproduced):
     words = call(reproduced[0], "git", "status", "--porcelain", "--untracked-files=all")
     new = {line[3:] for line in words.splitlines()}
-    strange = {n for n in new if not re.fullmatch(r"dvc\.lock|data/sources\.json|metrics/.*", n)}
+    strange = {
+        n
+        for n in new
+        if not re.fullmatch(r"dvc\.lock|data/sources\.json|data/code/\w+|metrics/.*", n)
+    }
     assert strange == set()
     assert "metrics/report.html" not in new
 
@@ -198,12 +173,24 @@ def test_new_images_are_all_that_is_downloaded_cleaned_and_embedded(unlabelled, 
     assert len(tables.read_parts(repository / "data/embeddings", ["key"])) == 80
 
 
-def test_images_taken_away_are_withdrawn(unlabelled):
+@pytest.fixture(scope="module")
+def fewer(unlabelled):
+    """Take images away and label the rest; return the repository and the times before."""
     repository, _ = unlabelled
     before = times_of(repository, *PARTS)
     for name in TAKEN_AWAY:
         (repository / "photos" / name).unlink()
+    labels = repository.parent / "ratings.csv"
+    kept = [line for line in labels.read_text().splitlines() if line[:7] not in TAKEN_AWAY]
+    labels.write_text("\n".join(kept) + "\n")
+    source = {"kind": "folder", "path": "photos", "labels": str(labels)}
+    set_param(repository, "download.sources", [source])
     repro(repository, "split")
+    return repository, before
+
+
+def test_images_taken_away_are_withdrawn(fewer):
+    repository, before = fewer
     index = index_of(repository)
     assert list(index.loc[index["status"] == "withdrawn", "name"]) == TAKEN_AWAY
     gone = set(index.loc[index["status"] == "withdrawn", "key"])
@@ -212,17 +199,11 @@ def test_images_taken_away_are_withdrawn(unlabelled):
     assert times_of(repository, *PARTS) == before
 
 
-def test_a_changed_label_alone_decodes_and_embeds_nothing(unlabelled):
-    repository, _ = unlabelled
-    labels = repository.parent / "ratings.csv"
-    source = {"kind": "folder", "path": "photos", "labels": str(labels)}
-    kept = [line for line in labels.read_text().splitlines() if line[:7] not in TAKEN_AWAY]
-    labels.write_text("\n".join(kept) + "\n")
-    set_param(repository, "download.sources", [source])
-    repro(repository, "dedupe")
-    before = times_of(repository, *PARTS)
+def test_a_changed_label_alone_decodes_and_embeds_nothing(fewer):
+    repository, _ = fewer
+    before, labels = times_of(repository, *PARTS), repository.parent / "ratings.csv"
     labels.write_text(re.sub(r"010\.jpg,[\d.]+", "010.jpg,9.5", labels.read_text()))
-    assert "download" in repro(repository, "dedupe")
+    assert "download" in repro(repository, "embed")
     index = index_of(repository).set_index("name")
     assert index.loc["010.jpg", "mean"] == 9.5
     assert times_of(repository, *PARTS) == before
@@ -234,7 +215,9 @@ def test_an_experiment_runs_beside_the_working_tree_with_relative_paths(unlabell
     call(repository, "git", "commit", "--quiet", "--message", "Results")
     sources = (repository / "params.yaml").read_bytes()
     overrides = ("-S", "download.sources=[{kind: folder, path: photos}]", "-S", "seed=18")
-    words = call(repository, "dvc", "exp", "run", "--temp", "--name", "another", *overrides)
+    command = ("dvc", "exp", "run", "--temp", "--name", "another", *overrides, "download")
+    words = call(repository, *command)
+    assert "Running stage 'download'" in words
     assert "another" in words
     assert (repository / "params.yaml").read_bytes() == sources
     assert "another" in call(repository, "dvc", "exp", "list", "--name-only")

@@ -30,13 +30,14 @@ from stages import clean, download
 from tests.harness import (
     PARAMS,
     call,
+    make_repository,
     read_values,
+    repro,
     run_command,
     tool_environment,
     write_bad_company,
     write_rated,
 )
-from tests.test_repro import make_repository, repro
 
 FOLDER = {"kind": "folder", "path": "photos"}
 NAMES = "abcdef"

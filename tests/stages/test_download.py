@@ -30,9 +30,15 @@ from darkroom.sources.store import journal
 from darkroom.sources.store.purged import write_purged
 from darkroom.sources.store.retry import forget_failures
 from stages import download
-from tests.harness import call, not_root, read_values, tool_environment
+from tests.harness import (
+    call,
+    make_repository,
+    not_root,
+    read_values,
+    repro,
+    tool_environment,
+)
 from tests.sources.hostile_server import PAGE, TROUBLES, Trouble, body_of, serving
-from tests.test_repro import make_repository, repro
 
 FOLDER = {"kind": "folder", "path": "photos"}
 LIST = {"kind": "list", "path": "urls.csv"}
