@@ -1,4 +1,4 @@
-"""Every operation of augmentation and every filter at three strengths, on an image of the user's.
+"""Every operation of augmentation and every filter at three settings, on an image of the user's.
 
 So that limits in params.yaml can be chosen by eye. Operations are shown at a third, two thirds and
 all of the limit that augment has for them (its default where it does not use them).
@@ -15,14 +15,15 @@ from darkroom.augmentation.operations import OPERATIONS
 from darkroom.filters.filter_bank import compress
 from darkroom.filters.preprocess import FILTERS, kernel_px, preprocess, read_steps
 from darkroom.images.decode import DecodeError, Pixels, decode_at_least
+from darkroom.report.formatting import words
+from darkroom.report.image_store import ImageStore, data_uri, shrink
 from darkroom.report.params import ReportParams
-from darkroom.report.thumbnails import Album, data_uri, thumbnail
 
 SIDE_PX, QUALITY = 112, 75  # about 4 KB each
-SHARES = (1 / 3, 2 / 3, 1.0)
-TRIED = 50  # images among which the one to show is chosen
-# Filters at three values of the setting that tells most; the others as by default.
-STRENGTHS: Mapping[str, tuple[str, tuple[float, float, float]]] = {
+LIMIT_FRACTIONS = (1 / 3, 2 / 3, 1.0)
+MAX_CANDIDATES = 50  # images among which the one to show is chosen
+# Filters at three values of the setting that changes most; the others as by default.
+FILTER_SETTINGS: Mapping[str, tuple[str, tuple[float, float, float]]] = {
     "mean": ("size_px", (3, 5, 9)),
     "gaussian": ("sigma_px", (0.7, 1.5, 3.0)),
     "median": ("size_px", (3, 5, 9)),
@@ -40,104 +41,108 @@ STRENGTHS: Mapping[str, tuple[str, tuple[float, float, float]]] = {
 }
 
 
-class Sample(NamedTuple):
-    """One result, and the value that made it."""
+class Preview(NamedTuple):
+    """One result, and the values that made it."""
 
     picture: str  # a data: URI
     caption: str
 
 
-class Strip(NamedTuple):
-    """One operation or filter: its results at three strengths, and what is to be known of it."""
+class PreviewRow(NamedTuple):
+    """One operation or filter: its results at three settings, and whether augment uses it."""
 
     name: str
     note: str
-    samples: tuple[Sample, ...]
+    previews: tuple[Preview, ...]
 
 
-class Strengths(NamedTuple):
+class AugmentationPreview(NamedTuple):
     """The original, and what operations and filters make of it."""
 
     original: str  # a data: URI
     name: str
-    operations: tuple[Strip, ...]
-    filters: tuple[Strip, ...]
+    operations: tuple[PreviewRow, ...]
+    filters: tuple[PreviewRow, ...]
 
 
 def describe(
-    album: Album, rows: pd.DataFrame, names: Mapping[str, str], params: ReportParams
-) -> Strengths | None:
-    """Return the strips; None when no image can be shown. `rows` are of clean's summary, whole."""
-    found = choose(album, rows)
+    store: ImageStore, rows: pd.DataFrame, names: Mapping[str, str], params: ReportParams
+) -> AugmentationPreview | None:
+    """Return the preview on one of `rows` of clean's summary; None when none can be shown."""
+    found = choose_image(store, rows)
     if found is None:
         return None
     key, pixels = found
-    return Strengths(
-        _picture(pixels), names.get(key, key), tuple(operations(pixels, params)),
-        tuple(filters_of(pixels)),
+    return AugmentationPreview(
+        _picture(pixels), names.get(key, key), tuple(preview_operations(pixels, params)),
+        tuple(preview_filters(pixels)),
     )  # fmt: skip
 
 
-def choose(album: Album, rows: pd.DataFrame) -> tuple[str, Pixels] | None:
+def choose_image(store: ImageStore, rows: pd.DataFrame) -> tuple[str, Pixels] | None:
     """Return the key and the pixels, reduced, of an ordinary image: neither flat nor noisy.
 
     That is the one of middling information, among those with colours if there are any.
     """
-    kept = rows[rows["status"] == "kept"].sort_values("key").head(TRIED)
-    nothing = pd.Series(0.0, kept.index)
-    coloured = kept.get("colourless_score", nothing).astype(float) > 0.5
+    kept = rows[rows["status"] == "kept"].sort_values("key").head(MAX_CANDIDATES)
+    unmeasured = pd.Series(0.0, kept.index)
+    coloured = kept.get("colourless_score", unmeasured).astype(float) > 0.5
     kept = kept[coloured] if coloured.any() else kept
-    scores = kept.get("low_information_score", nothing).astype(float).fillna(0.0)
+    scores = kept.get("low_information_score", unmeasured).astype(float).fillna(0.0)
     for key in kept["key"].loc[(scores - scores.median()).abs().sort_values(kind="stable").index]:
-        content = album.content(key)
+        content = store.content(key)
         try:
             if content is not None:
-                return key, thumbnail(decode_at_least(content, SIDE_PX), SIDE_PX)
+                return key, shrink(decode_at_least(content, SIDE_PX), SIDE_PX)
         except DecodeError:
             continue
     return None
 
 
-def operations(pixels: Pixels, params: ReportParams) -> list[Strip]:
-    """Return a strip per operation of augmentation."""
+def preview_operations(pixels: Pixels, params: ReportParams) -> list[PreviewRow]:
+    """Return a row per operation of augmentation."""
     task, wanted, fill = params.train.task, params.augment.operations, params.augment.fill
     used = dict(allowed_operations(task, wanted)) if params.augment.target else {}
-    strips = []
+    rows = []
     for name, operation in OPERATIONS.items():
         limit = used.get(name, operation.limit.default if operation.limit else 0.0)
-        samples = []
-        for share in SHARES if operation.limit else SHARES[-1:]:
+        previews = []
+        for share in LIMIT_FRACTIONS if operation.limit else LIMIT_FRACTIONS[-1:]:
             values = operation.values.at(share, limit, pixels.shape[:2], fill)
             picture = _picture(apply(pixels, [{"name": name, **values}]))
-            samples.append(Sample(picture, _caption(values)))
-        untrue = task != "none" and name not in LABEL_TRUE[task]
-        note = "in use" if name in used else f"not true to a {task}" if untrue else ""
-        strips.append(Strip(name, note, tuple(samples)))
-    return strips
+            previews.append(Preview(picture, _caption(values)))
+        changes_label = task != "none" and name not in LABEL_TRUE[task]
+        note = "in use" if name in used else f"not true to a {task}" if changes_label else ""
+        rows.append(PreviewRow(name, note, tuple(previews)))
+    return rows
 
 
-def filters_of(pixels: Pixels) -> list[Strip]:
-    """Return a strip per filter of the bank."""
-    strips = []
-    least = min(pixels.shape[:2])
+def preview_filters(pixels: Pixels) -> list[PreviewRow]:
+    """Return a row per filter of the bank."""
+    rows = []
+    shortest_side = min(pixels.shape[:2])
     for name in FILTERS:
-        setting, values = STRENGTHS[name]
-        samples = []
+        setting, values = FILTER_SETTINGS[name]
+        previews = []
         for value in values:
-            chain = read_steps([{"filter": name, setting: value}], "strengths")
-            if kernel_px(chain[0]) > least:
+            steps = read_steps([{"filter": name, setting: value}], "augmentation preview")
+            if kernel_px(steps[0]) > shortest_side:
                 continue
-            caption = f"{setting.replace('_', ' ')} {value:g}"
+            caption = f"{words(setting)} {value:g}"
             if name == "principal_components":
-                caption += f", {_explained(pixels, int(value)):.1%}"
-            samples.append(Sample(_picture(preprocess(pixels, chain)), caption))
-        strips.append(Strip(name, "", tuple(samples)))
-    return strips
+                filtered, explained = _compress_channels(pixels, int(value))
+                caption += f", {explained:.1%}"
+            else:
+                filtered = preprocess(pixels, steps)
+            previews.append(Preview(_picture(filtered), caption))
+        rows.append(PreviewRow(name, "", tuple(previews)))
+    return rows
 
 
-def _explained(pixels: Pixels, components: int) -> float:
-    """Return the share of variance that the components explain, mean over the channels."""
-    return float(np.mean([compress(pixels[:, :, i], components)[1] for i in range(3)]))
+def _compress_channels(pixels: Pixels, components: int) -> tuple[Pixels, float]:
+    """Return what `preprocess` does, and the mean share of variance that the components explain."""
+    planes = [compress(np.ascontiguousarray(pixels[:, :, i]), components) for i in range(3)]
+    return np.stack([plane for plane, _ in planes], 2), float(np.mean([s for _, s in planes]))
 
 
 def _caption(values: Mapping[str, Any]) -> str:
@@ -145,7 +150,7 @@ def _caption(values: Mapping[str, Any]) -> str:
     shown = {k: v for k, v in values.items() if k not in {"fill", "seed"} and v != 0}
     if not shown:
         return "as it is" if values else ""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in shown.items())
+    return ", ".join(f"{words(name)} {value:.3g}" for name, value in shown.items())
 
 
 def _picture(pixels: Pixels) -> str:

@@ -15,7 +15,7 @@ Points = Sequence[tuple[float, float]]
 STYLES = ("first", "second", "third")
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEFT, TOP, RIGHT, BOTTOM = 52.0, 14.0, 14.0, 42.0  # least room for tick labels and axis titles
-LETTER = 6.4  # width of a tick label's letters, about
+LETTER_WIDTH = 6.4  # width of a tick label's letters, about
 
 
 class Axis(NamedTuple):
@@ -32,7 +32,7 @@ class Axis(NamedTuple):
         return list(zip(self.ticks, self.labels or map(number, self.ticks), strict=True))
 
 
-def axis(title: str, values: Sequence[float], whole: bool = False) -> Axis:
+def linear_axis(title: str, values: Sequence[float], whole: bool = False) -> Axis:
     """Return an axis with round ticks that covers `values`; no values give 0 to 1."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
@@ -66,22 +66,22 @@ def nice_step(step: float) -> float:
     return next(float(f * power) for f in (1, 2, 2.5, 5, 10) if f * power >= step * (1 - 1e-9))
 
 
-class Canvas:
+class Chart:
     """A plotting area with two axes, to which marks are added in data units."""
 
     def __init__(self, x: Axis, y: Axis, title: str, width: float = 480, height: float = 320):
         """Draw grid, tick labels and axis titles; `title` is read out by screen readers."""
         self.x, self.y, self.title, self.width, self.height = x, y, title, width, height
-        self._left = max(LEFT, 28 + LETTER * max(len(label) for _, label in y.labelled()))
-        self._right = max(RIGHT, LETTER / 2 * len(x.labelled()[-1][1]))
+        self._left = max(LEFT, 28 + LETTER_WIDTH * max(len(label) for _, label in y.labelled()))
+        self._right = max(RIGHT, LETTER_WIDTH / 2 * len(x.labelled()[-1][1]))
         self._marks: list[Markup] = []
         for tick, label in x.labelled():
-            self._line(self.place(tick, y.low), self.place(tick, y.high), "grid")
-            across = self.place(tick, y.low)
+            self._line(self.position(tick, y.low), self.position(tick, y.high), "grid")
+            across = self.position(tick, y.low)
             self._text(across[0], across[1] + 16, label, "middle")
         for tick, label in y.labelled():
-            self._line(self.place(x.low, tick), self.place(x.high, tick), "grid")
-            along = self.place(x.low, tick)
+            self._line(self.position(x.low, tick), self.position(x.high, tick), "grid")
+            along = self.position(x.low, tick)
             self._text(along[0] - 8, along[1] + 4, label, "end")
         middle = TOP + (height - TOP - BOTTOM) / 2
         centre = self._left + (width - self._left - self._right) / 2
@@ -90,7 +90,7 @@ class Canvas:
                       'rotate(-90)">{}</text>').format(_f(middle), y.title)  # fmt: skip
         self._marks.append(turn)
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
+    def position(self, x: float, y: float) -> tuple[float, float]:
         """Return the position of a data point on the drawing."""
         across = (x - self.x.low) / (self.x.high - self.x.low)
         up = (y - self.y.low) / (self.y.high - self.y.low)
@@ -100,7 +100,7 @@ class Canvas:
 
     def curve(self, points: Points, style: str) -> None:
         """Join the points by a line; points that are not finite are left out."""
-        places = [self.place(*point) for point in points if all(map(math.isfinite, point))]
+        places = [self.position(*point) for point in points if all(map(math.isfinite, point))]
         path = " ".join(f"{_f(x)},{_f(y)}" for x, y in places)
         self._marks.append(Markup('<polyline class="{}" points="{}"/>').format(style, path))
 
@@ -108,19 +108,19 @@ class Canvas:
         """Fill between the points and the lower axis."""
         if points:
             closed = [(points[0][0], self.y.low), *points, (points[-1][0], self.y.low)]
-            path = " ".join(f"{_f(x)},{_f(y)}" for x, y in (self.place(*p) for p in closed))
+            path = " ".join(f"{_f(x)},{_f(y)}" for x, y in (self.position(*p) for p in closed))
             self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
 
     def band(self, lower: Points, upper: Points, style: str) -> None:
         """Fill between two curves."""
         path = " ".join(
-            f"{_f(x)},{_f(y)}" for x, y in (self.place(*p) for p in [*lower, *reversed(upper)])
+            f"{_f(x)},{_f(y)}" for x, y in (self.position(*p) for p in [*lower, *reversed(upper)])
         )
         self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
 
-    def whisker(self, x: float, low: float, high: float, style: str) -> None:
+    def error_bar(self, x: float, low: float, high: float, style: str) -> None:
         """Draw an interval of y: a line with a short bar at either end."""
-        (across, bottom), (_, top) = self.place(x, low), self.place(x, high)
+        (across, bottom), (_, top) = self.position(x, low), self.position(x, high)
         self._line((across, bottom), (across, top), style)
         for end in (bottom, top):
             self._line((across - 4, end), (across + 4, end), style)
@@ -128,35 +128,35 @@ class Canvas:
     def dots(self, points: Points, style: str, radius: float = 3) -> None:
         """Draw a dot at each point."""
         for point in points:
-            x, y = self.place(*point)
+            x, y = self.position(*point)
             dot = Markup('<circle class="{}" cx="{}" cy="{}" r="{}"/>')
             self._marks.append(dot.format(style, _f(x), _f(y), _f(radius)))
 
     def bar(self, low: float, high: float, count: float, style: str) -> None:
         """Draw a bar from the lower axis, between two values of x."""
-        left, top = self.place(low, count)
-        right, bottom = self.place(high, self.y.low)
+        left, top = self.position(low, count)
+        right, bottom = self.position(high, self.y.low)
         self._marks.append(
             Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
                 style, _f(left), _f(top), _f(right - left), _f(bottom - top)
             )
         )
 
-    def upright(self, x: float, style: str) -> None:
+    def vertical_line(self, x: float, style: str) -> None:
         """Draw a line over the whole height."""
-        self._line(self.place(x, self.y.low), self.place(x, self.y.high), style)
+        self._line(self.position(x, self.y.low), self.position(x, self.y.high), style)
 
-    def level(self, y: float, style: str) -> None:
+    def horizontal_line(self, y: float, style: str) -> None:
         """Draw a line over the whole width."""
-        self._line(self.place(self.x.low, y), self.place(self.x.high, y), style)
+        self._line(self.position(self.x.low, y), self.position(self.x.high, y), style)
 
     def note(self, x: float, y: float, text: str, anchor: str = "start") -> None:
         """Write a text at a data point."""
-        self._text(*self.place(x, y), text, anchor, "note")
+        self._text(*self.position(x, y), text, anchor, "note")
 
     def tag(self, x: float, y: float, text: str) -> None:
         """Write the number of a dot beside it."""
-        across, along = self.place(x, y)
+        across, along = self.position(x, y)
         self._text(across + 9, along + 13, text, "start", "tag")
 
     def svg(self) -> Markup:
@@ -175,26 +175,26 @@ class Canvas:
         self._marks.append(mark.format(style, _f(x), _f(y), anchor, text))
 
 
-def styles(count: int) -> list[str]:
+def curve_styles(count: int) -> list[str]:
     """Return a style per curve: three colours, the rest in grey."""
     return [*STYLES, *["rest"] * count][:count]
 
 
 def curves_chart(
-    series: Mapping[str, Points], x_title: str, y_title: str, begins: Sequence[float] = ()
+    series: Mapping[str, Points], x_title: str, y_title: str, phase_starts: Sequence[float] = ()
 ) -> Markup:
     """Draw named curves; a line stands where each phase after the first begins."""
     every = [point for points in series.values() for point in points]
-    across = axis(x_title, [x for x, _ in every], whole=True)
-    up = axis(y_title, [y for _, y in every if math.isfinite(y)])
-    canvas = Canvas(across, up, f"{y_title} by {x_title}", 560, 320)
-    for begin in begins:
-        canvas.upright(begin, "chance")
-    for style, points in zip(styles(len(series)), series.values(), strict=True):
-        canvas.curve(points, style)
+    x_axis = linear_axis(x_title, [x for x, _ in every], whole=True)
+    y_axis = linear_axis(y_title, [y for _, y in every if math.isfinite(y)])
+    chart = Chart(x_axis, y_axis, f"{y_title} by {x_title}", 560, 320)
+    for start in phase_starts:
+        chart.vertical_line(start, "chance")
+    for style, points in zip(curve_styles(len(series)), series.values(), strict=True):
+        chart.curve(points, style)
         if len(points) == 1:
-            canvas.dots(points, f"{style} solid")
-    return canvas.svg()
+            chart.dots(points, f"{style} solid")
+    return chart.svg()
 
 
 def histogram(values: Sequence[float], low: float, high: float, cutoff: float | None) -> Markup:
@@ -204,16 +204,16 @@ def histogram(values: Sequence[float], low: float, high: float, cutoff: float | 
         position = int((value - low) / (high - low) * bins)
         counts[min(max(position, 0), bins - 1)] += 1
     ticks = scale_ticks(low, high)
-    canvas = Canvas(Axis("mean score", low, high, ticks),
-                    axis("images", [0.0, float(max([*counts, 1]))], whole=True),
-                    "Images by mean score", 420, 220)  # fmt: skip
+    chart = Chart(Axis("mean score", low, high, ticks),
+                  linear_axis("images", [0.0, float(max([*counts, 1]))], whole=True),
+                  "Images by mean score", 420, 220)  # fmt: skip
     width = (high - low) / bins
     for position, count in enumerate(counts):
         left = low + position * width
-        canvas.bar(left + width * 0.06, left + width * 0.94, count, "bar")
+        chart.bar(left + width * 0.06, left + width * 0.94, count, "bar")
     if cutoff is not None and low < cutoff < high:
-        canvas.upright(cutoff, "chance")
-    return canvas.svg()
+        chart.vertical_line(cutoff, "chance")
+    return chart.svg()
 
 
 def number(value: float) -> str:

@@ -8,10 +8,12 @@ from markupsafe import Markup
 
 from darkroom.core.params.clean import CleanParams
 from darkroom.report.charts import FIFTHS, Axis
+from darkroom.report.formatting import words
 from darkroom.report.histograms import bars, count
-from darkroom.report.thumbnails import Album, Frame
+from darkroom.report.image_store import ImageStore
+from darkroom.report.thumbnails import Thumbnail
 
-SHOWN = 5  # images at each end
+IMAGES_PER_END = 5
 BINS = 25
 
 # what a low score means; a check that is not listed shows its name alone
@@ -34,10 +36,10 @@ MEANINGS = {
 }
 
 
-class Shot(NamedTuple):
-    """One image of a strip, and whether the check flags it."""
+class ScoredImage(NamedTuple):
+    """One image at either end, and whether the check flags it."""
 
-    frame: Frame
+    thumbnail: Thumbnail
     flagged: bool
 
 
@@ -50,13 +52,13 @@ class Check(NamedTuple):
     flagged: int
     measured: int
     chart: Markup
-    lowest: tuple[Shot, ...]
-    highest: tuple[Shot, ...]
+    lowest: tuple[ScoredImage, ...]
+    highest: tuple[ScoredImage, ...]
     equal: bool  # all scores are: there is no best and no worst
 
 
-def shown(summary: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of clean's summary that the strips choose from.
+def select_images(summary: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of clean's summary that are shown at the ends of a check.
 
     Those that it kept, and those that a flag alone rejects, so that its limit can be judged; all of
     them decoded to their end. Copies that dedupe set aside would show one picture several times.
@@ -69,7 +71,7 @@ def shown(summary: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe(
-    album: Album, rows: pd.DataFrame, names: Mapping[str, str], params: CleanParams
+    store: ImageStore, rows: pd.DataFrame, names: Mapping[str, str], params: CleanParams
 ) -> list[Check]:
     """Return every check that measured an image, in the order of the summary's columns."""
     pictures: dict[str, str | None] = {}
@@ -81,35 +83,36 @@ def describe(
         scored = scored[scored["score"].notna()].sort_values(["score", "key"], kind="stable")
         if not len(scored):
             continue
-        low = scored.head(SHOWN)
+        low = scored.head(IMAGES_PER_END)
         equal = scored["score"].iloc[0] == scored["score"].iloc[-1]
-        high = scored.iloc[len(scored) if equal else max(SHOWN, len(scored) - SHOWN) :]
+        start = max(IMAGES_PER_END, len(scored) - IMAGES_PER_END)
+        high = scored.iloc[len(scored) if equal else start :]
         for key in [*low["key"], *high["key"]]:
             if key not in pictures:
-                pictures[key] = album.miniature(key)
+                pictures[key] = store.small_thumbnail(key)
         limit = getattr(params, f"{issue}_below", None)
         found.append(
             Check(
-                issue.replace("_", " ").replace("jpeg", "JPEG"), MEANINGS.get(issue, ""), limit,
+                words(issue).replace("jpeg", "JPEG"), MEANINGS.get(issue, ""), limit,
                 int(scored["flagged"].sum()), len(scored), _chart(scored["score"], issue, limit),
-                _strip(low, pictures, names), _strip(high, pictures, names), bool(equal),
+                _images(low, pictures, names), _images(high, pictures, names), bool(equal),
             )
         )  # fmt: skip
     return found
 
 
 def _chart(values: pd.Series, issue: str, limit: float | None) -> Markup:
-    title = f"Images by score of {issue.replace('_', ' ')}"
-    across = Axis("score", 0.0, 1.0, FIFTHS)
-    return bars(count(values, 0, 1, BINS), across, title, limit=limit, size=(320, 150))
+    title = f"Images by score of {words(issue)}"
+    score_axis = Axis("score", 0.0, 1.0, FIFTHS)
+    return bars(count(values, 0, 1, BINS), score_axis, title, limit=limit, size=(320, 150))
 
 
-def _strip(
+def _images(
     rows: pd.DataFrame, pictures: Mapping[str, str | None], names: Mapping[str, str]
-) -> tuple[Shot, ...]:
+) -> tuple[ScoredImage, ...]:
     return tuple(
-        Shot(
-            Frame(
+        ScoredImage(
+            Thumbnail(
                 pictures[row.key], names.get(row.key, row.key), f"{abs(row.score):.3f}",
                 " ".join(["flagged"] * row.flagged + ["rejected"] * (row.status != "kept")),
             ),

@@ -9,17 +9,17 @@ import pandas as pd
 from darkroom.labels.official_splits import SPLITS
 
 
-class Step(NamedTuple):
-    """One line of the flow: how many are left, and how many left before it, by reason."""
+class StageCount(NamedTuple):
+    """One line of the flow: how many are left, and how many were removed before it, by reason."""
 
     stage: str
     name: str
     left: int
     unit: str
-    lost: tuple[tuple[str, int], ...] = ()
+    removed: tuple[tuple[str, int], ...] = ()
 
 
-class Branch(NamedTuple):
+class SplitCount(NamedTuple):
     """One split: its images, how many groups they come from, and the augmented ones added."""
 
     name: str
@@ -29,11 +29,11 @@ class Branch(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The whole way from files to splits; `unexplained` is empty when every count adds up."""
+    """The counts from files to splits; `discrepancies` is empty when every count adds up."""
 
-    steps: tuple[Step, ...]
-    branches: tuple[Branch, ...]
-    unexplained: tuple[str, ...]
+    steps: tuple[StageCount, ...]
+    splits: tuple[SplitCount, ...]
+    discrepancies: tuple[str, ...]
 
     @property
     def files(self) -> int:
@@ -41,12 +41,22 @@ class Flow(NamedTuple):
         return next(step.left for step in self.steps if step.name == "Files given")
 
     @property
+    def kept(self) -> int:
+        """Return how many images are left in the end."""
+        return self.steps[-1].left
+
+    @property
+    def removed(self) -> dict[str, int]:
+        """Return how many were removed in all, by reason."""
+        return dict(pair for step in self.steps for pair in step.removed)
+
+    @property
     def most(self) -> int:
         """Return the largest count, to which bars are drawn."""
         return max([step.left for step in self.steps], default=0)
 
 
-def trace(
+def count_stages(
     index: pd.DataFrame,
     summary: pd.DataFrame,
     groups: pd.DataFrame,
@@ -56,37 +66,39 @@ def trace(
     """Return the counts: records, those that arrived, unique, usable, kept, and the splits."""
     arrived = index[index["status"] == "kept"]
     unique = arrived["key"].nunique()
-    judged = summary[summary["key"].isin(set(arrived["key"]))]
-    usable, kept = judged[judged["status"] == "kept"], groups[groups["status"] == "kept"]
+    checked = summary[summary["key"].isin(set(arrived["key"]))]
+    usable, kept = checked[checked["status"] == "kept"], groups[groups["status"] == "kept"]
     repeats = len(arrived) - unique
     unsplit = len(kept) - len(split)
     present = index[index["status"] != "withdrawn"]
-    gone = len(index) - len(present)
+    absent = len(index) - len(present)
     purged = int((index["reason"] == "purged").sum())
-    lost = tuple((why, n) for why, n in [("withdrawn", gone - purged), ("purged", purged)] if n)
-    steps: tuple[Step, ...] = (
-        *([Step("scan", "Files ever given", len(index), "records")] if gone else []),
-        Step("scan", "Files given", len(present), "records", lost),
-        Step("download", "Arrived", len(arrived), "records", reasons(present)),
-        Step("download", "Distinct by content", unique, "images",
+    withdrawn = [("withdrawn", absent - purged), ("purged", purged)]
+    removed = tuple((reason, n) for reason, n in withdrawn if n)
+    steps: tuple[StageCount, ...] = (
+        *([StageCount("scan", "Files ever given", len(index), "records")] if absent else []),
+        StageCount("scan", "Files given", len(present), "records", removed),
+        StageCount("download", "Arrived", len(arrived), "records", count_reasons(present)),
+        StageCount("download", "Distinct by content", unique, "images",
              (("exact_duplicate", repeats),) if repeats else ()),
-        Step("clean", "Whole and usable", len(usable), "images", reasons(judged)),
-        Step("dedupe", "Kept", len(kept), "images", reasons(groups)),
+        StageCount("clean", "Whole and usable", len(usable), "images", count_reasons(checked)),
+        StageCount("dedupe", "Kept", len(kept), "images", count_reasons(groups)),
     )  # fmt: skip
     if unsplit > 0:
-        lost = (("in_no_split", unsplit),)
-        steps += (Step("split", "In a split", len(split), "images", lost),)
-    return Flow(steps, branches(split, augmented), tuple(_unexplained(steps, len(groups))))
+        removed = (("in_no_split", unsplit),)
+        steps += (StageCount("split", "In a split", len(split), "images", removed),)
+    discrepancies = tuple(_find_discrepancies(steps, len(groups)))
+    return Flow(steps, count_splits(split, augmented), discrepancies)
 
 
-def reasons(table: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+def count_reasons(table: pd.DataFrame) -> tuple[tuple[str, int], ...]:
     """Return how many rows are not kept, by reason (else by status), most frequent first."""
-    gone = table[table["status"] != "kept"]
-    counts = gone["reason"].fillna(gone["status"]).value_counts()
+    removed = table[table["status"] != "kept"]
+    counts = removed["reason"].fillna(removed["status"]).value_counts()
     return tuple(sorted(((str(k), int(v)) for k, v in counts.items()), key=lambda r: (-r[1], r[0])))
 
 
-def branches(split: pd.DataFrame, augmented: pd.DataFrame) -> tuple[Branch, ...]:
+def count_splits(split: pd.DataFrame, augmented: pd.DataFrame) -> tuple[SplitCount, ...]:
     """Return images, groups and augmented images of each split, empty ones included."""
     parents = split.set_index("key")["split"]
     added: Mapping[str, int] = augmented["parent"].map(parents).value_counts().to_dict()
@@ -94,18 +106,18 @@ def branches(split: pd.DataFrame, augmented: pd.DataFrame) -> tuple[Branch, ...]
     for name in SPLITS:
         rows = split[split["split"] == name]
         groups = int(rows["split_group"].nunique())
-        found.append(Branch(name, len(rows), groups, int(added.get(name, 0))))
+        found.append(SplitCount(name, len(rows), groups, int(added.get(name, 0))))
     return tuple(found)
 
 
-def _unexplained(steps: tuple[Step, ...], grouped: int) -> list[str]:
+def _find_discrepancies(steps: tuple[StageCount, ...], grouped: int) -> list[str]:
     """Return a sentence for each place where the counts of two stages do not add up."""
     found = []
     for before, step in itertools.pairwise(steps):
-        lost = sum(count for _, count in step.lost)
-        if before.left - lost != step.left:
+        removed = sum(count for _, count in step.removed)
+        if before.left - removed != step.left:
             found.append(
-                f"{step.stage}: {before.left} − {lost} should leave {before.left - lost}, but"
+                f"{step.stage}: {before.left} − {removed} should leave {before.left - removed}, but"
                 f" {step.left} are there"
             )
     usable = next(step.left for step in steps if step.stage == "clean")

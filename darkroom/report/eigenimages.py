@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from darkroom.images.decode import Pixels
-from darkroom.report.thumbnails import data_uri
+from darkroom.report.image_store import data_uri
 
 COMPONENTS = 4
-LEAST = 3  # images: of two, the first component is their difference and says nothing
-NOTHING = 1e-9  # share of the variance below which a component is rounding
+MIN_IMAGES = 3  # of two, the first component is their difference and says nothing
+MIN_SHARE = 1e-9  # share of the variance below which a component is rounding
 
 
 class Component(NamedTuple):
@@ -21,28 +21,28 @@ class Component(NamedTuple):
     share: float
 
 
-class Eigen(NamedTuple):
-    """The mean image and the first components of `images` images; none of fewer than LEAST."""
+class Eigenimages(NamedTuple):
+    """The mean image and the first components of `images` images; none of fewer than MIN_IMAGES."""
 
     images: int
     mean: str | None
     components: tuple[Component, ...]
 
 
-def describe(squares: NDArray[np.uint8]) -> Eigen:
+def describe(squares: NDArray[np.uint8]) -> Eigenimages:
     """Return mean and principal components of images (n, side, side, 3)."""
-    if len(squares) < LEAST:
-        return Eigen(len(squares), None, ())
-    mean, found = principal(squares.reshape(len(squares), -1).astype(np.float64))
+    if len(squares) < MIN_IMAGES:
+        return Eigenimages(len(squares), None, ())
+    mean, found = principal_components(squares.reshape(len(squares), -1).astype(np.float64))
     shape = squares.shape[1:]
     parts = tuple(
-        Component(data_uri(around_grey(direction).reshape(shape)), share)
+        Component(data_uri(to_levels(direction).reshape(shape)), share)
         for direction, share in found
     )
-    return Eigen(len(squares), data_uri(mean.round().astype(np.uint8).reshape(shape)), parts)
+    return Eigenimages(len(squares), data_uri(mean.round().astype(np.uint8).reshape(shape)), parts)
 
 
-def principal(
+def principal_components(
     rows: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], list[tuple[NDArray[np.float64], float]]]:
     """Return the mean of rows (n, d) and the first components (d,) with their share of variance.
@@ -52,7 +52,7 @@ def principal(
     thread, since sums depend on their number; a component's sign is free, and is that which
     brightens more than it darkens.
 
-    >>> _, found = principal(np.array([[0.0, 0], [4, 0], [2, 1]]))
+    >>> _, found = principal_components(np.array([[0.0, 0], [4, 0], [2, 1]]))
     >>> [(abs(direction.round(3)).tolist(), round(share, 3)) for direction, share in found]
     [([1.0, 0.0], 0.923), ([0.0, 1.0], 0.077)]
     """
@@ -63,13 +63,13 @@ def principal(
         total = float(values.clip(min=0).sum())
         found = []
         for place in np.argsort(-values, kind="stable")[:COMPONENTS]:
-            if values[place] > NOTHING * total:
+            if values[place] > MIN_SHARE * total:
                 direction = vectors[:, place] @ centred / np.sqrt(values[place])
-                found.append((upright(direction), float(values[place] / total)))
+                found.append((fix_sign(direction), float(values[place] / total)))
     return mean, found
 
 
-def upright(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+def fix_sign(direction: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a direction or its opposite: that whose sum is above 0, else whose peak is."""
     weight = float(direction.sum())
     if abs(weight) < 1e-6 * float(np.abs(direction).sum()):
@@ -77,7 +77,7 @@ def upright(direction: NDArray[np.float64]) -> NDArray[np.float64]:
     return -direction if weight < 0 else direction
 
 
-def around_grey(direction: NDArray[np.float64]) -> Pixels:
+def to_levels(direction: NDArray[np.float64]) -> Pixels:
     """Return levels in which grey, 128, is no change and the strongest change is 1 or 255."""
     peak = float(np.abs(direction).max())
     return np.asarray((128 + 127 * direction / (peak or 1.0)).round(), np.uint8)

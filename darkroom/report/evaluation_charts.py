@@ -1,7 +1,7 @@
-"""Drawings of what evaluate found: curves with bands, operating points, calibration, scores.
+"""Charts of what evaluate measured: curves with bands, operating points, calibration, scores.
 
-Operating points carry the numbers that they have in their table, so that no colour has to be told
-from another.
+Operating points carry the numbers that they have in their table, so that no two colours have to be
+distinguished.
 """
 
 import math
@@ -12,7 +12,15 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from darkroom.report.charts import FIFTHS, Axis, Canvas, Points, axis, scale_ticks, styles
+from darkroom.report.charts import (
+    FIFTHS,
+    Axis,
+    Chart,
+    Points,
+    curve_styles,
+    linear_axis,
+    scale_ticks,
+)
 from darkroom.report.histograms import count
 
 SQUARE = 400, 380  # px of a chart whose axes are equal
@@ -20,12 +28,12 @@ WIDE = 440, 300
 PREVALENCES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # ticks
 SCORE_BINS = 30
 TAILS = 0.01  # share of the scores at either end that the last bins take in
-NEAR = 0.02  # operating points closer than this on the curve share one dot
+MERGE_DISTANCE = 0.02  # operating points closer than this on the curve share one dot
 
 Interval = tuple[float, float, float]  # where, low, high
 
 
-class Mark(NamedTuple):
+class OperatingPoint(NamedTuple):
     """An operating point: its number in the table, and where it lies on a curve."""
 
     number: int
@@ -34,60 +42,64 @@ class Mark(NamedTuple):
 
 
 def roc_chart(
-    curves: Mapping[str, Points], band: Sequence[Interval] = (), marks: Sequence[Mark] = ()
+    curves: Mapping[str, Points],
+    band: Sequence[Interval] = (),
+    operating_points: Sequence[OperatingPoint] = (),
 ) -> Markup:
     """Draw sensitivity over 1 - specificity, both in [0, 1], one curve per class, and chance.
 
     `band` holds (false positive rate, low, high) of a single curve.
     """
-    canvas = Canvas(
+    chart = Chart(
         Axis("1 − specificity", 0, 1, FIFTHS), Axis("sensitivity", 0, 1, FIFTHS),
-        _read_out("ROC curve", marks), *SQUARE,
+        _aria_label("ROC curve", operating_points), *SQUARE,
     )  # fmt: skip
     if len(curves) == 1:
-        canvas.band([(x, low) for x, low, _ in band], [(x, high) for x, _, high in band], "fill")
-    canvas.curve([(0, 0), (1, 1)], "chance")
-    for style, points in zip(styles(len(curves)), curves.values(), strict=True):
-        canvas.curve(points, style)
-    for place in joined(marks):
-        canvas.dots([(place.x, place.y)], "operating", 5)
-        canvas.tag(place.x, place.y, place.text)
-    return canvas.svg()
+        chart.band([(x, low) for x, low, _ in band], [(x, high) for x, _, high in band], "fill")
+    chart.curve([(0, 0), (1, 1)], "chance")
+    for style, points in zip(curve_styles(len(curves)), curves.values(), strict=True):
+        chart.curve(points, style)
+    for label in merge_labels(operating_points):
+        chart.dots([(label.x, label.y)], "operating", 5)
+        chart.tag(label.x, label.y, label.text)
+    return chart.svg()
 
 
-class Place(NamedTuple):
-    """Operating points that lie in the same place on the drawing."""
+class PointLabel(NamedTuple):
+    """The numbers of the operating points that lie in one place on the chart."""
 
     x: float
     y: float
     text: str
 
 
-def joined(marks: Sequence[Mark], near: float = NEAR) -> list[Place]:
-    """Return one place for all the marks that are nearer than this to each other.
+def merge_labels(
+    points: Sequence[OperatingPoint], distance: float = MERGE_DISTANCE
+) -> list[PointLabel]:
+    """Return one label for all the points that are nearer than this to each other.
 
-    >>> joined([Mark(1, 0.1, 0.8), Mark(2, 0.1, 0.8), Mark(3, 0.5, 0.9)])
-    [Place(x=0.1, y=0.8, text='1, 2'), Place(x=0.5, y=0.9, text='3')]
+    >>> close = [OperatingPoint(1, 0.1, 0.8), OperatingPoint(2, 0.1, 0.8)]
+    >>> merge_labels([*close, OperatingPoint(3, 0.5, 0.9)])
+    [PointLabel(x=0.1, y=0.8, text='1, 2'), PointLabel(x=0.5, y=0.9, text='3')]
     """
-    places: list[Place] = []
-    for mark in marks:
-        at = (mark.x, mark.y)
-        found = next((i for i, p in enumerate(places) if math.dist((p.x, p.y), at) < near), None)
+    labels: list[PointLabel] = []
+    for number, x, y in points:
+        near = (i for i, at in enumerate(labels) if math.dist((at.x, at.y), (x, y)) < distance)
+        found = next(near, None)
         if found is None:
-            places.append(Place(*at, str(mark.number)))
+            labels.append(PointLabel(x, y, str(number)))
         else:
-            text = f"{places[found].text}, {mark.number}"
-            places[found] = places[found]._replace(text=text)
-    return places
+            labels[found] = labels[found]._replace(text=f"{labels[found].text}, {number}")
+    return labels
 
 
-def _read_out(title: str, marks: Sequence[Mark]) -> str:
+def _aria_label(title: str, points: Sequence[OperatingPoint]) -> str:
     """Return what a screen reader says: where each operating point lies."""
-    said = [f"point {m.number}: sensitivity {m.y:.2f}, specificity {1 - m.x:.2f}" for m in marks]
-    return "; ".join([title, *said])
+    texts = [f"point {p.number}: sensitivity {p.y:.2f}, specificity {1 - p.x:.2f}" for p in points]
+    return "; ".join([title, *texts])
 
 
-class Values(NamedTuple):
+class PredictiveValue(NamedTuple):
     """A predictive value over prevalence: curve and interval."""
 
     points: Points
@@ -95,28 +107,29 @@ class Values(NamedTuple):
 
 
 def prevalence_chart(
-    ppv: Values, npv: Values, at: float | None, wanted: float | None, name: str
+    ppv: PredictiveValue,
+    npv: PredictiveValue,
+    test_prevalence: float | None,
+    deployment_prevalence: float | None,
+    name: str,
 ) -> Markup:
-    """Draw PPV and NPV in [0, 1] over the log-odds of prevalence.
-
-    `at` is the test split's own prevalence (dashed), `wanted` that of deployment (drawn through).
-    """
+    """Draw PPV and NPV in [0, 1] over the log-odds of prevalence."""
     ticks = tuple(map(_log_odds, PREVALENCES))
     labels = tuple(f"{100 * share:g} %" for share in PREVALENCES)
-    canvas = Canvas(
+    chart = Chart(
         Axis("prevalence", ticks[0], ticks[-1], ticks, labels),
         Axis("predictive value", 0, 1, FIFTHS),
         f"Predictive values over prevalence, {name}", *WIDE,
     )  # fmt: skip
-    for place, style in ((at, "chance"), (wanted, "limit")):
-        if place is not None and PREVALENCES[0] <= place <= PREVALENCES[-1]:
-            canvas.upright(_log_odds(place), style)
+    for prevalence, style in ((test_prevalence, "chance"), (deployment_prevalence, "limit")):
+        if prevalence is not None and PREVALENCES[0] <= prevalence <= PREVALENCES[-1]:
+            chart.vertical_line(_log_odds(prevalence), style)
     for style, values in (("first", ppv), ("second", npv)):
         lower = [(_log_odds(x), low) for x, low, _ in values.band]
         upper = [(_log_odds(x), high) for x, _, high in values.band]
-        canvas.band(lower, upper, f"spread {style}")
-        canvas.curve([(_log_odds(x), y) for x, y in values.points], style)
-    return canvas.svg()
+        chart.band(lower, upper, f"spread {style}")
+        chart.curve([(_log_odds(x), y) for x, y in values.points], style)
+    return chart.svg()
 
 
 def calibration_chart(
@@ -127,43 +140,43 @@ def calibration_chart(
     `intervals` hold (predicted, low, high) of a single curve.
     """
     ticks = scale_ticks(low, high)
-    canvas = Canvas(Axis("predicted", low, high, ticks), Axis("observed", low, high, ticks),
+    chart = Chart(Axis("predicted", low, high, ticks), Axis("observed", low, high, ticks),
                     "Observed against predicted", *SQUARE)  # fmt: skip
-    canvas.curve([(low, low), (high, high)], "equal")
+    chart.curve([(low, low), (high, high)], "equal")
     if len(curves) == 1:
         for at, least, most in intervals:
-            canvas.whisker(at, max(least, low), min(most, high), "whisker")
-    for style, points in zip(styles(len(curves)), curves.values(), strict=True):
-        canvas.curve(points, style)
+            chart.error_bar(at, max(least, low), min(most, high), "whisker")
+    for style, points in zip(curve_styles(len(curves)), curves.values(), strict=True):
+        chart.curve(points, style)
         if len(curves) == 1:
-            canvas.dots(points, "operating", 4)
-    return canvas.svg()
+            chart.dots(points, "operating", 4)
+    return chart.svg()
 
 
 def scatter_chart(points: Points, low: float, high: float, cutoff: float) -> Markup:
     """Draw predicted over target on equal axes, the line of equality, and the cutoff on both."""
     ticks = scale_ticks(low, high)
-    canvas = Canvas(Axis("target", low, high, ticks), Axis("predicted", low, high, ticks),
+    chart = Chart(Axis("target", low, high, ticks), Axis("predicted", low, high, ticks),
                     "Predicted against target", *SQUARE)  # fmt: skip
-    canvas.upright(cutoff, "chance")
-    canvas.level(cutoff, "chance")
-    canvas.curve([(low, low), (high, high)], "equal")
+    chart.vertical_line(cutoff, "chance")
+    chart.horizontal_line(cutoff, "chance")
+    chart.curve([(low, low), (high, high)], "equal")
     inside = [(x, min(max(y, low), high)) for x, y in points]
-    canvas.dots(inside, "dot", 3 if len(points) < 400 else 2)
-    return canvas.svg()
+    chart.dots(inside, "dot", 3 if len(points) < 400 else 2)
+    return chart.svg()
 
 
 def bias_chart(points: Points, intervals: Sequence[Interval], low: float, high: float) -> Markup:
     """Draw the mean error of each range of true scores, at its middle, around the line of none."""
     ends = [end for _, *both in intervals for end in both]
-    up = axis("predicted − target", [0.0, *(y for _, y in points), *ends])
-    canvas = Canvas(Axis("true mean score", low, high, scale_ticks(low, high)), up,
+    y_axis = linear_axis("predicted − target", [0.0, *(y for _, y in points), *ends])
+    chart = Chart(Axis("true mean score", low, high, scale_ticks(low, high)), y_axis,
                     "Bias by range of the true mean score", *WIDE)  # fmt: skip
-    canvas.level(0, "equal")
+    chart.horizontal_line(0, "equal")
     for at, least, most in intervals:
-        canvas.whisker(at, least, most, "whisker")
-    canvas.dots(points, "operating", 5)
-    return canvas.svg()
+        chart.error_bar(at, least, most, "whisker")
+    chart.dots(points, "operating", 5)
+    return chart.svg()
 
 
 def scores_chart(
@@ -178,25 +191,29 @@ def scores_chart(
     every = np.concatenate(sides)
     low, high = np.quantile(every, [TAILS, 1 - TAILS])
     inside = [value for _, value in thresholds if every.min() <= value <= every.max()]
-    across = axis("outlier score", [float(low), float(high), *inside])
-    counted = [count(side, across.low, across.high, SCORE_BINS) for side in sides]
+    x_axis = linear_axis("outlier score", [float(low), float(high), *inside])
+    counted = [count(side, x_axis.low, x_axis.high, SCORE_BINS) for side in sides]
     shares = [[held / max(bins.total, 1) for held in bins.counts] for bins in counted]
-    up = axis("% of the images", [0.0, 100 * max(map(max, shares))])
-    canvas = Canvas(across, up, "Outlier scores of normal images and of outliers", *WIDE)
+    y_axis = linear_axis("% of the images", [0.0, 100 * max(map(max, shares))])
+    chart = Chart(x_axis, y_axis, "Outlier scores of normal images and of outliers", *WIDE)
     for style, heights in zip(("second", "first"), shares, strict=True):
         steps: list[tuple[float, float]] = []
         for left, right, height in zip(
             counted[0].edges, counted[0].edges[1:], heights, strict=False
         ):
             steps += [(left, 100 * height), (right, 100 * height)]
-        canvas.area(steps, f"spread {style}")
-        canvas.curve(steps, style)
-    marks = [Mark(n, value, 0) for n, value in thresholds if across.low <= value <= across.high]
-    for mark in marks:
-        canvas.upright(mark.x, "chance")
-    for place in joined(marks, (across.high - across.low) / 25):
-        canvas.note(place.x, up.high, place.text, "middle")
-    return canvas.svg()
+        chart.area(steps, f"spread {style}")
+        chart.curve(steps, style)
+    points = [
+        OperatingPoint(number, value, 0)
+        for number, value in thresholds
+        if x_axis.low <= value <= x_axis.high
+    ]
+    for point in points:
+        chart.vertical_line(point.x, "chance")
+    for label in merge_labels(points, (x_axis.high - x_axis.low) / 25):
+        chart.note(label.x, y_axis.high, label.text, "middle")
+    return chart.svg()
 
 
 def _log_odds(share: float) -> float:

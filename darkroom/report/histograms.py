@@ -1,4 +1,4 @@
-"""Numbers counted in bins, and the drawings of such counts."""
+"""Numbers counted in bins, and the charts of such counts."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from darkroom.report.charts import Axis, Canvas, Points, axis, number
+from darkroom.report.charts import Axis, Chart, Points, linear_axis, number
 
-MOST_TICKS = 8  # of a logarithmic axis; with more of them labels touch
+MAX_TICKS = 8  # of a logarithmic axis; with more of them labels touch
 MARGIN = 1.05  # between the outermost values and the ends of a logarithmic axis
 DOTS = 44  # cells per side in which equal and near sizes are drawn as one dot
 
@@ -63,17 +63,17 @@ def log_axis(title: str, low: float, high: float) -> Axis:
         inner = [step for step in steps if low < step < high]
         below = max(step for step in steps if step <= low / MARGIN)
         above = min(step for step in steps if step >= high * MARGIN)
-        if len(inner) + 2 <= MOST_TICKS:
+        if len(inner) + 2 <= MAX_TICKS:
             break
     steps = [below, *(step for step in inner if below < step < above), above]
     places = tuple(math.log10(step) for step in steps)
-    return Axis(title, places[0], places[-1], places, tuple(brief(step) for step in steps))
+    return Axis(title, places[0], places[-1], places, tuple(short_number(step) for step in steps))
 
 
-def brief(value: float) -> str:
+def short_number(value: float) -> str:
     """Return a tick label that stays short: thousands as they are, millions with an M.
 
-    >>> brief(2000), brief(5e6), brief(0.2)
+    >>> short_number(2000), short_number(5e6), short_number(0.2)
     ('2,000', '5 M', '0.2')
     """
     if value < 1e5:
@@ -82,22 +82,22 @@ def brief(value: float) -> str:
 
 
 def bars(
-    bins: Bins, across: Axis, title: str, what: str = "images",
-    limit: float | None = None, size: tuple[float, float] = (420, 220),
+    bins: Bins, x_axis: Axis, title: str, limit: float | None = None,
+    size: tuple[float, float] = (420, 220),
 ) -> Markup:  # fmt: skip
-    """Draw the counts over `across`, with a dashed line at `limit` where there is one.
+    """Draw the counts over `x_axis`, with a dashed line at `limit` where there is one.
 
     No bar of an image or more is so low that it cannot be seen.
     """
-    up = axis(what, [0.0, float(max([*bins.counts, 1]))], whole=True)
-    canvas = Canvas(across, up, title, *size)
+    y_axis = linear_axis("images", [0.0, float(max([*bins.counts, 1]))], whole=True)
+    chart = Chart(x_axis, y_axis, title, *size)
     for left, right, held in zip(bins.edges, bins.edges[1:], bins.counts, strict=False):
         gap = (right - left) * 0.06
         if held:
-            canvas.bar(left + gap, right - gap, max(held, up.high / 80), "bar")
-    if limit is not None and across.low <= limit <= across.high:
-        canvas.upright(limit, "limit")
-    return canvas.svg()
+            chart.bar(left + gap, right - gap, max(held, y_axis.high / 80), "bar")
+    if limit is not None and x_axis.low <= limit <= x_axis.high:
+        chart.vertical_line(limit, "limit")
+    return chart.svg()
 
 
 def tone_curves(
@@ -113,26 +113,26 @@ def tone_curves(
     inner = max((share for curve in shares for share in curve[1:-1]), default=0.0)
     top = inner or max((max(curve) for curve in shares), default=0.0)
     ticks = tuple(float(level) for level in range(0, 257, 64))
-    canvas = Canvas(Axis("level", 0, 256, ticks), axis("% of pixels", [0.0, 100 * top]),
+    chart = Chart(Axis("level", 0, 256, ticks), linear_axis("% of pixels", [0.0, 100 * top]),
                     "Pixels by level of red, green and blue", *size)  # fmt: skip
     for name, curve in zip(("red", "green", "blue"), shares, strict=True):
         points: Points = [
-            (level, min(100 * share, canvas.y.high))
+            (level, min(100 * share, chart.y.high))
             for level, share in zip(levels, curve, strict=True)
         ]
-        canvas.area(points, f"tone {name}")
-        canvas.curve(points, name)
-    return canvas.svg()
+        chart.area(points, f"tone {name}")
+        chart.curve(points, name)
+    return chart.svg()
 
 
-def cells(width: ArrayLike, height: ArrayLike, across: Axis) -> pd.DataFrame:
+def count_sizes(width: ArrayLike, height: ArrayLike, axis: Axis) -> pd.DataFrame:
     """Return `width`, `height` and `images` of each cell on a logarithmic grid that holds any.
 
     A cell's size is the mean of its images': where all are equal, exactly theirs.
     """
     found = pd.DataFrame({"width": np.asarray(width, float), "height": np.asarray(height, float)})
     found = found[(found > 0).all(axis=1)]
-    places = np.floor((np.log10(found) - across.low) / (across.high - across.low) * DOTS)
+    places = np.floor((np.log10(found) - axis.low) / (axis.high - axis.low) * DOTS)
     keys = [places["width"].rename("column"), places["height"].rename("row")]
     rows = found.groupby(keys).agg(
         width=("width", "mean"), height=("height", "mean"), images=("width", "size")
@@ -140,13 +140,13 @@ def cells(width: ArrayLike, height: ArrayLike, across: Axis) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def size_chart(sizes: pd.DataFrame, across: Axis) -> Markup:
-    """Draw a dot per cell of `cells`, its area by the number of images, on logarithmic axes."""
-    canvas = Canvas(across, across._replace(title="height, px"), "Images by width and height",
-                    400, 380)  # fmt: skip
-    canvas.curve([(across.low, across.low), (across.high, across.high)], "equal")
+def size_chart(sizes: pd.DataFrame, axis: Axis) -> Markup:
+    """Draw a dot per row of `count_sizes`, its area by the number of images, on log-log axes."""
+    chart = Chart(axis, axis._replace(title="height, px"), "Images by width and height",
+                  400, 380)  # fmt: skip
+    chart.curve([(axis.low, axis.low), (axis.high, axis.high)], "equal")
     most = float(sizes["images"].max()) if len(sizes) else 1.0
     for row in sizes.sort_values("images", ascending=False, kind="stable").itertuples():
-        place = (math.log10(row.width), math.log10(row.height))
-        canvas.dots([place], "dot", 2.5 + 9 * math.sqrt((row.images - 1) / most))
-    return canvas.svg()
+        point = (math.log10(row.width), math.log10(row.height))
+        chart.dots([point], "dot", 2.5 + 9 * math.sqrt((row.images - 1) / most))
+    return chart.svg()

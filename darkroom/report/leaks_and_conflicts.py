@@ -1,9 +1,9 @@
 """Where splits and labels that the sources gave contradict each other, shown side by side.
 
-Also the closest calls of dedupe. Each sheet shows a few groups, the same ones every time.
+Also the borderline pairs of dedupe. Of each kind a few groups are shown, the same every time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -11,25 +11,30 @@ import numpy as np
 import pandas as pd
 
 from darkroom.labels.official_splits import SPLITS, standard_split
+from darkroom.report.image_store import ImageStore
 from darkroom.report.params import ReportParams
-from darkroom.report.thumbnails import COPIES, Album, Frame, Group, similarities
+from darkroom.report.thumbnails import (
+    COPIES,
+    Similarities,
+    Thumbnail,
+    ThumbnailGroup,
+    similarity_text,
+)
 
-LEAKS, CONFLICTS, OTHERWISE, TORN, CALLS = 12, 8, 8, 6, 6  # groups or pairs shown of each kind
+LEAKS, CONFLICTS, OTHER_LABELS, FAMILIES, PAIRS = 12, 8, 8, 6, 6  # groups shown of each kind
 _LEAK = "leaks_into_"
 _FILE = ["source", "name", "key"]
 
-Likeness = Mapping[frozenset[str], float]
 
-
-class Sheet(NamedTuple):
+class Excerpt(NamedTuple):
     """Some groups, and how many there are in all."""
 
-    groups: list[Group]
+    groups: list[ThumbnailGroup]
     total: int
 
 
-class Way(NamedTuple):
-    """How many files leak from one official split into a stronger one."""
+class LeakCount(NamedTuple):
+    """How many files of one official split leak into a stronger one."""
 
     source: str
     target: str
@@ -37,34 +42,34 @@ class Way(NamedTuple):
 
 
 def describe(
-    album: Album,
+    store: ImageStore,
     index: pd.DataFrame,
     records: pd.DataFrame,
     groups: pd.DataFrame,
     pairs: pd.DataFrame,
     split: pd.DataFrame,
+    similarities: Similarities,
     params: ReportParams,
 ) -> dict[str, Any]:
-    """Return what the page shows of leaks, torn families, conflicts and close calls."""
+    """Return what the page shows of leaks, split families, conflicts and borderline pairs."""
     files = describe_files(index, records, params)
-    alike = similarities(pairs)
     leaks = files[files["reason"].fillna("").str.startswith(_LEAK)]
     return {
         "has_official": bool(files["split"].notna().any()),
-        "ways": ways(leaks),
-        "leaks": leak_sheet(album, files, leaks, alike),
-        "torn": torn_sheet(album, files, groups, split),
-        "conflicts": conflict_sheet(album, files, groups),
-        "otherwise": otherwise_sheet(album, files, groups, alike),
-        "accepted": call_sheet(album, files, pairs, True),
-        "refused": call_sheet(album, files, pairs, False),
+        "leak_counts": count_leaks(leaks),
+        "leaks": find_leaks(store, files, leaks, similarities),
+        "split_families": find_split_families(store, files, groups, split),
+        "conflicts": find_conflicts(store, files, groups),
+        "other_labels": find_other_labels(store, files, groups, similarities),
+        "borderline_duplicates": find_borderline(store, files, pairs, True),
+        "borderline_others": find_borderline(store, files, pairs, False),
     }
 
 
 def describe_files(
     index: pd.DataFrame, records: pd.DataFrame, params: ReportParams
 ) -> pd.DataFrame:
-    """Return RECORDS that arrived, with `split` (standard name or null) and `told`, their label."""
+    """Return RECORDS that arrived, with `split` (standard name or null) and `label_text`."""
     arrived = records[records["key"].notna() & (records["status"] != "withdrawn")]
     columns = ["label", "mean", "ratings", "official_split"]
     files = arrived.merge(index.loc[index["status"] == "kept", _FILE + columns], on=_FILE)
@@ -74,11 +79,11 @@ def describe_files(
         for name in files["official_split"]
     ]
     labels = zip(files["label"], files["mean"], files["ratings"], strict=True)
-    files["told"] = [_told(label, mean, votes) for label, mean, votes in labels]
+    files["label_text"] = [_label_text(label, mean, votes) for label, mean, votes in labels]
     return files.sort_values(["source", "name"], ignore_index=True)
 
 
-def _told(label: Any, mean: Any, votes: Any) -> str:
+def _label_text(label: Any, mean: Any, votes: Any) -> str:
     if isinstance(label, str):
         return label
     if not pd.isna(mean):
@@ -86,16 +91,18 @@ def _told(label: Any, mean: Any, votes: Any) -> str:
     return f"votes {' '.join(map(str, votes))}" if isinstance(votes, np.ndarray) else "no label"
 
 
-def ways(leaks: pd.DataFrame) -> list[Way]:
-    """Return every way in which files can leak, with their number."""
+def count_leaks(leaks: pd.DataFrame) -> list[LeakCount]:
+    """Return how many files leak, for every two splits between which they can."""
     into = leaks["reason"].str.removeprefix(_LEAK)
     return [
-        Way(weak, strong, int(((leaks["split"] == weak) & (into == strong)).sum()))
+        LeakCount(weak, strong, int(((leaks["split"] == weak) & (into == strong)).sum()))
         for weak, strong in combinations(SPLITS, 2)
     ]
 
 
-def leak_sheet(album: Album, files: pd.DataFrame, leaks: pd.DataFrame, alike: Likeness) -> Sheet:
+def find_leaks(
+    store: ImageStore, files: pd.DataFrame, leaks: pd.DataFrame, similarities: Similarities
+) -> Excerpt:
     """Return each image that stays beside the files that leak into its split, edited ones first."""
     edited = leaks.assign(edited=leaks["key"] != leaks["representative"], size=1)
     sizes = edited.groupby("representative")[["edited", "size"]].sum().reset_index()
@@ -106,38 +113,41 @@ def leak_sheet(album: Album, files: pd.DataFrame, leaks: pd.DataFrame, alike: Li
     found = []
     for best in shown:
         rows = leaks[leaks["representative"] == best]
-        frames = [
-            _frame(album, row, f"{row.split} → {row.reason.removeprefix(_LEAK)}",
-                   row.told, _likeness(best, row.key, alike))
+        thumbnails = [
+            _thumbnail(store, row, f"{row.split} → {row.reason.removeprefix(_LEAK)}",
+                       row.label_text, _similarity(best, row.key, similarities))
             for row in rows.head(COPIES).itertuples()
         ]  # fmt: skip
-        kept = _frame(album, first[best], f"kept in {first[best].split}", first[best].told)
-        found.append(_group([kept, *frames], 1 + len(rows)))
-    return Sheet(found, len(sizes))
+        representative = first[best]
+        kept = _thumbnail(
+            store, representative, f"kept in {representative.split}", representative.label_text
+        )
+        found.append(_group([kept, *thumbnails], 1 + len(rows)))
+    return Excerpt(found, len(sizes))
 
 
-def torn_sheet(
-    album: Album, files: pd.DataFrame, groups: pd.DataFrame, split: pd.DataFrame
-) -> Sheet:
+def find_split_families(
+    store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame, split: pd.DataFrame
+) -> Excerpt:
     """Return families whose images lie in several splits, since the sources say so."""
     members = groups[["key", "family"]].merge(split[["key", "split"]], on="key")
-    sides = members.groupby("family")["split"].nunique()
-    torn = sorted(sides[sides > 1].index)
+    splits = members.groupby("family")["split"].nunique()
+    families = sorted(splits[splits > 1].index)
     found = []
-    for family in torn[:TORN]:
+    for family in families[:FAMILIES]:
         rows = members[members["family"] == family]
-        shown = _in_turn(rows, "split").head(1 + COPIES)
+        shown = _round_robin(rows, "split").head(1 + COPIES)
         first = _first(files, shown["key"])
-        frames = [
-            _frame(album, first[row.key], row.split, first[row.key].told)
+        thumbnails = [
+            _thumbnail(store, first[row.key], row.split, first[row.key].label_text)
             for row in shown.itertuples()
         ]
-        found.append(_group(frames, len(rows)))
-    return Sheet(found, len(torn))
+        found.append(_group(thumbnails, len(rows)))
+    return Excerpt(found, len(families))
 
 
-def conflict_sheet(album: Album, files: pd.DataFrame, groups: pd.DataFrame) -> Sheet:
-    """Return images that came several times with different labels, a frame for each time."""
+def find_conflicts(store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame) -> Excerpt:
+    """Return images that came several times with different labels, a thumbnail for each time."""
     keys = groups.loc[groups["label_conflict"].fillna(False).astype(bool), "key"]
     rows = files[files["key"].isin(keys)]
     sizes = rows["key"].value_counts()
@@ -145,15 +155,17 @@ def conflict_sheet(album: Album, files: pd.DataFrame, groups: pd.DataFrame) -> S
     found = []
     for key in order[:CONFLICTS]:
         same = rows[rows["key"] == key]
-        shown = _in_turn(same, "told").head(1 + COPIES)
-        frames = [_frame(album, row, row.told, row.split) for row in shown.itertuples()]
-        found.append(_group(frames, len(same)))
-    return Sheet(found, len(order))
+        shown = _round_robin(same, "label_text").head(1 + COPIES)
+        thumbnails = [
+            _thumbnail(store, row, row.label_text, row.split) for row in shown.itertuples()
+        ]
+        found.append(_group(thumbnails, len(same)))
+    return Excerpt(found, len(order))
 
 
-def otherwise_sheet(
-    album: Album, files: pd.DataFrame, groups: pd.DataFrame, alike: Likeness
-) -> Sheet:
+def find_other_labels(
+    store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame, similarities: Similarities
+) -> Excerpt:
     """Return images beside their copies that have another label."""
     labels = groups.set_index("key")["label"]
     copies = groups[groups["representative"].notna() & groups["label"].notna()]
@@ -161,33 +173,35 @@ def otherwise_sheet(
     copies = copies[of_best.notna() & (of_best != copies["label"])]
     order = sorted(copies["representative"].unique())
     found = []
-    for best in order[:OTHERWISE]:
+    for best in order[:OTHER_LABELS]:
         keys = list(copies.loc[copies["representative"] == best, "key"])
         first = _first(files, [best, *keys])
-        frames = [
-            _frame(album, first[key], str(labels[key]), first[key].split,
-                   "kept" if key == best else _likeness(best, key, alike))
+        thumbnails = [
+            _thumbnail(store, first[key], str(labels[key]), first[key].split,
+                       "kept" if key == best else _similarity(best, key, similarities))
             for key in [best, *keys[:COPIES]]
         ]  # fmt: skip
-        found.append(_group(frames, 1 + len(keys)))
-    return Sheet(found, len(order))
+        found.append(_group(thumbnails, 1 + len(keys)))
+    return Excerpt(found, len(order))
 
 
-def call_sheet(album: Album, files: pd.DataFrame, pairs: pd.DataFrame, copies: bool) -> Sheet:
-    """Return the pairs called copies that are least alike, or the most alike of the others."""
-    rows = pairs[pairs["duplicate"].fillna(False).astype(bool) == copies]
+def find_borderline(
+    store: ImageStore, files: pd.DataFrame, pairs: pd.DataFrame, duplicate: bool
+) -> Excerpt:
+    """Return the least similar pairs of duplicates, or the most similar ones of the others."""
+    rows = pairs[pairs["duplicate"].fillna(False).astype(bool) == duplicate]
     order = ["normalised", "key_a", "key_b"]
-    shown = rows.sort_values(order, ascending=[copies, True, True]).head(CALLS)
+    shown = rows.sort_values(order, ascending=[duplicate, True, True]).head(PAIRS)
     first = _first(files, [*shown["key_a"], *shown["key_b"]])
     found = []
     for pair in shown.itertuples():
-        captions = (f"normalised {pair.normalised:.3f}", _words(pair.decided_by))
-        frames = [
-            _frame(album, first[key], caption, first[key].told, first[key].split)
+        captions = (f"normalised {pair.normalised:.3f}", _decision_text(pair.decided_by))
+        thumbnails = [
+            _thumbnail(store, first[key], caption, first[key].label_text, first[key].split)
             for key, caption in zip((pair.key_a, pair.key_b), captions, strict=True)
         ]
-        found.append(_group(frames, 2))
-    return Sheet(found, len(rows))
+        found.append(_group(thumbnails, 2))
+    return Excerpt(found, len(rows))
 
 
 def _first(files: pd.DataFrame, keys: Iterable[str]) -> dict[str, Any]:
@@ -196,29 +210,28 @@ def _first(files: pd.DataFrame, keys: Iterable[str]) -> dict[str, Any]:
     return {row.key: row for row in rows.drop_duplicates("key").itertuples()}
 
 
-def _in_turn(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+def _round_robin(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the rows so that every value of a column is among the first."""
     turn = rows.groupby(column).cumcount()
     return rows.assign(turn=turn).sort_values(["turn", column], kind="stable")
 
 
-def _frame(album: Album, row: Any, caption: str, *details: str | None) -> Frame:
+def _thumbnail(store: ImageStore, row: Any, caption: str, *details: str | None) -> Thumbnail:
     detail = ", ".join(part for part in details if part)
-    return Frame(album.thumbnail(row.key), str(row.name), caption, detail)
+    return Thumbnail(store.thumbnail(row.key), str(row.name), caption, detail)
 
 
-def _likeness(a: str, b: str, alike: Likeness) -> str:
+def _similarity(a: str, b: str, similarities: Similarities) -> str:
     if a == b:
         return "identical"
-    likeness = alike.get(frozenset((a, b)))
-    return "through another copy" if likeness is None else f"cosine {likeness:.3f}"
+    return similarity_text(similarities.get(frozenset((a, b))))
 
 
-def _words(decided_by: Any) -> str:
+def _decision_text(decided_by: Any) -> str:
     """Return what decided a pair, as people read it."""
-    words = {"none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole"}
-    return words.get(decided_by, f"by {decided_by}")
+    known = {"none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole"}
+    return known.get(decided_by, f"by {decided_by}")
 
 
-def _group(frames: Sequence[Frame], total: int) -> Group:
-    return Group(frames[0], tuple(frames[1:]), total - len(frames))
+def _group(thumbnails: Sequence[Thumbnail], total: int) -> ThumbnailGroup:
+    return ThumbnailGroup(thumbnails[0], tuple(thumbnails[1:]), total - len(thumbnails))

@@ -1,4 +1,4 @@
-"""Tables of figures that stand side by side: operating points, classes, ranges of the scale.
+"""Tables of metrics that stand side by side: operating points, classes, ranges of the scale.
 
 The page and the model card show the same tables, so that their cells are text, not yet escaped.
 """
@@ -6,9 +6,10 @@ The page and the model card show the same tables, so that their cells are text, 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from darkroom.report.metric_values import class_name, measures
+from darkroom.report.formatting import interval, percent, three_decimals, words
+from darkroom.report.metric_values import class_name, list_metrics
 
-Tree = Mapping[str, Any]
+Tree = Mapping[str, Any]  # metrics/evaluate.json, or a part of it
 
 POINTS = {
     "closest_to_corner": "closest to the corner",
@@ -26,36 +27,36 @@ RANGE_COLUMNS = {
     "mae": "Absolute error",
     "srcc": "Rank correlation",
 }
-MOST_ROWS = 40  # of classes; of more, those that the model finds worst
+MAX_ROWS = 40  # of classes; of more, those that the model predicts worst
 
 
 class Cell(NamedTuple):
-    """A figure as text, its interval, and why one of them is absent."""
+    """A metric as text, its interval, and why one of them is absent."""
 
     value: str
     interval: str = ""
     note: str = ""
 
 
-class Row(NamedTuple):
-    """One thing that was measured: its name, what is said of it, and its figures."""
+class TableRow(NamedTuple):
+    """An operating point, class or range: its name, how it was chosen, and its metrics."""
 
     name: str
     detail: str
     cells: tuple[Cell, ...]
 
 
-class Grid(NamedTuple):
+class MetricTable(NamedTuple):
     """A table: what the first column holds, the others' titles, rows, and how it was measured."""
 
-    corner: str
+    row_title: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     methods: tuple[str, ...]
     more: int = 0  # rows that are not shown
 
 
-def operating_points(tree: Tree) -> Grid:
+def operating_points(tree: Tree) -> MetricTable:
     """Return each operating point, in the order of its number on the curves."""
     points = ordered_points(tree)
     named = [
@@ -63,16 +64,15 @@ def operating_points(tree: Tree) -> Grid:
         for number, (key, point) in enumerate(points.items(), 1)
     ]
     titles = dict(POINT_COLUMNS)
-    lifted = []
+    rows = []
     for name, detail, point in named:
-        other = point.get("at_prevalence", {})
-        at = other.get("prevalence")
-        for key in ("ppv", "npv") if at is not None else ():
-            titles[f"{key}_at"] = f"{key.upper()} at {percent(at)}"
-        lifted.append(
-            (name, detail, {**point, **{f"{k}_at": other.get(k) for k in ("ppv", "npv")}})
-        )
-    return _grid("Operating point", {"threshold": "Threshold", **titles}, lifted)
+        at_prevalence = point.get("at_prevalence", {})
+        prevalence = at_prevalence.get("prevalence")
+        for key in ("ppv", "npv") if prevalence is not None else ():
+            titles[f"{key}_at"] = f"{key.upper()} at {percent(prevalence)}"
+        values = {f"{key}_at": at_prevalence.get(key) for key in ("ppv", "npv")}
+        rows.append((name, detail, {**point, **values}))
+    return _table("Operating point", {"threshold": "Threshold", **titles}, rows)
 
 
 def ordered_points(tree: Tree) -> dict[str, Tree]:
@@ -91,24 +91,24 @@ def point_name(key: str) -> str:
     """
     if key.startswith("specificity_"):
         return f"specificity {key.removeprefix('specificity_')} %"
-    return POINTS.get(key, key.replace("_", " "))
+    return POINTS.get(key, words(key))
 
 
-def classes(tree: Tree) -> Grid:
+def classes(tree: Tree) -> MetricTable:
     """Return a row per class; of very many, those with the lowest F1."""
-    named = [(class_name(key), "", figures) for key, figures in tree.get("classes", {}).items()]
+    named = [(class_name(key), "", metrics) for key, metrics in tree.get("classes", {}).items()]
     shown = named
-    if len(named) > MOST_ROWS:
+    if len(named) > MAX_ROWS:
         worst = sorted(named, key=lambda row: (_value(row[2], "f1"), row[0]))
-        shown = worst[:MOST_ROWS]
-    grid = _grid("Class", {"n": "Images", **CLASS_COLUMNS}, shown)
-    return grid._replace(more=len(named) - len(shown))
+        shown = worst[:MAX_ROWS]
+    table = _table("Class", {"n": "Images", **CLASS_COLUMNS}, shown)
+    return table._replace(more=len(named) - len(shown))
 
 
-def ranges(tree: Tree) -> Grid:
+def ranges(tree: Tree) -> MetricTable:
     """Return a row per range of the true mean score, from low to high."""
-    named = [(range_name(low, high), "", figures) for low, high, figures in ordered_ranges(tree)]
-    return _grid("True mean score", {"n": "Images", **RANGE_COLUMNS}, named)
+    named = [(range_name(low, high), "", metrics) for low, high, metrics in ordered_ranges(tree)]
+    return _table("True mean score", {"n": "Images", **RANGE_COLUMNS}, named)
 
 
 def range_name(low: float, high: float) -> str:
@@ -121,59 +121,41 @@ def range_name(low: float, high: float) -> str:
 
 
 def ordered_ranges(tree: Tree) -> list[tuple[float, float, Tree]]:
-    """Return the ends and the figures of each range of scores, from low to high."""
+    """Return the ends and the metrics of each range of scores, from low to high."""
     found = []
-    for key, figures in tree.get("ranges", {}).items():
+    for key, metrics in tree.get("ranges", {}).items():
         low, _, high = class_name(key).partition("_to_")
-        found.append((float(low), float(high), figures))
+        found.append((float(low), float(high), metrics))
     return sorted(found, key=lambda item: item[:2])
 
 
-def percent(share: float) -> str:
-    """Return a share as people write it.
-
-    >>> percent(0.05), percent(0.0025)
-    ('5 %', '0.25 %')
-    """
-    return f"{100 * share:.6g} %"
-
-
-def real(value: float | None) -> str:
-    """Return a figure with three decimals, a dash for none."""
-    return "–" if value is None else f"{value:.3f}".replace("-", "−")
-
-
-def between(low: float | None, high: float | None) -> str:
-    """Return an interval, nothing where there is none."""
-    return "" if low is None or high is None else f"{real(low)} to {real(high)}"
-
-
-def _grid(corner: str, titles: Mapping[str, str], named: Sequence[tuple[str, str, Tree]]) -> Grid:
+def _table(
+    row_title: str, titles: Mapping[str, str], named: Sequence[tuple[str, str, Tree]]
+) -> MetricTable:
     """Return the table of those columns that any row has."""
-    present = [key for key in titles if any(figures.get(key) is not None for *_, figures in named)]
+    present = [key for key in titles if any(metrics.get(key) is not None for *_, metrics in named)]
     rows = tuple(
-        Row(name, detail, tuple(_cell(figures.get(key)) for key in present))
-        for name, detail, figures in named
+        TableRow(name, detail, tuple(_cell(metrics.get(key)) for key in present))
+        for name, detail, metrics in named
     )
     methods: dict[str, list[str]] = {}
     for key in present:
-        for *_, figures in named:
-            tree = figures.get(key)
+        for *_, metrics in named:
+            tree = metrics.get(key)
             method = tree.get("method") if isinstance(tree, Mapping) else None
             if method and titles[key] not in methods.setdefault(str(method), []):
                 methods[str(method)].append(titles[key])
-    said = tuple(f"{', '.join(columns)}: {method}" for method, columns in methods.items())
-    return Grid(corner, tuple(titles[key] for key in present), rows, said)
+    by_method = tuple(f"{', '.join(columns)}: {method}" for method, columns in methods.items())
+    return MetricTable(row_title, tuple(titles[key] for key in present), rows, by_method)
 
 
 def _cell(tree: Any) -> Cell:
     if not isinstance(tree, Mapping):
-        return Cell(f"{tree:,}" if isinstance(tree, int) else real(tree))
-    (measure,) = measures({"": tree})
-    interval = between(measure.low, measure.high)
-    return Cell(real(measure.value), interval, measure.note)
+        return Cell(f"{tree:,}" if isinstance(tree, int) else three_decimals(tree))
+    (metric,) = list_metrics({"": tree})
+    return Cell(three_decimals(metric.value), interval(metric.low, metric.high), metric.note)
 
 
-def _value(figures: Tree, name: str) -> float:
-    value = figures.get(name, {}).get("value")
+def _value(metrics: Tree, name: str) -> float:
+    value = metrics.get(name, {}).get("value")
     return float("-inf") if value is None else float(value)

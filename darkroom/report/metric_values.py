@@ -1,4 +1,4 @@
-"""What train and evaluate found, as the page shows it: measures with intervals, curves, matrix."""
+"""What train and evaluate wrote, read for the page: metrics with intervals, curves, a matrix."""
 
 import json
 import math
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-# what a measure is, in words; one that is not listed shows its own name
+from darkroom.report.formatting import words
+
+# what a metric is, in words; one that is not listed shows its own name
 MEANINGS = {
     "auc": ("AUC", "chance that a positive image scores above a negative one"),
     "partial_auc": ("partial AUC", "of the strict end of the curve; 0.5 is chance, 1 perfect"),
@@ -33,7 +35,7 @@ MEANINGS = {
 }
 
 
-class Measure(NamedTuple):
+class Metric(NamedTuple):
     """A number with its interval; `low` and `high` are None where there is none."""
 
     name: str
@@ -45,7 +47,7 @@ class Measure(NamedTuple):
     note: str = ""
 
 
-class Matrix(NamedTuple):
+class ConfusionMatrix(NamedTuple):
     """How often each target class (row) was predicted as each class (column)."""
 
     classes: tuple[str, ...]
@@ -63,55 +65,55 @@ def read_metrics(folder: Path, stages: Sequence[str]) -> dict[str, Any]:
     return {stage: json.loads(path.read_text()) for stage, path in paths.items() if path.exists()}
 
 
-def measures(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Measure]:
-    """Return every measure (a mapping with `value`) in a metrics tree, known ones first."""
+def list_metrics(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Metric]:
+    """Return every metric (a mapping with `value`) in a metrics tree, known ones first."""
     found = []
     for key, inner in tree.items():
         if isinstance(inner, Mapping):
             here = (*path, class_name(key))
-            found += [_measure(here, inner)] if "value" in inner else measures(inner, here)
+            found += [_metric(here, inner)] if "value" in inner else list_metrics(inner, here)
     order = {name: position for position, (name, _) in enumerate(MEANINGS.values())}
     return sorted(found, key=lambda m: (order.get(m.name, len(order)), m.name.lower()))
 
 
-def _measure(path: tuple[str, ...], tree: Mapping[str, Any]) -> Measure:
+def _metric(path: tuple[str, ...], tree: Mapping[str, Any]) -> Metric:
     ends: Mapping[str, Any] = next((v for k, v in tree.items() if k.startswith("ci")), {})
-    name, meaning = MEANINGS.get(path[-1], (_words(path[-1]), ""))
-    name = " · ".join([*map(_words, path[:-1]), name])
-    return Measure(
-        name, meaning, _real(tree["value"]), _real(ends.get("low")), _real(ends.get("high")),
+    name, meaning = MEANINGS.get(path[-1], (words(path[-1]), ""))
+    name = " · ".join([*map(words, path[:-1]), name])
+    return Metric(
+        name, meaning, _finite(tree["value"]), _finite(ends.get("low")), _finite(ends.get("high")),
         str(tree.get("method") or ""), _note(tree),
     )  # fmt: skip
 
 
 def _note(tree: Mapping[str, Any]) -> str:
-    """Return what is to be said of a measure besides its value: of what, how far, or why."""
-    said = [tree.get("note"), tree.get("average")]
+    """Return what is to be known of a metric besides its value: of what, how far, or why."""
+    notes = [tree.get("note"), tree.get("average")]
     if "of" in tree:
-        said.insert(0, f"of the probability of {tree['of']}")
+        notes.insert(0, f"of the probability of {tree['of']}")
     if "below" in tree:
-        said.append(f"up to a false positive rate of {tree['below']:g}")
-    return "; ".join(str(text) for text in said if text)
+        notes.append(f"up to a false positive rate of {tree['below']:g}")
+    return "; ".join(str(text) for text in notes if text)
 
 
-def facts(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
-    """Return the scalars of a metrics tree that belong to no measure, by their path in words."""
+def list_scalars(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+    """Return the scalars of a metrics tree that belong to no metric, by their path in words."""
     found = []
     for key, inner in tree.items():
         here = (*path, class_name(key))
         if isinstance(inner, Mapping):
-            found += [] if "value" in inner else facts(inner, here)
+            found += [] if "value" in inner else list_scalars(inner, here)
         elif inner is not None and key != "note":
-            found.append((" · ".join(map(_words, here)), inner))
+            found.append((" · ".join(map(words, here)), inner))
     return found
 
 
-def notes(tree: Mapping[str, Any]) -> list[str]:
-    """Return every note that belongs to no single measure, each once, in order."""
+def list_notes(tree: Mapping[str, Any]) -> list[str]:
+    """Return every note that belongs to no single metric, each once, in order."""
     found = []
     for key, inner in tree.items():
         if isinstance(inner, Mapping) and "value" not in inner:
-            found += notes(inner)
+            found += list_notes(inner)
         elif isinstance(inner, str) and key == "note":
             found.append(inner)
     return list(dict.fromkeys(found))
@@ -120,10 +122,6 @@ def notes(tree: Mapping[str, Any]) -> list[str]:
 def class_name(key: str) -> str:
     """Return the class that a key of metrics means: evaluate escapes dots, which DVC joins by."""
     return key.replace("%2E", ".").replace("%25", "%")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def read_plot(path: Path) -> pd.DataFrame:
@@ -160,7 +158,7 @@ def curves(frame: pd.DataFrame, x: str, y: str) -> dict[str, list[tuple[float, f
     return {str(name): points(part, x, y) for name, part in parts}
 
 
-def confusion(predictions: pd.DataFrame) -> Matrix | None:
+def confusion_matrix(predictions: pd.DataFrame) -> ConfusionMatrix | None:
     """Return the confusion matrix, None where no class was predicted."""
     if not {"target_label", "predicted_label"} <= set(predictions.columns) or predictions.empty:
         return None
@@ -168,8 +166,8 @@ def confusion(predictions: pd.DataFrame) -> Matrix | None:
     classes = sorted({*both["target_label"], *both["predicted_label"]})
     cells = both.value_counts().to_dict()
     counts = tuple(tuple(int(cells.get((t, p), 0)) for p in classes) for t in classes)
-    return Matrix(tuple(classes), counts) if classes else None
+    return ConfusionMatrix(tuple(classes), counts) if classes else None
 
 
-def _real(value: Any) -> float | None:
+def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,34 +1,28 @@
 """The model card: what the model is, what it learnt from, what it is worth, and where it fails.
 
-Sections follow Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993). The
-card is Markdown for GitHub, in which every value is escaped unless it is Markup; equal inputs give
-equal bytes, so that no date is in it.
+Sections follow Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993). Equal
+inputs give equal bytes, so that no date is in it.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from darkroom.core.errors import visible
 from darkroom.core.params.clean import CleanParams
 from darkroom.images.decode import EXTENSIONS
 from darkroom.labels.labelled import is_labelled
-from darkroom.labels.official_splits import SPLITS
 from darkroom.report import metric_tables, metric_values
+from darkroom.report.counts import SplitCount
+from darkroom.report.formatting import percent, plural, three_decimals, words
 from darkroom.report.params import ReportParams
 
-TEMPLATES = Path(__file__).with_name("templates")
-LONGEST = 200  # characters of a value
-LISTED = 20  # classes named in the first table
-FEW = 20  # test images: one of them moves a share by 5 points or more
+MAX_NAMES = 20  # classes that are listed by name
+FEW_IMAGES = 20  # of the test split: one of them moves a share by 5 points or more
 
-RULES = {
+INPUT_RULES = {
     "crop": "never resized unless smaller; of a large image several squares, predictions averaged",
     "resize": "the short side resized to the square, the centre taken",
 }
@@ -44,38 +38,6 @@ class Split(NamedTuple):
     augmented: int
 
 
-def render(page: Mapping[str, Any], card: Mapping[str, Any]) -> str:
-    """Return the card from what the page shows and what `describe` adds."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        finalize=escape, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["words"] = lambda text: str(text).replace("_", " ")
-    environment.filters["real"] = metric_tables.real
-    environment.filters["interval"] = lambda measure: metric_tables.between(
-        measure.low, measure.high
-    )
-    environment.filters["percent"] = metric_tables.percent
-    text = environment.get_template("model_card.md.j2").render({**page, **card})
-    return re.sub(r"\n{3,}", "\n\n", text)
-
-
-def escape(value: Any) -> Markup:
-    r"""Return a value as text that Markdown shows as it is, on one line; Markup stays as it is.
-
-    >>> print(escape("a|b\n# <i> [c](d)"), escape("www.a.b"))
-    a\|b \# \<i\> \[c\](d) www\.a.b
-    """
-    if isinstance(value, Markup):
-        return value
-    text = visible(" ".join(str(value).split()))
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    text = re.sub(r"[\\`*_\[\]<>#|!~&$]", r"\\\g<0>", text)
-    text = re.sub(r"(?i)(?<=www)\.|:(?=//)", r"\\\g<0>", text)  # else GitHub makes links of them
-    return Markup(text)
-
-
 def describe(
     model: Mapping[str, Any],
     kept: pd.DataFrame,
@@ -88,15 +50,15 @@ def describe(
     tree, train = metrics.get("evaluate", {}), metrics.get("train", {})
     return {
         "details": list(_details(model, train)) if model["task"] != "none" else [],
-        "settings": list(_settings(_told(model))),
-        "splits": _splits(kept, page["flow"].branches, params.train.task),
+        "training_parameters": list(_flatten(_training_parameters(model))),
+        "splits": _splits(kept, page["flow"].splits, params.train.task),
         "images": train.get("images", {}),
         "n_test": tree.get("n", 0),
         "n_validation": tree.get("n_validation", 0),
         "test_groups": tree.get("groups", 0),
         "reference_images": tree.get("reference_images_left_out", 0),
         "widest_gap": _widest_gap(calibration),
-        "limits": list(_limits(page, tree, params)),
+        "caveats": list(_caveats(page, tree, params)),
         "formats": ", ".join(EXTENSIONS),
         "rejected_by_clean": "; ".join(_rejections(params.clean)),
     }
@@ -109,20 +71,20 @@ def _details(model: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[tup
     yield "network", _network(model)
     yield "weights before training", _weights(model)
     size, rule = given.get("size_px"), given.get("rule", "")
-    yield "input", f"{given.get('channels')}, {size} × {size} px: {RULES.get(rule, rule)}"
+    yield "input", f"{given.get('channels')}, {size} × {size} px: {INPUT_RULES.get(rule, rule)}"
     filters = [str(step.get("filter")) for step in model.get("preprocess", [])]
     yield "filters before it", ", ".join(filters) or "none"
     if "parameters" in train:
         yield "parameters of the network", f"{train['parameters']:,}"
     yield "digest of the training data", f"sha256 {model.get('training_data')}"
     yield "seed", str(model.get("seed"))
-    yield "licence", "unknown: nobody told Darkroom one, for the model or for its images"
+    yield "licence", "unknown: none was stated, for the model or for its images"
 
 
 def _task(model: Mapping[str, Any]) -> str:
     """Return what the model predicts, in words."""
     names = [str(name) for name in model.get("classes", [])]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     scale = model.get("scale") or {}
     if model["task"] == "rating":
         ends = f"{scale.get('low'):g} to {scale.get('high'):g}"
@@ -130,11 +92,11 @@ def _task(model: Mapping[str, Any]) -> str:
             f"rating: how votes spread over {scale.get('bins')} scores from {ends}, and their mean"
         )
     if model["task"] == "one_class":
-        method = str(model.get("outlier_method")).replace("_", " ")
+        method = words(model.get("outlier_method"))
         return (
             f"one class: how far an image is from those of {model.get('normal_class')} ({method})"
         )
-    return f"classification: the probability of each class: {', '.join(names[:LISTED])}{more}"
+    return f"classification: the probability of each class: {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _network(model: Mapping[str, Any]) -> str:
@@ -155,32 +117,32 @@ def _weights(model: Mapping[str, Any]) -> str:
     return Path(weights).name
 
 
-def _told(model: Mapping[str, Any]) -> dict[str, Any]:
+def _training_parameters(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the training parameters as they may be shown."""
-    known = dict(model.get("parameters", {}))
-    return known | {"weights": _weights(model)} if "weights" in known else known
+    parameters = dict(model.get("parameters", {}))
+    if "weights" in parameters:
+        parameters["weights"] = _weights(model)
+    return parameters
 
 
-def _settings(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the training parameters as one row each; what `_details` says is left out."""
+def _flatten(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield one row per parameter: its path and its value as text."""
     for name, value in parameters.items():
         if isinstance(value, Mapping):
-            yield from _settings(value, f"{path}{name}.")
+            yield from _flatten(value, f"{path}{name}.")
+        elif isinstance(value, str):
+            yield f"{path}{name}", value
         else:
-            yield f"{path}{name}", "none" if value in (None, []) else _plain(value)
+            text = json.dumps(value, ensure_ascii=False)
+            yield f"{path}{name}", "none" if value in (None, []) else text
 
 
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _splits(kept: pd.DataFrame, branches: Sequence[Any], task: str) -> list[Split]:
+def _splits(kept: pd.DataFrame, splits: Sequence[SplitCount], task: str) -> list[Split]:
     """Return each split with its labelled images."""
     counts = kept[is_labelled(kept, task)]["split"].value_counts().to_dict()
     return [
-        Split(b.name, b.images, b.groups, int(counts.get(b.name, 0)), b.augmented)
-        for b in branches if b.name in SPLITS
-    ]  # fmt: skip
+        Split(s.name, s.images, s.groups, int(counts.get(s.name, 0)), s.augmented) for s in splits
+    ]
 
 
 def _widest_gap(calibration: pd.DataFrame) -> str:
@@ -191,37 +153,37 @@ def _widest_gap(calibration: pd.DataFrame) -> str:
     row = calibration.loc[gaps.idxmax()]
     whose = f" for {row['class']}" if calibration["class"].nunique() > 1 else ""
     return (
-        f"predicted {metric_tables.real(row['predicted'])},"
-        f" observed {metric_tables.real(row['observed'])}{whose},"
-        f" on {_plural(int(row['n']), 'image')}"
+        f"predicted {three_decimals(row['predicted'])},"
+        f" observed {three_decimals(row['observed'])}{whose},"
+        f" on {plural(int(row['n']), 'image')}"
     )
 
 
-def _limits(
+def _caveats(
     page: Mapping[str, Any], tree: Mapping[str, Any], params: ReportParams
 ) -> Iterator[str]:
-    """Yield what to beware of, as far as the figures show it."""
+    """Yield what to beware of, as far as the metrics show it."""
     if tree.get("interval_reliable") is False:
         yield (
-            f"The test images come from {_plural(tree.get('groups', 0), 'group')}. With fewer than"
+            f"The test images come from {plural(tree.get('groups', 0), 'group')}. With fewer than"
             " 20 the intervals are unreliable, most often too narrow, and another split could say"
             " something else."
         )
     others = [note for note in page["notes"] if not note.startswith("interval unreliable")]
     yield from (f"{note[:1].upper()}{note[1:]}." for note in others)
-    bare = [m.name for m in page["measures"] if m.value is not None and m.low is None]
+    bare = [m.name for m in page["metrics"] if m.value is not None and m.low is None]
     if bare:
         yield f"Without an interval: {', '.join(bare)}."
-    undefined = [m.name for m in page["measures"] if m.value is None]
+    undefined = [m.name for m in page["metrics"] if m.value is None]
     if undefined:
         yield f"Not defined on this test split: {', '.join(undefined)}."
-    yield from _range_limits(tree)
-    yield from _class_limits(tree)
+    yield from _range_caveats(tree)
+    yield from _class_caveats(tree)
     if tree.get("operating_points"):
-        yield from _prevalence_limits(page, params)
+        yield from _prevalence_caveats(page, params)
 
 
-def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
+def _range_caveats(tree: Mapping[str, Any]) -> Iterator[str]:
     """Yield where on the scale ratings fail, and where nobody can tell."""
     ranges = [
         (metric_tables.range_name(low, high), t)
@@ -233,54 +195,45 @@ def _range_limits(tree: Mapping[str, Any]) -> Iterator[str]:
         bias = worst.get("bias", {}).get("value")
         yield (
             f"Ratings are furthest off where the true mean is {name}: RMSE"
-            f" {metric_tables.real(worst['rmse']['value'])}, bias {metric_tables.real(bias)},"
-            f" on {_plural(worst.get('n', 0), 'image')}."
+            f" {three_decimals(worst['rmse']['value'])}, bias {three_decimals(bias)},"
+            f" on {plural(worst.get('n', 0), 'image')}."
         )
     yield from _few(ranges, "with a true mean of")
 
 
-def _class_limits(tree: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which class is found worst, and of which there are few images."""
+def _class_caveats(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which class is predicted worst, and of which there are few images."""
     classes = [(metric_values.class_name(key), t) for key, t in tree.get("classes", {}).items()]
     known = [(name, t) for name, t in classes if t.get("f1", {}).get("value") is not None]
     if known:
         name, worst = min(known, key=lambda pair: float(pair[1]["f1"]["value"]))
-        found = worst.get("sensitivity", {}).get("value")
+        sensitivity = worst.get("sensitivity", {}).get("value")
         yield (
-            f"The class found worst is {name}: F1 {metric_tables.real(worst['f1']['value'])},"
-            f" sensitivity {metric_tables.real(found)}, on {_plural(worst.get('n', 0), 'image')}."
+            f"The class found worst is {name}: F1 {three_decimals(worst['f1']['value'])},"
+            f" sensitivity {three_decimals(sensitivity)}, on {plural(worst.get('n', 0), 'image')}."
         )
     yield from _few(classes, "of class")
 
 
 def _few(parts: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> Iterator[str]:
-    few = [f"{name} ({t['n']})" for name, t in parts if t.get("n", FEW) < FEW]
+    few = [f"{name} ({t['n']})" for name, t in parts if t.get("n", FEW_IMAGES) < FEW_IMAGES]
     if few:
-        more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
-        yield f"Fewer than {FEW} test images {what} {', '.join(few[:LISTED])}{more}."
+        more = f" and {len(few) - MAX_NAMES} more" if len(few) > MAX_NAMES else ""
+        yield f"Fewer than {FEW_IMAGES} test images {what} {', '.join(few[:MAX_NAMES])}{more}."
 
 
-def _prevalence_limits(page: Mapping[str, Any], params: ReportParams) -> Iterator[str]:
+def _prevalence_caveats(page: Mapping[str, Any], params: ReportParams) -> Iterator[str]:
     """Yield what PPV and NPV rest on."""
-    share, wanted = page["share"], params.evaluate.prevalence
-    if share is not None:
+    in_test, in_use = page["test_prevalence"], params.evaluate.prevalence
+    if in_test is not None:
         elsewhere = (
-            "set evaluate.prevalence to the share where the model is used" if wanted is None
-            else f"for {metric_tables.percent(wanted)} they stand in columns of their own"
+            "set evaluate.prevalence to the share where the model is used" if in_use is None
+            else f"for {percent(in_use)} they stand in columns of their own"
         )  # fmt: skip
         yield (
-            f"PPV and NPV hold where {100 * share:.1f} % of the images are positive, as in the"
+            f"PPV and NPV hold where {100 * in_test:.1f} % of the images are positive, as in the"
             f" test split; {elsewhere}."
         )
-
-
-def _plural(count: int, what: str) -> str:
-    """Return how many, with their name.
-
-    >>> _plural(1, "image"), _plural(1200, "image")
-    ('1 image', '1,200 images')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _rejections(clean: CleanParams) -> Iterator[str]:
@@ -290,4 +243,4 @@ def _rejections(clean: CleanParams) -> Iterator[str]:
         "too_elongated": f" (one side more than {clean.max_aspect_ratio:g} times the other)",
     }
     yield f"more than {clean.max_pixels:,} pixels"
-    yield from (f"{issue.replace('_', ' ')}{limits.get(issue, '')}" for issue in clean.reject)
+    yield from (f"{words(issue)}{limits.get(issue, '')}" for issue in clean.reject)

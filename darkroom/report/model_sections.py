@@ -9,11 +9,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from darkroom.report import charts, evaluation_charts, metric_tables, metric_values
+from darkroom.report.formatting import percent
 from darkroom.report.params import ReportParams
 
-MOST_CLASSES = 12  # more are not read but searched: the tables are in data/ and metrics/
+MAX_CLASSES = 12  # more are not read but searched: the tables are in data/ and metrics/
 
-# what has a table or drawing of its own, beside the table of measures of the whole test split
+# what has a table or chart of its own, beside the table of metrics of the whole test split
 OWN_TABLES = ("operating_points", "classes", "ranges")
 
 
@@ -23,55 +24,57 @@ def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]
     named = {"training": "loss", "validation": "val_loss"}
     series = {name: metric_values.points(history, "epoch", y) for name, y in named.items()}
     series = {name: points for name, points in series.items() if points}
-    begins: list[float] = []
+    phase_starts: list[float] = []
     if "phase" in history:
         first = history.groupby("phase", sort=False)["epoch"].min()
-        begins = [float(epoch) - 0.5 for epoch in first.iloc[1:]]
-    chart = charts.curves_chart(series, "epoch", "loss", begins) if series else None
-    found = metric_values.facts(metrics.get("train", {}))
-    return {"chart": chart, "names": list(series), "begins": begins, "facts": found}
+        phase_starts = [float(epoch) - 0.5 for epoch in first.iloc[1:]]
+    chart = charts.curves_chart(series, "epoch", "loss", phase_starts) if series else None
+    found = metric_values.list_scalars(metrics.get("train", {}))
+    return {"chart": chart, "names": list(series), "phase_starts": phase_starts, "facts": found}
 
 
 def describe_test(
     plots: Path, predictions: pd.DataFrame, metrics: Mapping[str, Any], params: ReportParams
 ) -> dict[str, Any]:
-    """Return the measures on the test split, their charts, and what to be careful about."""
+    """Return the metrics of the test split, their charts, and what to be careful about."""
     tree = metrics.get("evaluate", {})
     whole = {name: value for name, value in tree.items() if name not in OWN_TABLES}
-    measures = metric_values.measures(whole)
+    found = metric_values.list_metrics(whole)
     return {
-        "measures": measures,
-        "auc": next((m for m in measures if m.name == "AUC"), None),
-        "notes": metric_values.notes(tree),
+        "metrics": found,
+        "auc": next((m for m in found if m.name == "AUC"), None),
+        "notes": metric_values.list_notes(tree),
         "illustrative": tree.get("interval_reliable") is False,
-        "facts": metric_values.facts(whole),
-        "confidence": metric_tables.percent(params.evaluate.confidence),
+        "facts": metric_values.list_scalars(whole),
+        "confidence": percent(params.evaluate.confidence),
         "operating": metric_tables.operating_points(tree),
         "by_class": metric_tables.classes(tree),
         "by_range": metric_tables.ranges(tree),
-        **_positives(plots, tree, params),
-        **_agreement(plots, tree, params),
-        "scores": _scores(predictions, tree, params),
-        **_matrix(predictions),
+        **_binary_task(plots, tree, params),
+        **_calibration(plots, tree, params),
+        "scores": _scores_chart(predictions, tree, params),
+        **_confusion_matrix(predictions),
     }
 
 
-def _positives(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
-    """Return the curves on how positives are told from the rest."""
+def _binary_task(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
+    """Return the charts of the binary task: positives against the rest."""
     roc = metric_values.read_plot(plots / "evaluate/roc.csv")
     curves = metric_values.curves(roc, "false_positive_rate", "true_positive_rate")
-    not_drawn = max(len(curves) - MOST_CLASSES, 0)
-    curves = dict(list(curves.items())[:MOST_CLASSES])
+    not_drawn = max(len(curves) - MAX_CLASSES, 0)
+    curves = dict(list(curves.items())[:MAX_CLASSES])
     band = metric_values.intervals(roc, "false_positive_rate")
     return {
-        "roc": evaluation_charts.roc_chart(curves, band, _marks(tree)) if curves else None,
+        "roc": evaluation_charts.roc_chart(curves, band, _operating_points(tree))
+        if curves
+        else None,
         "roc_band": bool(band) and len(curves) == 1,
         "roc_bands": bool(band),
         "not_drawn": not_drawn,
         "roc_classes": list(curves) if len(curves) > 1 else [],
         "predictive": _predictive(plots, tree, params),
         "positive": _positive(tree, params),
-        "share": _share(tree),
+        "test_prevalence": _test_prevalence(tree),
         "prevalence": params.evaluate.prevalence,
     }
 
@@ -85,20 +88,20 @@ def _positive(tree: Mapping[str, Any], params: ReportParams) -> str:
     return f"the class {tree.get('positive_class')}"
 
 
-def _marks(tree: Mapping[str, Any]) -> list[evaluation_charts.Mark]:
+def _operating_points(tree: Mapping[str, Any]) -> list[evaluation_charts.OperatingPoint]:
     """Return where the operating points lie on the curve, with their numbers in the table."""
-    marks = []
+    found = []
     for number, point in enumerate(metric_tables.ordered_points(tree).values(), 1):
         values = [point.get(name, {}).get("value") for name in ("specificity", "sensitivity")]
         if None not in values:
-            marks.append(evaluation_charts.Mark(number, 1 - values[0], values[1]))
-    return marks
+            found.append(evaluation_charts.OperatingPoint(number, 1 - values[0], values[1]))
+    return found
 
 
 def _predictive(
     plots: Path, tree: Mapping[str, Any], params: ReportParams
 ) -> list[tuple[str, Markup]]:
-    """Return a drawing of the predictive values per operating point; equal ones share one."""
+    """Return a chart of the predictive values per operating point; equal ones share one."""
     table = metric_values.read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
         return []
@@ -106,71 +109,71 @@ def _predictive(
         metric_values.class_name(str(name)): part
         for name, part in table.groupby("point", sort=False)
     }
-    alike: dict[tuple[float, ...], list[str]] = {}
-    drawn = {}
+    equal: dict[tuple[float, ...], list[str]] = {}
+    names = {}
     for number, key in enumerate(metric_tables.ordered_points(tree), 1):
         if key in parts:
             columns = parts[key][["prevalence", "ppv", "npv"]].astype(float).fillna(-1)
-            alike.setdefault(tuple(columns.to_numpy().ravel()), []).append(key)
-            drawn[key] = f"{number}. {metric_tables.point_name(key)}"
+            equal.setdefault(tuple(columns.to_numpy().ravel()), []).append(key)
+            names[key] = f"{number}. {metric_tables.point_name(key)}"
     found = []
-    for keys in alike.values():
-        name, part = ", ".join(drawn[key] for key in keys), parts[keys[0]]
+    for keys in equal.values():
+        name, part = ", ".join(names[key] for key in keys), parts[keys[0]]
         ppv, npv = (
-            evaluation_charts.Values(
+            evaluation_charts.PredictiveValue(
                 metric_values.points(part, "prevalence", value),
                 metric_values.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
             )
             for value in ("ppv", "npv")
         )
-        wanted = params.evaluate.prevalence
-        found.append(
-            (name, evaluation_charts.prevalence_chart(ppv, npv, _share(tree), wanted, name))
+        chart = evaluation_charts.prevalence_chart(
+            ppv, npv, _test_prevalence(tree), params.evaluate.prevalence, name
         )
+        found.append((name, chart))
     return found
 
 
-def _share(tree: Mapping[str, Any]) -> float | None:
+def _test_prevalence(tree: Mapping[str, Any]) -> float | None:
     """Return the share of positives in the test split."""
     positives, images = tree.get("positives"), tree.get("n")
     return positives / images if images and positives is not None else None
 
 
-def _agreement(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
-    """Return the drawings of what was predicted against what was observed."""
+def _calibration(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
+    """Return the charts of what was predicted against what was observed."""
     table = metric_values.read_plot(plots / "evaluate/calibration.csv")
     pairs = metric_values.read_plot(plots / "evaluate/predictions.csv")
-    bins = dict(list(metric_values.curves(table, "predicted", "observed").items())[:MOST_CLASSES])
+    bins = dict(list(metric_values.curves(table, "predicted", "observed").items())[:MAX_CLASSES])
     dots = metric_values.points(pairs, "target_mean", "predicted_mean")
     rating, scale = params.train.task == "rating", params.train.scale
     ends = (scale.low, scale.high) if rating else (0.0, 1.0)
     bounds = metric_values.intervals(table, "predicted")
-    named = {measure.name: measure for measure in metric_values.measures(tree)}
+    named = {metric.name: metric for metric in metric_values.list_metrics(tree)}
     return {
         "calibration": evaluation_charts.calibration_chart(bins, bounds, *ends) if bins else None,
         "calibration_classes": list(bins) if len(bins) > 1 else [],
         "calibration_bounds": bool(bounds) and len(bins) == 1,
-        "calibration_measures": [
+        "calibration_metrics": [
             named[name] for name in ("Brier score", "calibration error") if name in named
         ],
         "scatter": evaluation_charts.scatter_chart(dots, *ends, params.evaluate.cutoff)
         if dots and rating else None,
-        "bias": _bias(tree, *ends),
+        "bias": _bias_chart(tree, *ends),
     }  # fmt: skip
 
 
-def _bias(tree: Mapping[str, Any], low: float, high: float) -> Markup | None:
+def _bias_chart(tree: Mapping[str, Any], low: float, high: float) -> Markup | None:
     points, bounds = [], []
-    for start, end, figures in metric_tables.ordered_ranges(tree):
-        for measure in metric_values.measures({"bias": figures.get("bias", {})}):
-            if measure.value is not None:
-                points.append(((start + end) / 2, measure.value))
-            if measure.low is not None and measure.high is not None:
-                bounds.append(((start + end) / 2, measure.low, measure.high))
+    for start, end, metrics in metric_tables.ordered_ranges(tree):
+        for metric in metric_values.list_metrics({"bias": metrics.get("bias", {})}):
+            if metric.value is not None:
+                points.append(((start + end) / 2, metric.value))
+            if metric.low is not None and metric.high is not None:
+                bounds.append(((start + end) / 2, metric.low, metric.high))
     return evaluation_charts.bias_chart(points, bounds, low, high) if points else None
 
 
-def _scores(
+def _scores_chart(
     predictions: pd.DataFrame, tree: Mapping[str, Any], params: ReportParams
 ) -> Markup | None:
     """Return how the outlier scores of the test split lie, with the thresholds."""
@@ -190,8 +193,8 @@ def _scores(
     return evaluation_charts.scores_chart(score[normal], score[~normal], thresholds)
 
 
-def _matrix(predictions: pd.DataFrame) -> dict[str, Any]:
+def _confusion_matrix(predictions: pd.DataFrame) -> dict[str, Any]:
     test = predictions[predictions["split"] == "test"] if "split" in predictions else predictions
-    matrix = metric_values.confusion(test)
+    matrix = metric_values.confusion_matrix(test)
     classes = len(matrix.classes) if matrix else 0
-    return {"matrix": matrix if classes <= MOST_CLASSES else None, "classes": classes}
+    return {"matrix": matrix if classes <= MAX_CLASSES else None, "classes": classes}

@@ -1,4 +1,4 @@
-"""What a fixed random sample of the images looks like: small squares, tones, brightness.
+"""Pixels of a fixed random sample of the images: small squares, channel histograms, brightness.
 
 A key is a digest of the image's bytes, so that the images of lowest key are a random sample, the
 same one every time and whatever is added besides. Only what clean kept is decoded.
@@ -12,79 +12,80 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.images.decode import DecodeError, Pixels, decode_at_least, resize
-from darkroom.report.thumbnails import Album
+from darkroom.report.image_store import ImageStore
 
-MOST = 500  # images for the tones, and as many again for the eigenimages
-MOST_COST = 2_500_000_000  # pixels of JPEGs in all, each time: 7 s at 2.6 ns per pixel
-WHOLE = 10  # other formats are decoded whole: a PNG takes about that much longer per pixel
-GIANT = 10  # times the median cost
+MAX_IMAGES = 500  # images for the histograms, and as many again for the eigenimages
+MAX_COST_PX = 2_500_000_000  # pixels of JPEGs in all, each time: 7 s at 2.6 ns per pixel
+FULL_DECODE_COST = 10  # other formats are decoded whole: about so much longer per pixel of a PNG
+OUTLIER_COST = 10  # times the median cost
 SIDE_PX = 64  # of the square that an image is squeezed to
 LEVELS = 64  # bins of a channel
 WEIGHTS = np.array([0.241, 0.691, 0.068])  # of brightness, as clean measures it (the HSP model)
 
 
-class Look(NamedTuple):
-    """One image of the sample: a square of its pixels, its tones and its mean brightness."""
+class PixelSample(NamedTuple):
+    """One image of the sample: its pixels as a square, their histograms and mean brightness."""
 
     square: Pixels  # (64, 64, 3)
-    tones: NDArray[np.float64]  # (3, LEVELS), the share of its pixels at each level
+    histograms: NDArray[np.float64]  # (3, LEVELS), the share of its pixels at each level
     brightness: float  # 0 to 1
 
 
 def costs(images: pd.DataFrame) -> dict[str, float]:
     """Return what each key of a summary costs to decode small, in pixels of a JPEG."""
     area = images["width"].astype(float) * images["height"].astype(float)
-    cost = area.where(images["format"].isin(["JPEG", "MPO"]), area * WHOLE)
+    cost = area.where(images["format"].isin(["JPEG", "MPO"]), area * FULL_DECODE_COST)
     return dict(zip(images["key"], cost, strict=True))
 
 
-def choose(keys: pd.Series, most: int, cost: Mapping[str, float]) -> list[str]:
+def choose_keys(keys: pd.Series, most: int, cost: Mapping[str, float]) -> list[str]:
     """Return the lowest keys, at most `most`.
 
-    Where these cost too much they are fewer, and giants among them are passed over, so that one
-    of them does not take the place of all others.
+    Where these cost too much they are fewer, and very large ones among them are passed over, so
+    that one of them does not take the place of all others.
     """
     chosen = sorted(keys)[:most]
-    limit = MOST_COST * most / MOST
+    limit = MAX_COST_PX * most / MAX_IMAGES
     if sum(cost[key] for key in chosen) > limit:
         usual = float(np.median([cost[key] for key in chosen]))
-        chosen = [key for key in chosen if cost[key] <= GIANT * usual]
+        chosen = [key for key in chosen if cost[key] <= OUTLIER_COST * usual]
         sums = np.cumsum([cost[key] for key in chosen])
         chosen = chosen[: max(1, int((sums <= limit).sum()))]
     return chosen
 
 
-def look_at(album: Album, keys: Sequence[str]) -> dict[str, Look]:
-    """Decode each image small; one that does not decode any more is left out."""
-    looks = {}
+def sample_images(store: ImageStore, keys: Sequence[str]) -> dict[str, PixelSample]:
+    """Return the sample of each image, decoded small; one that does not decode is left out."""
+    samples = {}
     for key in keys:
-        content = album.content(key)
+        content = store.content(key)
         if content is not None:
             try:
-                looks[key] = look(decode_at_least(content, SIDE_PX))
+                samples[key] = sample_pixels(decode_at_least(content, SIDE_PX))
             except DecodeError:
                 continue
-    return looks
+    return samples
 
 
-def look(pixels: Pixels) -> Look:
-    """Return what the report needs of one image: (height, width, 3) RGB.
+def sample_pixels(pixels: Pixels) -> PixelSample:
+    """Return the sample of one image, (height, width, 3) RGB.
 
-    Tones and brightness are those of every n-th pixel of every n-th row, about 128 per side.
+    Histograms and brightness are those of every n-th pixel of every n-th row, about 128 per side.
     """
     height, width = pixels.shape[:2]
     some = pixels[:: max(1, height // 128), :: max(1, width // 128)]
-    tones = np.stack([
+    histograms = np.stack([
         np.bincount(some[:, :, channel].ravel() // (256 // LEVELS), minlength=LEVELS)
         for channel in range(3)
     ])  # fmt: skip
     brightness = float(np.sqrt(some.astype(np.float64) ** 2 @ WEIGHTS).mean() / 255)
     square = resize(pixels, SIDE_PX, SIDE_PX)
-    return Look(square, tones / (some.shape[0] * some.shape[1]), round(brightness, 6))
+    return PixelSample(square, histograms / (some.shape[0] * some.shape[1]), round(brightness, 6))
 
 
-def mean_tones(looks: Sequence[Look]) -> NDArray[np.float64]:
+def mean_histograms(samples: Sequence[PixelSample]) -> NDArray[np.float64]:
     """Return the share of pixels per channel and level, (3, LEVELS); each image counts the same."""
-    if not looks:
+    if not samples:
         return np.zeros((3, LEVELS))
-    return np.asarray(np.mean([look.tones for look in looks], axis=0).round(9), np.float64)
+    mean = np.mean([sample.histograms for sample in samples], axis=0)
+    return np.asarray(mean.round(9), np.float64)

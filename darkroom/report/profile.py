@@ -1,4 +1,4 @@
-"""What the kept images are like: sizes, formats, tones, mean images; as drawings and as tables."""
+"""What the kept images are like: sizes, formats, tones, mean images; as charts and as tables."""
 
 import math
 from typing import NamedTuple
@@ -6,42 +6,44 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from darkroom.report import eigenimages, histograms, label_distribution, pixel_sample
 from darkroom.report.charts import FIFTHS, Axis
+from darkroom.report.eigenimages import Eigenimages
+from darkroom.report.image_store import ImageStore
 from darkroom.report.params import ReportParams
-from darkroom.report.thumbnails import Album
 
-CLASSES = 8  # of which a mean image is shown, the largest
-THIRDS = ("lowest third", "middle third", "highest third")
-KINDS = 6  # of format and mode, listed
+MAX_CLASSES = 8  # of which a mean image is shown, the largest
+SCORE_THIRDS = ("lowest third", "middle third", "highest third")
+MAX_FORMATS = 6  # of format and mode, listed
 BINS = 30
-RATIOS = 31  # bins, an odd number, so that square images have one of their own
+RATIO_BINS = 31  # bins, an odd number, so that square images have one of their own
 KB = 1000.0
 
 
-class Kind(NamedTuple):
+class FileFormat(NamedTuple):
     """How files are stored: format, Pillow's mode, and how many there are."""
 
     name: str
     images: int
 
 
-class Face(NamedTuple):
+class ClassProfile(NamedTuple):
     """A class or a range of scores: what it is, of how many images, their mean and components."""
 
     name: str
     detail: str
     images: int
-    eigen: eigenimages.Eigen
+    eigenimages: Eigenimages
 
 
 class Profile(NamedTuple):
-    """What the section shows; drawings are None where no image is kept."""
+    """What the section shows; charts are None where no image is kept."""
 
     images: int
     facts: tuple[tuple[str, str], ...]
-    kinds: tuple[Kind, ...]
+    formats: tuple[FileFormat, ...]
     sizes: Markup | None
     aspects: Markup | None
     bytes: Markup | None
@@ -50,41 +52,41 @@ class Profile(NamedTuple):
     black: float  # per cent of the pixels of a channel in its lowest bin, and in its highest
     white: float
     brightness: Markup | None
-    faces: tuple[Face, ...]
+    classes: tuple[ClassProfile, ...]
     other_classes: int
 
 
 def describe(
-    album: Album, kept: pd.DataFrame, summary: pd.DataFrame, params: ReportParams
+    store: ImageStore, kept: pd.DataFrame, summary: pd.DataFrame, params: ReportParams
 ) -> tuple[Profile, dict[str, pd.DataFrame]]:
-    """Return the profile of `labels.kept_images`, and the data of its plots by name."""
+    """Return the profile of `label_distribution.kept_images`, and its plots' data by name."""
     columns = ["key", "width", "height", "format", "mode", "bytes"]
     whole = summary.loc[summary["status"] == "kept", columns]
     images = kept.merge(whole, on="key").sort_values("key", ignore_index=True)
-    faces, more = _groups(images, params)
-    looks, chosen = _look(album, images, [keys for _, _, keys in faces])
-    some = [looks[key] for key in chosen[0] if key in looks]
-    tones = pixel_sample.mean_tones(some)
-    brightness = histograms.count([look.brightness for look in some], 0, 1, BINS)
-    extent = _extent(images)
-    cells = histograms.cells(images["width"], images["height"], extent)
+    classes, more = _group_by_label(images, params)
+    samples, chosen = _sample_pixels(store, images, [keys for _, _, keys in classes])
+    sampled = [samples[key] for key in chosen[0] if key in samples]
+    tones = pixel_sample.mean_histograms(sampled)
+    brightness = histograms.count([sample.brightness for sample in sampled], 0, 1, BINS)
+    size_axis = _size_axis(images)
+    sizes = histograms.count_sizes(images["width"], images["height"], size_axis)
     aspects = _count_aspects(images)
     profile = Profile(
         images=len(images),
-        facts=tuple(_facts(images)),
-        kinds=_kinds(images),
-        sizes=histograms.size_chart(cells, extent) if len(images) else None,
+        facts=tuple(_describe_sizes(images)),
+        formats=_count_formats(images),
+        sizes=histograms.size_chart(sizes, size_axis) if len(images) else None,
         aspects=_aspect_chart(aspects) if len(images) else None,
         bytes=_byte_chart(images) if len(images) else None,
-        sampled=len(some),
-        tones=histograms.tone_curves(tones.tolist()) if some else None,
+        sampled=len(sampled),
+        tones=histograms.tone_curves(tones.tolist()) if sampled else None,
         black=100 * float(tones[:, 0].mean()),
         white=100 * float(tones[:, -1].mean()),
         brightness=histograms.bars(brightness, Axis("mean brightness", 0, 1, FIFTHS),
-                             "Images by brightness") if some else None,
-        faces=tuple(
-            Face(name, detail, len(keys), eigenimages.describe(_squares(looks, part)))
-            for (name, detail, keys), part in zip(faces, chosen[1:], strict=True)
+                                   "Images by brightness") if sampled else None,
+        classes=tuple(
+            ClassProfile(name, detail, len(keys), eigenimages.describe(_stack(samples, some)))
+            for (name, detail, keys), some in zip(classes, chosen[1:], strict=True)
         ),
         other_classes=more,
     )  # fmt: skip
@@ -94,46 +96,42 @@ def describe(
         "aspect_ratios": aspects.rows("width_by_height"),
         "brightness": brightness.rows("mean_brightness"),
         "channels": channels,
-        "sizes": cells,
-        **label_distribution.plots(images, params),
+        "sizes": sizes,
+        **label_distribution.plot_tables(images, params),
     }
     return profile, plots
 
 
-def _look(
-    album: Album, images: pd.DataFrame, groups: list[pd.Series]
-) -> tuple[dict[str, pixel_sample.Look], list[list[str]]]:
-    """Return the looks of the sample, and the keys chosen from all images and from each group."""
+def _sample_pixels(
+    store: ImageStore, images: pd.DataFrame, groups: list[pd.Series]
+) -> tuple[dict[str, pixel_sample.PixelSample], list[list[str]]]:
+    """Return the samples by key, and the keys chosen from all images and from each group."""
     cost = pixel_sample.costs(images)
-    share = pixel_sample.MOST // max(len(groups), 1)
-    chosen = [pixel_sample.choose(images["key"], pixel_sample.MOST, cost)]
-    chosen += [pixel_sample.choose(keys, share, cost) for keys in groups]
+    share = pixel_sample.MAX_IMAGES // max(len(groups), 1)
+    chosen = [pixel_sample.choose_keys(images["key"], pixel_sample.MAX_IMAGES, cost)]
+    chosen += [pixel_sample.choose_keys(keys, share, cost) for keys in groups]
     every = sorted({key for keys in chosen for key in keys})
-    return pixel_sample.look_at(album, every), chosen
+    return pixel_sample.sample_images(store, every), chosen
 
 
-def _squares(looks: dict[str, pixel_sample.Look], keys: list[str]) -> np.ndarray:
-    found = [looks[key].square for key in keys if key in looks]
-    return (
-        np.stack(found)
-        if found
-        else np.zeros((0, pixel_sample.SIDE_PX, pixel_sample.SIDE_PX, 3), np.uint8)
-    )
+def _stack(samples: dict[str, pixel_sample.PixelSample], keys: list[str]) -> NDArray[np.uint8]:
+    squares = [samples[key].square for key in keys if key in samples]
+    return np.array(squares, np.uint8).reshape(-1, pixel_sample.SIDE_PX, pixel_sample.SIDE_PX, 3)
 
 
-def _groups(
+def _group_by_label(
     images: pd.DataFrame, params: ReportParams
 ) -> tuple[list[tuple[str, str, pd.Series]], int]:
     """Return (name, detail, keys) per class or third of the scores, and how many classes more."""
-    if label_distribution.is_rated(images, params):
+    if label_distribution.shows_ratings(images, params):
         rated = images[images["score"].notna()]
         return _thirds(rated), 0
-    classes = label_distribution.class_rows(images)
+    classes = label_distribution.count_classes(images)
     if not classes:
         return ([("all images", "", images["key"])] if len(images) else []), 0
     found = [(row.name, "", images.loc[images["label"] == row.name, "key"])
-             for row in classes[:CLASSES]]  # fmt: skip
-    return found, max(0, len(classes) - CLASSES)
+             for row in classes[:MAX_CLASSES]]  # fmt: skip
+    return found, max(0, len(classes) - MAX_CLASSES)
 
 
 def _thirds(rated: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
@@ -141,7 +139,7 @@ def _thirds(rated: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
     first, second = rated["score"].quantile([1 / 3, 2 / 3])
     place = (rated["score"] > first).astype(int) + (rated["score"] > second)
     found = []
-    for number, name in enumerate(THIRDS):
+    for number, name in enumerate(SCORE_THIRDS):
         part = rated[place == number]
         if len(part):
             ends = f"{part['score'].min():.3g} to {part['score'].max():.3g}"
@@ -149,7 +147,7 @@ def _thirds(rated: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
     return found
 
 
-def _facts(images: pd.DataFrame) -> list[tuple[str, str]]:
+def _describe_sizes(images: pd.DataFrame) -> list[tuple[str, str]]:
     """Return what the images come to, in words."""
     if not len(images):
         return []
@@ -168,16 +166,16 @@ def _facts(images: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _kinds(images: pd.DataFrame) -> tuple[Kind, ...]:
+def _count_formats(images: pd.DataFrame) -> tuple[FileFormat, ...]:
     """Return format and mode of the files, most frequent first; the last row may be the rest."""
     names = images["format"].fillna("?") + " " + images["mode"].fillna("?")
     counts = sorted(names.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))
-    rest = sum(number for _, number in counts[KINDS:])
-    kinds = [Kind(str(name), int(number)) for name, number in counts[:KINDS]]
-    return (*kinds, *([Kind("others", int(rest))] if rest else []))
+    rest = sum(number for _, number in counts[MAX_FORMATS:])
+    formats = [FileFormat(str(name), int(number)) for name, number in counts[:MAX_FORMATS]]
+    return (*formats, *([FileFormat("others", int(rest))] if rest else []))
 
 
-def _extent(images: pd.DataFrame) -> Axis:
+def _size_axis(images: pd.DataFrame) -> Axis:
     """Return the axis that holds every width and height."""
     sides = images[["width", "height"]].to_numpy(float)
     if not sides.size:
@@ -189,7 +187,7 @@ def _count_aspects(images: pd.DataFrame) -> histograms.Bins:
     ratios = images["width"].astype(float) / images["height"].astype(float)
     farthest = float(np.abs(np.log2(ratios)).max()) if len(ratios) else 1.0
     ends = float(2 ** max(1, math.ceil(farthest - 1e-9)))
-    return histograms.count(ratios, 1 / ends, ends, RATIOS, logarithmic=True)
+    return histograms.count(ratios, 1 / ends, ends, RATIO_BINS, logarithmic=True)
 
 
 def _aspect_chart(counted: histograms.Bins) -> Markup:
@@ -202,15 +200,15 @@ def _aspect_chart(counted: histograms.Bins) -> Markup:
     if doublings <= 2:
         ticks |= {1.5: "3:2", 1 / 1.5: "2:3"}
     places = sorted(ticks)
-    across = Axis(
+    x_axis = Axis(
         "width : height", counted.edges[0], counted.edges[-1],
         tuple(map(math.log10, places)), tuple(ticks[place] for place in places),
     )  # fmt: skip
-    return histograms.bars(counted, across, "Images by aspect ratio")
+    return histograms.bars(counted, x_axis, "Images by aspect ratio")
 
 
 def _byte_chart(images: pd.DataFrame) -> Markup:
     sizes = images["bytes"].astype(float) / KB
-    across = histograms.log_axis("file size, kB", float(sizes.min()), float(sizes.max()))
-    counted = histograms.count(sizes, 10**across.low, 10**across.high, BINS, logarithmic=True)
-    return histograms.bars(counted, across, "Images by file size")
+    x_axis = histograms.log_axis("file size, kB", float(sizes.min()), float(sizes.max()))
+    counted = histograms.count(sizes, 10**x_axis.low, 10**x_axis.high, BINS, logarithmic=True)
+    return histograms.bars(counted, x_axis, "Images by file size")

@@ -1,4 +1,4 @@
-"""The test images that the model gets most wrong, as contact sheets.
+"""The test images that the model gets most wrong, as thumbnails.
 
 Classification: the lowest probability of the true class, per kind of confusion. Rating: the largest
 error in either direction. One class: outliers with the lowest score, normal images with the
@@ -10,71 +10,68 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from darkroom.report.thumbnails import Album, Frame
+from darkroom.report.image_store import ImageStore
+from darkroom.report.thumbnails import Thumbnail
 
-SHOWN = 24  # images in all: at about 5 KB each they are a small part of the page
-MOST_KINDS = 6  # of confusions, the most frequent first
+MAX_IMAGES = 24  # in all: at about 5 KB each they are a small part of the page
+MAX_CONFUSIONS = 6  # the most frequent first
 
-Source = Mapping[str, tuple[str, str]]  # key -> source and name
+Records = Mapping[str, tuple[str, str]]  # key -> source and name
 
 
-class Sheet(NamedTuple):
-    """One kind of mistake: what it is, the worst images, and how many there are."""
+class WorstPredictions(NamedTuple):
+    """One kind of error: what it is, the worst images, and how many there are."""
 
     title: str
-    frames: list[Frame]
+    thumbnails: list[Thumbnail]
     total: int
 
 
 def describe(
-    album: Album, index: pd.DataFrame, predictions: pd.DataFrame, normal_class: str | None
-) -> list[Sheet]:
-    """Return the sheets of whatever was predicted on the test split; none without predictions."""
+    store: ImageStore, records: Records, predictions: pd.DataFrame, normal_class: str | None
+) -> list[WorstPredictions]:
+    """Return the worst of whatever was predicted on the test split; none without predictions."""
     if "split" not in predictions:
         return []
     test = predictions[predictions["split"] == "test"].sort_values("key", ignore_index=True)
-    arrived = first_records(index)
     columns = set(test.columns)
     if {"target_mean", "predicted_mean"} <= columns:
-        return _ratings(album, test, arrived)
+        return _ratings(store, test, records)
     if {"target_label", "outlier_score"} <= columns:
-        return _outliers(album, test, arrived, normal_class)
+        return _outliers(store, test, records, normal_class)
     if {"target_label", "predicted_label"} <= columns:
-        return _confusions(album, test, arrived)
+        return _confusions(store, test, records)
     return []
 
 
-def first_records(index: pd.DataFrame) -> Source:
-    """Return the first source and name under which each key arrived."""
-    rows = index[(index["status"] == "kept") & index["key"].notna()]
-    rows = rows.sort_values(["source", "name"]).drop_duplicates("key")
-    pairs = zip(rows["source"], rows["name"], strict=True)
-    return dict(zip(rows["key"], pairs, strict=True))
-
-
-def _confusions(album: Album, test: pd.DataFrame, arrived: Source) -> list[Sheet]:
-    """Return a sheet per kind of confusion, the most frequent first."""
+def _confusions(store: ImageStore, test: pd.DataFrame, records: Records) -> list[WorstPredictions]:
+    """Return the worst of each confusion of two classes, the most frequent first."""
     rows = test.dropna(subset=["target_label", "predicted_label"])
     wrong = rows[rows["target_label"] != rows["predicted_label"]]
-    wrong = wrong.assign(given=[_given(row) for row in wrong.to_dict("records")])
+    probabilities = [_true_class_probability(row) for row in wrong.to_dict("records")]
+    wrong = wrong.assign(probability=probabilities)
     sizes = wrong.groupby(["target_label", "predicted_label"]).size()
-    kinds = sorted(sizes.index, key=lambda kind: (-int(sizes[kind]), kind))[:MOST_KINDS]
+    kinds = sorted(sizes.index, key=lambda kind: (-int(sizes[kind]), kind))[:MAX_CONFUSIONS]
     found = []
     for target, predicted in kinds:
         same = (wrong["target_label"] == target) & (wrong["predicted_label"] == predicted)
-        worst = wrong[same].sort_values(["given", "key"]).head(SHOWN // len(kinds))
-        frames = [_frame(album, arrived, row.key, f"{row.given:.3f}") for row in worst.itertuples()]
-        found.append(Sheet(f"{target}, predicted as {predicted}", frames, int(same.sum())))
+        worst = wrong[same].sort_values(["probability", "key"]).head(MAX_IMAGES // len(kinds))
+        thumbnails = [
+            _thumbnail(store, records, row.key, f"{row.probability:.3f}")
+            for row in worst.itertuples()
+        ]
+        title = f"{target}, predicted as {predicted}"
+        found.append(WorstPredictions(title, thumbnails, int(same.sum())))
     return found
 
 
-def _given(row: Mapping[str, object]) -> float:
+def _true_class_probability(row: Mapping[str, object]) -> float:
     """Return the probability of the true class: none for a class that the model does not know."""
     found = row.get(f"probability_{row['target_label']}")
     return float(found) if isinstance(found, int | float) else 0.0
 
 
-def _ratings(album: Album, test: pd.DataFrame, arrived: Source) -> list[Sheet]:
+def _ratings(store: ImageStore, test: pd.DataFrame, records: Records) -> list[WorstPredictions]:
     """Return those predicted furthest above their target, and those furthest below."""
     rows = test.dropna(subset=["target_mean", "predicted_mean"])
     rows = rows.assign(error=rows["predicted_mean"] - rows["target_mean"])
@@ -82,18 +79,18 @@ def _ratings(album: Album, test: pd.DataFrame, arrived: Source) -> list[Sheet]:
     for title, sign in (("Predicted too high", 1), ("Predicted too low", -1)):
         side = rows[rows["error"] * sign > 0]
         worst = side.assign(size=-side["error"].abs()).sort_values(["size", "key"])
-        frames = [
-            _frame(album, arrived, row.key, f"{row.target_mean:.2f} → {row.predicted_mean:.2f}",
-                   f"{row.error:+.2f}".replace("-", "−"))
-            for row in worst.head(SHOWN // 2).itertuples()
+        thumbnails = [
+            _thumbnail(store, records, row.key, f"{row.target_mean:.2f} → {row.predicted_mean:.2f}",
+                       f"{row.error:+.2f}".replace("-", "−"))
+            for row in worst.head(MAX_IMAGES // 2).itertuples()
         ]  # fmt: skip
-        found.append(Sheet(title, frames, len(side)))
-    return [sheet for sheet in found if sheet.frames]
+        found.append(WorstPredictions(title, thumbnails, len(side)))
+    return [worst for worst in found if worst.thumbnails]
 
 
 def _outliers(
-    album: Album, test: pd.DataFrame, arrived: Source, normal_class: str | None
-) -> list[Sheet]:
+    store: ImageStore, test: pd.DataFrame, records: Records, normal_class: str | None
+) -> list[WorstPredictions]:
     """Return the outliers that look most normal, and the normal images that look least so."""
     rows = test.dropna(subset="outlier_score")
     normal = rows["target_label"] == normal_class
@@ -104,16 +101,18 @@ def _outliers(
     found = []
     for title, side, rising in sides:
         worst = side.sort_values(["outlier_score", "key"], ascending=[rising, True])
-        frames = [
-            _frame(album, arrived, row.key, f"{row.outlier_score:.4g}", str(row.target_label))
-            for row in worst.head(SHOWN // 2).itertuples()
+        thumbnails = [
+            _thumbnail(store, records, row.key, f"{row.outlier_score:.4g}", str(row.target_label))
+            for row in worst.head(MAX_IMAGES // 2).itertuples()
         ]
-        found.append(Sheet(title, frames, len(side)))
-    return [sheet for sheet in found if sheet.frames]
+        found.append(WorstPredictions(title, thumbnails, len(side)))
+    return [worst for worst in found if worst.thumbnails]
 
 
-def _frame(album: Album, arrived: Source, key: str, caption: str, detail: str = "") -> Frame:
+def _thumbnail(
+    store: ImageStore, records: Records, key: str, caption: str, detail: str = ""
+) -> Thumbnail:
     """Return one image: what was predicted, and where it came from."""
-    source, name = arrived.get(key, ("", key))
-    said = ", ".join(text for text in (detail, source) if text)
-    return Frame(album.thumbnail(key), name, caption, said)
+    source, name = records.get(key, ("", key))
+    details = ", ".join(text for text in (detail, source) if text)
+    return Thumbnail(store.thumbnail(key), name, caption, details)

@@ -27,7 +27,7 @@ from darkroom.core.params.whole import Params
 from darkroom.labels.decisions import ABOUT, Decision, Subject, check
 from darkroom.review.history import Journal, Step, keys_of
 from darkroom.review.items import KINDS, Findings, stamp
-from darkroom.review.thumbnails import LARGE_PX, SMALL_PX, Thumbnails
+from darkroom.review.thumbnail_pool import LARGE_PX, SMALL_PX, Thumbnails
 
 HERE = Path(__file__).with_name("page")
 FILES = {

@@ -13,7 +13,7 @@ REALS = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))
 @given(st.lists(REALS, max_size=20))
 @example([20001.0, -1e-05])
 def test_an_axis_covers_its_values_with_a_few_even_ticks(values):
-    axis = charts.axis("x", values)
+    axis = charts.linear_axis("x", values)
     unseen = 1e-6 + 1e-9 * (axis.high - axis.low)  # what rounding to ticks may leave out
     assert all(axis.low <= value + unseen and value - unseen <= axis.high for value in values)
     assert 2 <= len(axis.ticks) <= 8

@@ -23,7 +23,7 @@ def squares(amounts, noise=0.0):
 
 def test_components_and_shares_are_those_of_scikit_learn():
     rows = np.random.default_rng(0).normal(size=(20, 50)) * np.arange(50)
-    mean, found = eigenimages.principal(rows)
+    mean, found = eigenimages.principal_components(rows)
     known = PCA(eigenimages.COMPONENTS).fit(rows)
     assert mean == pytest.approx(known.mean_)
     for (direction, share), theirs, ratio in zip(
@@ -42,16 +42,16 @@ def test_one_thing_that_differs_is_the_whole_of_the_variance():
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
 def test_of_a_direction_and_its_opposite_one_is_chosen(values):
     direction = np.array(values)
-    chosen = eigenimages.upright(direction)
+    chosen = eigenimages.fix_sign(direction)
     assert np.array_equal(np.abs(chosen), np.abs(direction))
     if abs(direction.sum()) > 1e-3:
-        assert np.array_equal(chosen, eigenimages.upright(-direction))
+        assert np.array_equal(chosen, eigenimages.fix_sign(-direction))
         assert chosen.sum() > 0
 
 
 def test_grey_is_no_change_and_the_strongest_change_reaches_the_end():
-    assert eigenimages.around_grey(np.array([0, -2.0, 1, 2])).tolist() == [128, 1, 192, 255]
-    assert eigenimages.around_grey(np.zeros(2)).tolist() == [128, 128]
+    assert eigenimages.to_levels(np.array([0, -2.0, 1, 2])).tolist() == [128, 1, 192, 255]
+    assert eigenimages.to_levels(np.zeros(2)).tolist() == [128, 128]
 
 
 @pytest.mark.parametrize(("images", "mean"), [(0, False), (2, False), (3, True)])

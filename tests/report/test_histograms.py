@@ -47,7 +47,7 @@ def test_a_logarithmic_axis_holds_its_values_between_few_round_labels(values):
 def test_cells_hold_every_size_once(sizes):
     width, height = np.array(sizes).reshape(-1, 2).T
     axis = histograms.log_axis("px", 1e-3, 1e9)
-    rows = histograms.cells(width, height, axis)
+    rows = histograms.count_sizes(width, height, axis)
     assert rows["images"].sum() == len(sizes)
     assert (rows["width"] * rows["images"]).sum() == pytest.approx(width.sum())
     drawing = histograms.size_chart(rows, axis)

@@ -11,41 +11,43 @@ def keys(number):
 
 def test_the_lowest_keys_are_chosen_whatever_else_is_there():
     cost = dict.fromkeys(keys(900), 1.0)
-    assert pixel_sample.choose(keys(900), 5, cost) == ["0000", "0001", "0002", "0003", "0004"]
-    assert pixel_sample.choose(keys(3), 5, cost) == ["0000", "0001", "0002"]
-    assert pixel_sample.choose(keys(0), 5, cost) == []
+    assert pixel_sample.choose_keys(keys(900), 5, cost) == ["0000", "0001", "0002", "0003", "0004"]
+    assert pixel_sample.choose_keys(keys(3), 5, cost) == ["0000", "0001", "0002"]
+    assert pixel_sample.choose_keys(keys(0), 5, cost) == []
 
 
 def test_costly_images_make_a_smaller_sample_but_never_none():
-    cost = dict.fromkeys(keys(900), pixel_sample.MOST_COST / 10)
-    assert pixel_sample.choose(keys(900), pixel_sample.MOST, cost) == sorted(keys(10))
-    cost = dict.fromkeys(keys(900), pixel_sample.MOST_COST * 10)
-    assert pixel_sample.choose(keys(900), pixel_sample.MOST, cost) == ["0000"]
+    cost = dict.fromkeys(keys(900), pixel_sample.MAX_COST_PX / 10)
+    assert pixel_sample.choose_keys(keys(900), pixel_sample.MAX_IMAGES, cost) == sorted(keys(10))
+    cost = dict.fromkeys(keys(900), pixel_sample.MAX_COST_PX * 10)
+    assert pixel_sample.choose_keys(keys(900), pixel_sample.MAX_IMAGES, cost) == ["0000"]
 
 
 def test_a_giant_does_not_take_the_place_of_all_others():
-    cost = {**dict.fromkeys(keys(20), 1.0), "0000": pixel_sample.MOST_COST * 2.0}
-    assert pixel_sample.choose(keys(20), pixel_sample.MOST, cost) == sorted(keys(20))[1:]
+    cost = {**dict.fromkeys(keys(20), 1.0), "0000": pixel_sample.MAX_COST_PX * 2.0}
+    assert pixel_sample.choose_keys(keys(20), pixel_sample.MAX_IMAGES, cost) == sorted(keys(20))[1:]
 
 
 def test_a_png_costs_more_than_a_jpeg():
     images = pd.DataFrame({"key": ["a", "b"], "width": [10, 10], "height": [5, 5],
                            "format": ["JPEG", "PNG"]})  # fmt: skip
-    assert pixel_sample.costs(images) == {"a": 50, "b": 50 * pixel_sample.WHOLE}
+    assert pixel_sample.costs(images) == {"a": 50, "b": 50 * pixel_sample.FULL_DECODE_COST}
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (64, 64), (1, 5000), (900, 700)])
 def test_a_flat_image_is_a_flat_square_of_one_tone(shape):
     flat = np.zeros((*shape, 3), np.uint8) + np.array([255, 0, 128], np.uint8)
-    look = pixel_sample.look(flat)
-    assert (look.square == [255, 0, 128]).all()
-    assert look.square.shape == (64, 64, 3)
-    assert [int(tone.argmax()) for tone in look.tones] == [63, 0, 32]
-    assert look.tones.max(axis=1).tolist() == [1, 1, 1]
-    assert look.brightness == pytest.approx((0.241 + 0.068 * (128 / 255) ** 2) ** 0.5, abs=1e-6)
+    sample = pixel_sample.sample_pixels(flat)
+    assert (sample.square == [255, 0, 128]).all()
+    assert sample.square.shape == (64, 64, 3)
+    assert [int(tone.argmax()) for tone in sample.histograms] == [63, 0, 32]
+    assert sample.histograms.max(axis=1).tolist() == [1, 1, 1]
+    assert sample.brightness == pytest.approx((0.241 + 0.068 * (128 / 255) ** 2) ** 0.5, abs=1e-6)
 
 
 def test_each_image_counts_the_same_whatever_its_size():
     small, large = np.zeros((2, 2, 3), np.uint8), np.full((300, 300, 3), 255, np.uint8)
-    tones = pixel_sample.mean_tones([pixel_sample.look(small), pixel_sample.look(large)])
+    tones = pixel_sample.mean_histograms(
+        [pixel_sample.sample_pixels(small), pixel_sample.sample_pixels(large)]
+    )
     assert tones[:, [0, -1]].tolist() == [[0.5, 0.5]] * 3

@@ -702,7 +702,7 @@ def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, parameters, mo
     refused = {picture(900), picture(901), picture(1)[:900], b""}
     seen = []
     monkeypatch.setattr("darkroom.report.pixel_sample.decode_at_least", noting(seen))
-    monkeypatch.setattr("darkroom.report.thumbnails.decode_at_least", noting(seen))
+    monkeypatch.setattr("darkroom.report.image_store.decode_at_least", noting(seen))
     page(data.write(tmp_path), parameters())
     assert len(seen) > 20
     assert not refused & set(seen)
@@ -786,7 +786,7 @@ def test_a_page_of_noise_stays_small(tmp_path, parameters):
     predictions.to_parquet(tmp_path / "data/predictions.parquet")
     html = page(tmp_path, parameters("classification"))
     assert section(html, "scores").count("<figure") == 16 * 10 + 5  # the scores of blur are equal
-    assert section(html, "mistakes").count("<figure") == 24
+    assert section(html, "worst-predictions").count("<figure") == 24
     assert len(html) < 3_000_000
 
 
@@ -869,7 +869,7 @@ def test_outlier_scores_are_drawn_with_the_thresholds(tmp_path, parameters):
 def mistakes_of(data, tmp_path, parameters):
     """Return each sheet's title with (caption, detail, name) of its images."""
     data.write(tmp_path)
-    html = section(page(tmp_path, parameters(data.task)), "mistakes")
+    html = section(page(tmp_path, parameters(data.task)), "worst-predictions")
     found = {}
     for part in html.split("<h4")[1:]:
         captions = re.findall(r"<figcaption.*?</figcaption>", part, re.DOTALL)

@@ -1,0 +1,64 @@
+"""Images of `data/raw` and `data/augmented` by key, and small JPEGs of them for the page."""
+
+import base64
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from darkroom.core.shards import Place, read_member, stored
+from darkroom.images.decode import DecodeError, Pixels, decode, decode_at_least, resize
+
+SIDE_PX, QUALITY = 144, 80  # of a thumbnail: about 5 KB each, the page stays below 3 MB
+SMALL_SIDE_PX, SMALL_QUALITY = 88, 72  # about 2 KB each, where there are many
+
+
+class ImageStore:
+    """The images of a folder of shards."""
+
+    def __init__(self, folder: Path, index: pd.DataFrame) -> None:
+        """Note where each key lies; nothing is read yet."""
+        self.folder = folder
+        self._places = stored(index).set_index("key")
+
+    def content(self, key: str) -> bytes | None:
+        """Return the bytes of an image, None when the key is not stored."""
+        if key not in self._places.index:
+            return None
+        row = self._places.loc[key]
+        place = Place(str(row["shard"]), int(row["offset"]), int(row["size"]))
+        return read_member(self.folder, place)
+
+    def thumbnail(self, key: str) -> str | None:
+        """Return a small JPEG as data: URI, None when the key is not stored or does not decode."""
+        content = self.content(key)
+        try:
+            return None if content is None else data_uri(shrink(decode(content), SIDE_PX))
+        except DecodeError:
+            return None
+
+    def small_thumbnail(self, key: str) -> str | None:
+        """Return a thumbnail of half the size, of an image that clean has found whole."""
+        content = self.content(key)
+        try:
+            if content is None:
+                return None
+            small = shrink(decode_at_least(content, SMALL_SIDE_PX), SMALL_SIDE_PX)
+            return data_uri(small, SMALL_QUALITY)
+        except DecodeError:
+            return None
+
+
+def shrink(pixels: Pixels, side_px: int) -> Pixels:
+    """Return an image that fits into a square of this side."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side_px / max(height, width))
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def data_uri(pixels: Pixels, quality: int = QUALITY) -> str:
+    """Return pixels as JPEG in a data: URI."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]), options)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
