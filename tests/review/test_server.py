@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from benchmarks.review import write_groups
 from darkroom.core import shards, tables
 from darkroom.labels.decisions import REVIEW, read_decisions
-from darkroom.review import thumbnails
+from darkroom.review import thumbnail_pool
 from darkroom.review.history import Journal
 from darkroom.review.server import MOST_BODY_BYTES, Review
 from tests.review.stores import params_of, png
@@ -326,14 +326,14 @@ def draw_or_die(folder, place, *_):
     if place.shard == "hang":
         import faulthandler
 
-        faulthandler.dump_traceback_later(0.2, exit=True, file=thumbnails._nowhere())
+        faulthandler.dump_traceback_later(0.2, exit=True, file=thumbnail_pool._nowhere())
         time.sleep(60)
     return b"picture"
 
 
 def test_a_picture_that_crashes_or_hangs_its_decoder_costs_itself_alone(tmp_path):
     async def story():
-        drawn = thumbnails.Thumbnails(draw_or_die)
+        drawn = thumbnail_pool.Thumbnails(draw_or_die)
         places = [shards.Place(name, 0, 0) for name in ("a", "crash", "b", "hang", "c", "d")]
         try:
             return await asyncio.gather(*(drawn.get(tmp_path, p, 100, 1) for p in places))
@@ -348,6 +348,6 @@ def test_a_bomb_and_rubbish_give_no_picture(tmp_path, patches):
     cases = [(whole, 96 * 96), (whole, 96 * 96 - 1), (whole[:500], 10**6), (b"rubbish", 10**6)]
     for number, (content, max_pixels) in enumerate(cases):
         [place] = shards.write_shard(tmp_path / f"{number}.tar", [("x", content)])
-        drawn = thumbnails.draw(tmp_path, place, 64, max_pixels, 5.0)
+        drawn = thumbnail_pool.draw(tmp_path, place, 64, max_pixels, 5.0)
         assert bool(drawn) == (number == 0)
-    assert thumbnails.draw(tmp_path, shards.Place("absent.tar", 0, 9), 64, 10**6, 5.0) == b""
+    assert thumbnail_pool.draw(tmp_path, shards.Place("absent.tar", 0, 9), 64, 10**6, 5.0) == b""
