@@ -40,7 +40,7 @@ from darkroom.dedupe.normalise import background_similarity, load_background
 from darkroom.dedupe.search import candidate_pairs
 from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Network
-from darkroom.evaluation.intervals import share_interval, wilson
+from darkroom.evaluation.intervals import proportion_interval, wilson
 from darkroom.images.decode import DecodeError, Pixels, decode, resize
 from tools.fit_copy_network import is_held_out, read_photographs
 
@@ -257,7 +257,7 @@ def copies_among_nearest(
 
 def interval(success: NDArray[np.bool_], photographs: NDArray[np.int64]) -> str:
     """Return a share with its interval."""
-    low, high, *_ = share_interval(success, photographs, 0.95)
+    low, high, *_ = proportion_interval(success, photographs, 0.95)
     return f"{success.mean():.4f} [{low:.4f}, {high:.4f}]"
 
 

@@ -28,31 +28,33 @@ from scipy.special import ndtr, ndtri
 
 from darkroom.core.randomness import generator
 from darkroom.evaluation.agreement import (
-    Statistic,
-    weighted_mean,
     weighted_plcc,
     weighted_rmse,
     weighted_srcc,
 )
 from darkroom.evaluation.classification import brier
 from darkroom.evaluation.emd import emd_r1, emd_r2
-from darkroom.evaluation.intervals import Interval, auc_interval, cluster_bootstrap, share_interval
-from darkroom.evaluation.metrics import Side, figure
+from darkroom.evaluation.intervals import (
+    Interval,
+    auc_interval,
+    cluster_bootstrap,
+    proportion_interval,
+)
+from darkroom.evaluation.metrics import BinaryScores, with_interval
 from darkroom.evaluation.operating_points import at_prevalence
 from darkroom.evaluation.paired import (
-    accuracy_interval,
+    accuracy_difference_interval,
+    delong_interval,
     delong_test,
     holm,
     mcnemar,
     paired_bootstrap,
-    paired_delong,
 )
 from darkroom.evaluation.roc import weighted_partial_auc
 from darkroom.evaluation.roc_band import sensitivity_band
+from darkroom.evaluation.statistic import Flags, Reals, Statistic, weighted_mean
 
-Reals = NDArray[np.float64]
 Codes = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 Case = Callable[[np.random.Generator, int], tuple[float, Interval]]  # (truth, interval)
 Test = Callable[[np.random.Generator, int], float]  # the p-value of a difference that is not there
 
@@ -69,7 +71,7 @@ WITHIN = 0.5  # correlation of images of one group
 # What is drawn -------------------------------------------------------------------------------
 
 
-def codes_of(groups: int, sizes: str = "equal") -> Codes:
+def group_codes(groups: int, sizes: str = "equal") -> Codes:
     """Return each image's group; `uneven` ones have 1 to 32 images, half of all in a tenth."""
     if sizes == "equal":
         return np.repeat(np.arange(groups), PER_GROUP)
@@ -101,14 +103,14 @@ def share(
 ) -> tuple[float, Interval]:
     """Draw the share itself, too: at one share coverage jumps up and down with n."""
     truth = rng.uniform(low, high)
-    return truth, share_interval(rng.random(images) < truth, np.arange(images), LEVEL)
+    return truth, proportion_interval(rng.random(images) < truth, np.arange(images), LEVEL)
 
 
 def clustered_share(
     codes: Codes, low: float, high: float, rng: np.random.Generator, _: int
 ) -> tuple[float, Interval]:
     truth = rng.uniform(low, high)
-    return truth, share_interval(effects(rng, codes) < ndtri(truth), codes, LEVEL)
+    return truth, proportion_interval(effects(rng, codes) < ndtri(truth), codes, LEVEL)
 
 
 def predictive_value(
@@ -119,8 +121,8 @@ def predictive_value(
     point = {}
     for key, truth in (("sensitivity", hit), ("specificity", rest)):
         right = rng.random(images) < truth
-        interval = share_interval(right, np.arange(images), LEVEL)
-        point[key] = figure(float(right.mean()), interval, LEVEL)
+        interval = proportion_interval(right, np.arange(images), LEVEL)
+        point[key] = with_interval(float(right.mean()), interval, LEVEL)
     found = at_prevalence(point, prevalence, LEVEL)[name]
     if name == "ppv":
         truth = prevalence * hit / (prevalence * hit + (1 - prevalence) * (1 - rest))
@@ -166,8 +168,8 @@ def _band(
     positive: Flags, codes: Codes, auc: float, at: float, rng: np.random.Generator
 ) -> tuple[float, Interval]:
     shift = shift_of(auc)
-    side = Side(positive, effects(rng, codes) + shift * positive, codes)
-    low, high = sensitivity_band(side, np.array([at]), LEVEL)
+    task = BinaryScores(positive, effects(rng, codes) + shift * positive, codes)
+    low, high = sensitivity_band(task, np.array([at]), LEVEL)
     return float(ndtr(shift + ndtri(at))), Interval(float(low[0]), float(high[0]), "band")
 
 
@@ -265,7 +267,7 @@ def auc_difference(
     positives: int, negatives: int, a: float, b: float, rng: np.random.Generator, _: int
 ) -> tuple[float, Interval]:
     positive = np.arange(positives + negatives) < positives
-    return b - a, paired_delong(positive, *two_scores(rng, positive, a, b), LEVEL)
+    return b - a, delong_interval(positive, *two_scores(rng, positive, a, b), LEVEL)
 
 
 def two_right(rng: np.random.Generator, codes: Codes, a: float, b: float) -> tuple[Flags, Flags]:
@@ -278,7 +280,7 @@ def two_right(rng: np.random.Generator, codes: Codes, a: float, b: float) -> tup
 def accuracy_difference(
     images: int, a: float, b: float, rng: np.random.Generator, _: int
 ) -> tuple[float, Interval]:
-    return b - a, accuracy_interval(*two_right(rng, np.arange(images), a, b), LEVEL)
+    return b - a, accuracy_difference_interval(*two_right(rng, np.arange(images), a, b), LEVEL)
 
 
 def srcc_pair(rng: np.random.Generator, codes: Codes) -> tuple[Statistic, Statistic]:
@@ -331,7 +333,7 @@ def promised() -> Iterator[tuple[str, Case]]:
     for n in (40, 100, 400):
         yield f"share 0.05 to 0.95, {n} images", partial(share, n, 0.05, 0.95)
     for n in (20, 50, 200):
-        yield f"share 0.50 to 0.95, {n} groups", partial(clustered_share, codes_of(n), 0.5, 0.95)
+        yield f"share 0.50 to 0.95, {n} groups", partial(clustered_share, group_codes(n), 0.5, 0.95)
     for name in ("ppv", "npv"):
         for n in (100, 400):
             yield f"{name} at prevalence 0.05, {n} each", partial(predictive_value, name, n, 0.05)
@@ -340,13 +342,16 @@ def promised() -> Iterator[tuple[str, Case]]:
             yield f"AUC {truth:.2f}, {m} and {n} images", partial(auc, m, n, truth)
     for truth in (0.8, 0.95):
         for n in (20, 50, 200):
-            yield f"AUC {truth:.2f}, {n} groups", partial(clustered_auc, codes_of(n), truth, False)
+            yield (
+                f"AUC {truth:.2f}, {n} groups",
+                partial(clustered_auc, group_codes(n), truth, False),
+            )
         for n in (50, 200):  # 20 and 80 of them positive
             name = f"AUC {truth:.2f}, {n} groups, each of one class"
-            yield name, partial(clustered_auc, codes_of(n), truth, True)
+            yield name, partial(clustered_auc, group_codes(n), truth, True)
     for truth in (0.8, 0.95):
         for n, kind in ((20, "groups"), (50, "groups"), (100, "images"), (400, "images")):
-            codes = codes_of(n) if kind == "groups" else np.arange(n)
+            codes = group_codes(n) if kind == "groups" else np.arange(n)
             for at in (0.1, 0.3):
                 name = f"ROC of AUC {truth:.2f} at {at}, {n} {kind}"
                 yield name, partial(band, codes, truth, at)
@@ -356,12 +361,12 @@ def promised() -> Iterator[tuple[str, Case]]:
         yield f"accuracy 0.80 to 0.85, {n} images", partial(accuracy_difference, n, 0.8, 0.85)
     for name, draw in BOOTSTRAPPED.items():
         n = 25 if draw is range_rmse else 20  # about 20 of 25 groups have an image in the range
-        yield f"{name}, {n} groups", partial(bootstrap, draw, codes_of(n))
+        yield f"{name}, {n} groups", partial(bootstrap, draw, group_codes(n))
     for name in ("mean", "RMSE", "PLCC 0.71", "SRCC 0.69", "partial AUC"):
-        yield f"{name}, 50 groups", partial(bootstrap, BOOTSTRAPPED[name], codes_of(50))
-    yield "difference of two SRCC, 20 groups", partial(srcc_difference, codes_of(20))
+        yield f"{name}, 50 groups", partial(bootstrap, BOOTSTRAPPED[name], group_codes(50))
+    yield "difference of two SRCC, 20 groups", partial(srcc_difference, group_codes(20))
     for n in (20, 50):
-        yield f"difference of two RMSE, {n} groups", partial(rmse_difference, codes_of(n))
+        yield f"difference of two RMSE, {n} groups", partial(rmse_difference, group_codes(n))
     for name in ("mean", "Brier", "SRCC 0.69"):
         yield f"{name}, 100 images", partial(bootstrap, BOOTSTRAPPED[name], np.arange(100))
 
@@ -372,7 +377,7 @@ def not_promised() -> Iterator[tuple[str, Case]]:
         yield f"share {truth:.2f}, 20 images", partial(share, 20, truth, truth)
         yield f"share {truth:.2f}, 100 images", partial(share, 100, truth, truth)
     for n in (3, 5, 8, 12):
-        yield f"share 0.50 to 0.95, {n} groups", partial(clustered_share, codes_of(n), 0.5, 0.95)
+        yield f"share 0.50 to 0.95, {n} groups", partial(clustered_share, group_codes(n), 0.5, 0.95)
     for name in ("ppv", "npv"):
         yield f"{name} at prevalence 0.05, 20 each", partial(predictive_value, name, 20, 0.05)
     for truth in (0.8, 0.95, 0.98, 0.995):
@@ -381,28 +386,28 @@ def not_promised() -> Iterator[tuple[str, Case]]:
     for truth in (0.98, 0.995):
         for m, n in ((100, 100), (100, 900), (500, 500)):
             yield f"AUC {truth:.3g}, {m} and {n} images", partial(auc, m, n, truth)
-        yield f"AUC {truth:.3g}, 50 groups", partial(clustered_auc, codes_of(50), truth, False)
+        yield f"AUC {truth:.3g}, 50 groups", partial(clustered_auc, group_codes(50), truth, False)
     for truth in (0.8, 0.95):
         name = f"AUC {truth:.2f}, 20 groups, each of one class"  # 8 of them positive
-        yield name, partial(clustered_auc, codes_of(20), truth, True)
+        yield name, partial(clustered_auc, group_codes(20), truth, True)
     for m, n in ((200, 20), (100, 30), (50, 50)):
         for truth in (0.8, 0.95):
             for at in (0.05, 0.3):
                 name = f"ROC of AUC {truth:.2f} at {at}, {m} and {n} images"
                 yield name, partial(unequal_band, m, n, truth, at)
     for n in (3, 5, 8, 12):
-        yield f"AUC 0.8, {n} groups", partial(clustered_auc, codes_of(n), 0.8, False)
-    uneven = codes_of(50, "uneven")
+        yield f"AUC 0.8, {n} groups", partial(clustered_auc, group_codes(n), 0.8, False)
+    uneven = group_codes(50, "uneven")
     yield "share 0.50 to 0.95, 50 uneven groups", partial(clustered_share, uneven, 0.5, 0.95)
     yield "AUC 0.8, 50 uneven groups", partial(clustered_auc, uneven, 0.8, False)
     for name in ("mean", "RMSE", "SRCC 0.69"):
         for n in (3, 5, 8, 12):
-            yield f"{name}, {n} groups", partial(bootstrap, BOOTSTRAPPED[name], codes_of(n))
-    yield "RMSE of a third, 20 groups", partial(bootstrap, range_rmse, codes_of(20))
+            yield f"{name}, {n} groups", partial(bootstrap, BOOTSTRAPPED[name], group_codes(n))
+    yield "RMSE of a third, 20 groups", partial(bootstrap, range_rmse, group_codes(20))
     for name in ("mean", "RMSE"):
         yield f"{name}, 50 uneven groups", partial(bootstrap, BOOTSTRAPPED[name], uneven)
     for n in (20, 50):
-        yield f"mean of heavy tails, {n} groups", partial(bootstrap, heavy_mean, codes_of(n))
+        yield f"mean of heavy tails, {n} groups", partial(bootstrap, heavy_mean, group_codes(n))
 
 
 CASES: dict[str, Case] = dict([*promised(), *not_promised()])
@@ -410,7 +415,7 @@ PROMISED = [name for name, _ in promised()]
 TESTS: dict[str, Test] = {
     **{f"McNemar, {n} images": partial(p_of_accuracies, n) for n in (50, 200)},
     **{f"paired DeLong, {n} and {n} images": partial(p_of_aucs, n) for n in (50, 200)},
-    "paired bootstrap of SRCC, 20 groups": partial(p_of_srccs, codes_of(20)),
+    "paired bootstrap of SRCC, 20 groups": partial(p_of_srccs, group_codes(20)),
     "one of five after Holm, 200 images": partial(p_of_a_family, 200),
 }
 

@@ -1,9 +1,9 @@
-"""How long evaluate takes: reading and inference, figures, and plots, each on its own.
+"""How long evaluate takes: reading and inference, metrics, and plots, each on its own.
 
     python -m benchmarks.evaluate [--images FOLDER] [--sizes 1500 50000]
 
 FOLDER (such as a folder of 1,500 photographs) is stored as the pipeline does and goes through
-MobileNetV2 0.35 at 224 px, untrained: its weights do not change the time. Without it only figures
+MobileNetV2 0.35 at 224 px, untrained: its weights do not change the time. Without it only metrics
 and plots are timed, on drawn predictions of as many images as SIZES say, four fifths of them of
 test; their groups are single images, which are the most draws to make. What importing takes is not
 counted. `peak` is the most memory that the process has held, libraries included.
@@ -26,7 +26,9 @@ from darkroom.core import shards, tables
 from darkroom.core.params.load import load_params
 from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
+from darkroom.evaluation.plot_tables import draw_plots
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.models.saved import SavedModel, write_model
 from stages import evaluate
 
@@ -72,16 +74,16 @@ def draw_classes(rows: pd.DataFrame, count: int) -> tuple[pd.DataFrame, SavedMod
     return table, SavedModel("classification", names, None, SIDE_PX, "resize", b"")
 
 
-def time_figures(name: str, table: pd.DataFrame, model: SavedModel, params: Params) -> float:
+def time_metrics(name: str, table: pd.DataFrame, model: SavedModel, params: Params) -> float:
     chosen, seed = params.evaluate, params.seed
     with threadpool_limits(1):  # as the stage does
-        figures, judging = timed(lambda: evaluate.judge(table, model, chosen, seed))
-        _, drawing = timed(lambda: evaluate.draw(table, model, chosen, seed, figures))
+        metrics, evaluating = timed(lambda: evaluate_predictions(table, model, chosen, seed))
+        _, drawing = timed(lambda: draw_plots(table, model, chosen, seed, metrics))
     print(
-        f"{len(table):8} {name:12} figures {judging:7.2f} s, plots {drawing:6.2f} s,"
+        f"{len(table):8} {name:12} metrics {evaluating:7.2f} s, plots {drawing:6.2f} s,"
         f" peak {peak_mb():5.0f} MB"
     )
-    return judging + drawing
+    return evaluating + drawing
 
 
 def store(root: Path, images: Path) -> None:
@@ -130,10 +132,10 @@ def time_images(images: Path, params: Params) -> None:
         _, whole = timed(lambda: evaluate.run(root, params))
         model = SavedModel.load(root / evaluate.MODEL)
         table, reading = timed(
-            lambda: evaluate.predict(root, model, evaluate.read_rows(root, model))
+            lambda: evaluate.predict_rows(root, model, evaluate.read_rows(root, model))
         )
         print(f"{len(table):8} images       reading and inference {reading:7.2f} s")
-        rest = time_figures("ratings", table, model, params)
+        rest = time_metrics("ratings", table, model, params)
         print(
             f"{len(table):8} images       the whole stage {whole:.2f} s, of it {rest:.2f} s these"
         )
@@ -151,9 +153,9 @@ def main() -> None:
         keys = [f"{i:07d}" for i in range(size)]
         splits = np.where(np.arange(size) % 5 == 4, "validation", "test")
         rows = pd.DataFrame({"key": keys, "split": splits, "split_group": keys})
-        time_figures("ratings", *draw_ratings(rows), params)
-        time_figures("two classes", *draw_classes(rows, 2), params)
-        time_figures(f"{CLASSES} classes", *draw_classes(rows, CLASSES), params)
+        time_metrics("ratings", *draw_ratings(rows), params)
+        time_metrics("two classes", *draw_classes(rows, 2), params)
+        time_metrics(f"{CLASSES} classes", *draw_classes(rows, CLASSES), params)
 
 
 if __name__ == "__main__":

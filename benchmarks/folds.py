@@ -34,8 +34,9 @@ from darkroom.core.files import MetricTree
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.core.paths import resolve_path
-from darkroom.evaluation.metrics import interval_name
+from darkroom.evaluation.metrics import interval_key
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.filters.preprocess import preprocess, read_steps
 from darkroom.images.decode import Pixels
 from darkroom.models.backbones import input_rule
@@ -44,7 +45,6 @@ from darkroom.models.saved import SavedModel
 from darkroom.models.training.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
 from darkroom.models.training.fit import Examples, fit_model
 from stages.augment import strata_of, variants_each
-from stages.evaluate import judge
 from stages.train import make_targets
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
@@ -171,7 +171,7 @@ def predict_folds(
 
 
 def bare_model(rows: pd.DataFrame, params: Params) -> SavedModel:
-    """Return what `judge` asks of a model: its task, and its classes or scale; no network."""
+    """Return what `evaluate_predictions` needs: task, classes or scale, and no network."""
     rating = params.train.task == "rating"
     classes = () if rating else tuple(sorted(rows["label"].unique()))
     scale = params.train.scale if rating else None
@@ -189,19 +189,19 @@ def prediction_table(
 
 
 def show(tree: MetricTree, confidence: float) -> None:
-    """Print the figures with their intervals."""
+    """Print the metrics with their intervals."""
     if "note" in tree:
         print(f"  {tree['note']}")
     for name in ("srcc", "plcc", "auc", "emd_r1", "emd_r2", "rmse", "accuracy", "brier"):
-        figure = tree.get(name)
-        if figure is None:
+        metric = tree.get(name)
+        if metric is None:
             continue
-        value, (low, high) = figure["value"], (
-            figure[interval_name(confidence)][end] for end in ("low", "high")
+        value, (low, high) = metric["value"], (
+            metric[interval_key(confidence)][end] for end in ("low", "high")
         )  # fmt: skip
         shown = "     -" if value is None else f"{value:6.3f}"
         between = "" if low is None else f"  {100 * confidence:g} % {low:6.3f} to {high:6.3f}"
-        print(f"  {name:9s}{shown}{between}  {figure['method']}  {figure.get('note', '')}".rstrip())
+        print(f"  {name:9s}{shown}{between}  {metric['method']}  {metric.get('note', '')}".rstrip())
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -212,7 +212,7 @@ def main(arguments: argparse.Namespace) -> None:
         train = params.train.model_copy(update={"weights": weights})
         params = params.model_copy(update={"train": train})
     if params.train.task == "none":
-        raise UserError("params.yaml: train.task is none, so that there is nothing to judge")
+        raise UserError("params.yaml: train.task is none, so that there is nothing to evaluate")
     target = params.augment.target if arguments.augment is None else arguments.augment
     rows = read_rows(root, params.train.task)
     model = bare_model(rows, params)
@@ -221,7 +221,7 @@ def main(arguments: argparse.Namespace) -> None:
     tested, trees, confidence = [], [], params.evaluate.confidence
     for parts, table in predict_folds(root, rows, params, arguments.folds, target):
         tested.append(table)
-        trees.append(judge(table, model, params.evaluate, params.seed))
+        trees.append(evaluate_predictions(table, model, params.evaluate, params.seed))
         sizes = ", ".join(str(len(positions)) for positions in parts)
         print(f"fold {len(trees)}: {sizes} images to train, stop, test", flush=True)
         show(trees[-1], confidence)
@@ -234,7 +234,7 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"  {name:9s}{np.mean(known):6.3f}  over {len(known)} folds")
     print("all pooled, so that models that disagree about the scale cost:")
     pooled = pd.concat(tested, ignore_index=True)
-    show(judge(pooled, model, params.evaluate, params.seed), confidence)
+    show(evaluate_predictions(pooled, model, params.evaluate, params.seed), confidence)
 
 
 if __name__ == "__main__":

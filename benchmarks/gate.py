@@ -15,7 +15,7 @@ import pandas as pd
 
 from darkroom.comparison.differences import Comparison, compare
 from darkroom.comparison.pairs import pair
-from darkroom.comparison.revisions import Revision, Settings
+from darkroom.comparison.revisions import Revision, RevisionParams
 from darkroom.core.randomness import generator
 
 SCORES = np.arange(1.0, 11.0)
@@ -40,16 +40,14 @@ def revision(name, rng, target, groups, error, resamples):
         | {"target_mean": sides["target_"] @ SCORES, "predicted_mean": sides[""] @ SCORES}
         | bins
     )
-    settings = Settings.model_validate(
+    params = RevisionParams.model_validate(
         {
             "seed": int(rng.integers(2**31)),
             "train": {"scale": {"low": 1.0, "high": 10.0, "bins": 10}},
             "evaluate": {"confidence": 0.95, "bootstrap": resamples},
         }
     )
-    return Revision(
-        name, "rating", test, test[["key", "split", "split_group"]], settings, 5.0, None
-    )
+    return Revision(name, "rating", test, test[["key", "split", "split_group"]], params, 5.0, None)
 
 
 def compare_drawn(draw, images, count, error, resamples) -> Comparison:

@@ -10,7 +10,7 @@ actor's face (class1, the normal class) against random scenes (class0, the outli
 Both sources go through the stages from scan to split, so that copies of test images are out of
 train, and reference images that copy one of `cage` are seen. Each method is then trained and
 evaluated by the stages. Images of the reference classes are left out of every evaluation, so that
-all methods are judged on the same images.
+all methods are evaluated on the same images.
 
 No setting was chosen on the test part. The methods' own (the SVM's nu, the covariance's shrinkage,
 the forest's trees, lambda of `deep`, one neighbour) are their authors', scikit-learn's or usual
@@ -107,8 +107,8 @@ def write_settings(root: Path, data: Path, reference: Path, seed: int) -> None:
     write_text(root / FILE, json.dumps(values))  # JSON is YAML, too
 
 
-def judge_run(root: Path, params: Params) -> MetricTree:
-    """Train and evaluate by the stages; return the figures."""
+def evaluate_run(root: Path, params: Params) -> MetricTree:
+    """Train and evaluate by the stages; return the metrics."""
     train.run(root, params)
     evaluate.run(root, params)
     return dict(json.loads((root / evaluate.METRICS).read_text()))
@@ -121,9 +121,9 @@ def as_row(name: str, tree: MetricTree, seconds: float) -> str:
     return f"{name:30s}{''.join(f'{_shown(cell):>23s}' for cell in cells)}{seconds:7.0f} s"
 
 
-def _shown(figure: MetricTree) -> str:
-    ends = figure["ci95"]
-    return f"{figure['value']:.3f} ({ends['low']:.3f}, {ends['high']:.3f})"
+def _shown(metric: MetricTree) -> str:
+    ends = metric["ci95"]
+    return f"{metric['value']:.3f} ({ends['low']:.3f}, {ends['high']:.3f})"
 
 
 def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]]:
@@ -299,7 +299,7 @@ def main() -> None:
             if not name.startswith(given.only):
                 continue
             started = time.perf_counter()
-            tree = judge_run(root, with_training(params, settings, params.seed))
+            tree = evaluate_run(root, with_training(params, settings, params.seed))
             print(as_row(name, tree, time.perf_counter() - started), flush=True)
         print(f"{tree['n']} test images, {tree['positives']} of them outliers", end="")
         print(f", {tree['reference_images_left_out']} of reference classes left out")

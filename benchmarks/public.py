@@ -9,11 +9,12 @@ DATA holds the folders, which are not part of this repository:
 - `hotdog`: {train,test,holdout}/{hot_dog,not_hot_dog}/, with copies across the three;
 - `keras`: the ImageNet weights, if Keras is not to fetch them.
 
-Each set goes through the stages from scan to split, by settings alone. `quality` is judged out of
-fold, by folds of split groups, with the first seed. `cage` is trained and evaluated by the stages,
-once per seed; a seed also chooses which training images stop the training. `hotdog` is fitted
-*before*, on train as it is given, and tested on test and holdout as they are given, duplicates
-included, and *after*, when dedupe has taken them out; a sixth of the training images stops both.
+Each set goes through the stages from scan to split, by settings alone. `quality` is evaluated out
+of fold, by folds of split groups, with the first seed. `cage` is trained and evaluated by the
+stages, once per seed; a seed also chooses which training images stop the training. `hotdog` is
+fitted *before*, on train as it is given, and tested on test and holdout as they are given,
+duplicates included, and *after*, when dedupe has taken them out; a sixth of the training images
+stops both.
 Intervals draw groups of images; those over seeds count an image once, whatever the number of seeds.
 FOLDER keeps the stages' work for another run; the repository's params.yaml gives what is not said
 here. The settings below were there before the measurement; nothing was chosen by a test part.
@@ -66,12 +67,13 @@ from darkroom.core.files import MetricTree, write_text
 from darkroom.core.params.load import FILE, load_params
 from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
-from darkroom.evaluation.agreement import srcc, weighted_mean
-from darkroom.evaluation.metrics import Settings, bootstrap_figure, interval_name, share_figure
+from darkroom.evaluation.agreement import srcc
+from darkroom.evaluation.metrics import Settings, bootstrap_metric, interval_key, proportion_metric
+from darkroom.evaluation.statistic import weighted_mean
+from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.labels.official_splits import standard_split
 from darkroom.models.training.examples import RAW, SPLIT
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
-from stages.evaluate import judge, settings_of
 from stages.train import make_targets
 
 REPOSITORY = Path(__file__).parents[1]
@@ -141,8 +143,8 @@ def show_quality(root: Path, params: Params, seeds: Sequence[int]) -> None:
             sizes = ", ".join(str(len(part)) for part in parts)
             print(f"  {name}, {sizes} to train, stop, test: srcc {found:.3f}", flush=True)
         tested = pd.concat(folds, ignore_index=True)
-        tree = judge(tested, model, chosen.evaluate, chosen.seed)
-        print_figures(name, {key: tree[key] for key in ("srcc", "plcc", "rmse", "auc")})
+        tree = evaluate_predictions(tested, model, chosen.evaluate, chosen.seed)
+        print_metrics(name, {key: tree[key] for key in ("srcc", "plcc", "rmse", "auc")})
 
 
 def show_cage(root: Path, params: Params, seeds: Sequence[int]) -> None:
@@ -153,7 +155,7 @@ def show_cage(root: Path, params: Params, seeds: Sequence[int]) -> None:
         for stage in MODELLING:
             stage.run(root, chosen)
         tree = json.loads((root / evaluate.METRICS).read_text())
-        print_figures(
+        print_metrics(
             f"seed {seed}, {tree['n']} test images in {tree['groups']} groups",
             {key: tree[key] for key in ("accuracy", "auc")},
         )
@@ -176,9 +178,9 @@ def show_hotdog(root: Path, params: Params, seeds: Sequence[int]) -> None:
             tested.append(test_given(root, rows, chosen).assign(moment=moment, seed=seed))
             share = tested[-1]["right"].mean()
             print(f"  seed {seed}, {moment}: accuracy {share:.3f}", flush=True)
-    settings = settings_of(params.evaluate, params.seed)
-    for name, figures in compare(pd.concat(tested, ignore_index=True), settings).items():
-        print_figures(name, figures)
+    settings = Settings.of(params.evaluate, params.seed)
+    for name, metrics in compare(pd.concat(tested, ignore_index=True), settings).items():
+        print_metrics(name, metrics)
 
 
 def given_rows(
@@ -256,9 +258,9 @@ def _compare_part(tested: pd.DataFrame, settings: Settings) -> MetricTree:
 
     value = float(right[before].mean() - right[~before].mean()) if len(set(before)) == 2 else None
     return {
-        "before": share_figure(right[before], groups[before], settings),
-        "after": share_figure(right[~before], groups[~before], settings),
-        "before less after": bootstrap_figure("gain", value, gain, groups, settings),
+        "before": proportion_metric(right[before], groups[before], settings),
+        "after": proportion_metric(right[~before], groups[~before], settings),
+        "before less after": bootstrap_metric("gain", value, gain, groups, settings),
     }
 
 
@@ -269,14 +271,14 @@ def describe_leaks(root: Path) -> str:
     return f"leaking files that were rejected: {rejected or 'none'}"
 
 
-def print_figures(name: str, figures: MetricTree) -> None:
-    """Print each figure with its interval, in a row."""
-    shown = "; ".join(f"{key} {_shown(figure)}" for key, figure in figures.items())
+def print_metrics(name: str, metrics: MetricTree) -> None:
+    """Print each metric with its interval, in a row."""
+    shown = "; ".join(f"{key} {_shown(metric)}" for key, metric in metrics.items())
     print(f"  {name}: {shown}", flush=True)
 
 
-def _shown(figure: MetricTree) -> str:
-    value, interval = figure["value"], figure.get(interval_name(0.95), {"low": None})
+def _shown(metric: MetricTree) -> str:
+    value, interval = metric["value"], metric.get(interval_key(0.95), {"low": None})
     if value is None:
         return "undefined"
     if interval["low"] is None:

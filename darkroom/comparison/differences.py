@@ -2,7 +2,7 @@
 
 | metric | where each group is a single image | otherwise |
 |---|---|---|
-| AUC of two sides | paired DeLong | paired cluster bootstrap |
+| AUC of a binary task | paired DeLong | paired cluster bootstrap |
 | accuracy | Bonett and Price's interval, exact McNemar | paired cluster bootstrap |
 | all others | paired bootstrap over images | paired cluster bootstrap |
 
@@ -10,37 +10,41 @@ p-values are adjusted by Holm over all metrics of the comparison; intervals are 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from darkroom.comparison.pairs import Pair
-from darkroom.comparison.revisions import Revision, Settings
+from darkroom.comparison.revisions import Revision, RevisionParams
 from darkroom.core.randomness import generator
-from darkroom.evaluation import agreement
-from darkroom.evaluation.agreement import Statistic
-from darkroom.evaluation.classification import brier
+from darkroom.evaluation import agreement, classification, one_class, rating
 from darkroom.evaluation.emd import emd_r1, emd_r2
-from darkroom.evaluation.intervals import LEAST_GROUPS, Interval, codes_of
+from darkroom.evaluation.intervals import MIN_GROUPS, Interval
 from darkroom.evaluation.paired import (
-    accuracy_interval,
+    accuracy_difference_interval,
+    delong_interval,
     delong_test,
     holm,
     mcnemar,
     paired_bootstrap,
-    paired_delong,
 )
-from darkroom.evaluation.roc import Flags, weighted_auc, weighted_macro_auc
+from darkroom.evaluation.roc import weighted_auc, weighted_macro_auc
+from darkroom.evaluation.statistic import (
+    Flags,
+    Groups,
+    Reals,
+    Statistic,
+    encode_groups,
+    unweighted,
+    weighted_mean,
+)
 
-Reals = NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference shown", "undefined"]
 LOWER_IS_BETTER = {"rmse", "emd_r1", "emd_r2", "brier"}
 
 
 class Difference(NamedTuple):
-    """A metric of both sides; `interval` and `p` are of HEAD − BASE, None where undefined."""
+    """A metric of both revisions; `interval` and `p` are of HEAD − BASE, None where undefined."""
 
     metric: str
     base: float | None
@@ -57,25 +61,25 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two revisions, the images that both are judged on, and how they differ."""
+    """Two revisions, the images that both are evaluated on, and how they differ."""
 
     base: str
     head: str
     pair: Pair
     main: str  # the metric that counts most for the task
-    sides: str  # what AUC tells apart
+    auc_of: str  # which images AUC separates from which
     confidence: float
     differences: list[Difference]
 
     @property
     def groups(self) -> int:
         """Return how many groups the images are in."""
-        return codes_of(self.pair.groups)[1]
+        return encode_groups(self.pair.groups)[1]
 
     @property
     def reliable(self) -> bool:
         """Return whether there are groups enough for intervals to cover what they say."""
-        return self.groups >= LEAST_GROUPS
+        return self.groups >= MIN_GROUPS
 
     def having(self, verdict: Verdict) -> list[str]:
         """Return the metrics with this verdict."""
@@ -83,151 +87,140 @@ class Comparison(NamedTuple):
 
 
 def compare(base: Revision, head: Revision, pair: Pair) -> Comparison:
-    """Return every difference; the settings of intervals are HEAD's."""
-    judge = {"rating": _ratings, "classification": _classes, "one_class": _one_class}[head.task]
-    main, sides, measured = judge(head, pair)
-    confidence = head.settings.evaluate.confidence
-    return Comparison(
-        base.name, head.name, pair, main, sides, confidence, give_verdicts(measured, confidence)
-    )
+    """Return every difference; the parameters of intervals are HEAD's."""
+    compare_task = {
+        "rating": _compare_ratings,
+        "classification": _compare_classes,
+        "one_class": _compare_one_class,
+    }[head.task]
+    main, auc_of, differences = compare_task(head, pair)
+    confidence = head.params.evaluate.confidence
+    differences = assign_verdicts(differences, confidence)
+    return Comparison(base.name, head.name, pair, main, auc_of, confidence, differences)
 
 
-def give_verdicts(measured: Sequence[Difference], confidence: float) -> list[Difference]:
+def assign_verdicts(differences: Sequence[Difference], confidence: float) -> list[Difference]:
     """Adjust the p-values for their number and say which differences are significant."""
-    adjusted = iter(holm([d.p for d in measured if d.p is not None]))
-    judged = []
-    for d in measured:
+    adjusted = iter(holm([d.p for d in differences if d.p is not None]))
+    decided = []
+    for d in differences:
         if d.p is None or d.value is None:
-            judged.append(d)
+            decided.append(d)
             continue
         p = next(adjusted)
-        risen = (d.value > 0) != (d.metric in LOWER_IS_BETTER)
-        verdict: Verdict = "better" if risen else "worse"
-        judged.append(
-            d._replace(p_holm=p, verdict=verdict if p <= 1 - confidence else "no difference shown")
-        )
-    return judged
+        improved = (d.value > 0) != (d.metric in LOWER_IS_BETTER)
+        verdict: Verdict = "no difference shown"
+        if p <= 1 - confidence:
+            verdict = "better" if improved else "worse"
+        decided.append(d._replace(p_holm=p, verdict=verdict))
+    return decided
 
 
-Judged = tuple[str, str, list[Difference]]  # main metric, what AUC tells apart, differences
+Differences = tuple[str, str, list[Difference]]  # main metric, what AUC is of, differences
 
 
-def _ratings(head: Revision, pair: Pair) -> Judged:
-    cutoff = head.cutoff or 0.0
-    target = _reals(pair.head, "target_mean")
-    good, predicted = target > cutoff, [_reals(side, "predicted_mean") for side in _sides(pair)]
-    groups, settings = pair.groups, head.settings
+def _compare_ratings(head: Revision, pair: Pair) -> Differences:
+    cutoff, groups, params = head.cutoff or 0.0, pair.groups, head.params
+    tasks = [rating.binary_scores(rows, cutoff) for rows in (pair.base, pair.head)]
+    good, predicted = tasks[0].positive, [task.score for task in tasks]
+    target = pair.head["target_mean"].to_numpy(np.float64)
     weighted = {"srcc": agreement.weighted_srcc, "plcc": agreement.weighted_plcc}
     if pair.same_units:
         weighted["rmse"] = agreement.weighted_rmse
-    found = [
-        by_bootstrap(name, [statistic(target, p) for p in predicted], groups, settings)
+    differences = [
+        _by_bootstrap(name, [statistic(target, p) for p in predicted], groups, params)
         for name, statistic in weighted.items()
     ]
     if pair.same_bins:
-        found += _distances(pair, settings)
-    found.append(by_auc(good, predicted, groups, settings))
+        differences += _compare_emd(pair, params)
+    differences.append(_compare_auc(good, predicted, groups, params))
     if pair.same_units:
-        right = [(p > cutoff) == good for p in predicted]
-        found.append(by_accuracy(right, groups, settings))
-    return "srcc", f"mean scores above {cutoff:g} from the rest", found
+        correct = [(p > cutoff) == good for p in predicted]
+        differences.append(_compare_accuracy(correct, groups, params))
+    return "srcc", f"mean scores above {cutoff:g} from the rest", differences
 
 
-def _distances(pair: Pair, settings: Settings) -> list[Difference]:
+def _compare_emd(pair: Pair, params: RevisionParams) -> list[Difference]:
     """Return both EMDs over the rows whose histogram is known."""
-    known = pair.head["target_bin_1"].notna().to_numpy(bool)
+    known = rating.has_histogram(pair.head)
     if not known.any():
         return []
-    names = range(1, settings.train.scale.bins + 1)
-    target = pair.head.loc[known, [f"target_bin_{k}" for k in names]].to_numpy(np.float64)
-    bins = [side.loc[known, [f"bin_{k}" for k in names]].to_numpy(np.float64)
-            for side in _sides(pair)]  # fmt: skip
+    bins = params.train.scale.bins
+    target = rating.histograms(pair.head[known], "target_bin", bins)
+    predicted = [rating.histograms(rows[known], "bin", bins) for rows in (pair.base, pair.head)]
     return [
-        by_bootstrap(
+        _by_bootstrap(
             name,
-            [agreement.weighted_mean(distance(target, each)) for each in bins],
+            [weighted_mean(distance(target, each)) for each in predicted],
             pair.groups[known],
-            settings,
+            params,
         )
         for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2))
     ]
 
 
-def _classes(head: Revision, pair: Pair) -> Judged:
-    target, groups, settings = pair.head["target_label"], pair.groups, head.settings
-    is_class = np.column_stack([target == name for name in pair.classes])  # (n, classes)
-    columns = [f"probability_{name}" for name in pair.classes]
-    chances = [side[columns].to_numpy(np.float64) for side in _sides(pair)]
-    right = [np.asarray(side["predicted_label"] == target, np.bool_) for side in _sides(pair)]
+def _compare_classes(head: Revision, pair: Pair) -> Differences:
+    groups, params, both = pair.groups, head.params, (pair.base, pair.head)
+    is_class = classification.one_hot(pair.head, pair.classes)  # (n, classes)
+    probabilities = [classification.probabilities(rows, pair.classes) for rows in both]
+    correct = [(rows["predicted_label"] == rows["target_label"]).to_numpy(bool) for rows in both]
     if head.positive_class is not None:
         k = pair.classes.index(head.positive_class)
-        sides = f"{head.positive_class} from the rest"
-        area = by_auc(is_class[:, k], [each[:, k] for each in chances], groups, settings)
+        auc_of = f"{head.positive_class} from the rest"
+        auc = _compare_auc(is_class[:, k], [each[:, k] for each in probabilities], groups, params)
     else:
-        sides = "each class from the rest, the mean of all"
-        area = by_bootstrap(
-            "auc", [weighted_macro_auc(is_class, e) for e in chances], groups, settings
-        )
-    errors = [agreement.weighted_mean(brier(is_class, each)) for each in chances]
-    found = [
-        by_accuracy(right, groups, settings),
-        area,
-        by_bootstrap("brier", errors, groups, settings),
+        auc_of = "each class from the rest, the mean of all"
+        statistics = [weighted_macro_auc(is_class, each) for each in probabilities]
+        auc = _by_bootstrap("auc", statistics, groups, params)
+    brier = [weighted_mean(classification.brier(is_class, each)) for each in probabilities]
+    differences = [
+        _compare_accuracy(correct, groups, params),
+        auc,
+        _by_bootstrap("brier", brier, groups, params),
     ]
-    return ("auc" if len(pair.classes) == 2 else "accuracy"), sides, found
+    return ("auc" if len(pair.classes) == 2 else "accuracy"), auc_of, differences
 
 
-def _one_class(head: Revision, pair: Pair) -> Judged:
-    normal = head.settings.train.normal_class
-    outlying = np.asarray(pair.head["target_label"] != normal, np.bool_)
-    scores = [_reals(side, "outlier_score") for side in _sides(pair)]
-    area = by_auc(outlying, scores, pair.groups, head.settings)
-    return "auc", f"outliers from {normal}", [area]
+def _compare_one_class(head: Revision, pair: Pair) -> Differences:
+    normal = str(head.params.train.normal_class)
+    tasks = [one_class.binary_scores(rows, normal) for rows in (pair.base, pair.head)]
+    scores = [task.score for task in tasks]
+    auc = _compare_auc(tasks[0].positive, scores, pair.groups, head.params)
+    return "auc", f"outliers from {normal}", [auc]
 
 
-def by_bootstrap(
-    name: str, statistics: Sequence[Statistic], groups: NDArray[Any], settings: Settings
+def _by_bootstrap(
+    name: str, statistics: Sequence[Statistic], groups: Groups, params: RevisionParams
 ) -> Difference:
     """Return the difference of any statistic, BASE's first, by the paired bootstrap."""
     a, b = statistics
-    base, head = _value(a, len(groups)), _value(b, len(groups))
-    confidence, resamples = settings.evaluate.confidence, settings.evaluate.bootstrap
-    rng = generator(settings.seed, "compare", name)
+    base, head = unweighted(a, len(groups)), unweighted(b, len(groups))
+    confidence, resamples = params.evaluate.confidence, params.evaluate.bootstrap
+    rng = generator(params.seed, "compare", name)
     interval, p = paired_bootstrap(a, b, groups, confidence, resamples, rng)
     return Difference(name, base, head, interval, None if None in (base, head) else p)
 
 
-def by_auc(
-    positive: Flags, scores: Sequence[Reals], groups: NDArray[Any], settings: Settings
+def _compare_auc(
+    positive: Flags, scores: Sequence[Reals], groups: Groups, params: RevisionParams
 ) -> Difference:
     """Return the difference of the AUC: by DeLong where groups are single images."""
-    areas = [weighted_auc(positive, score) for score in scores]
-    if codes_of(groups)[1] < len(groups):
-        return by_bootstrap("auc", areas, groups, settings)
+    statistics = [weighted_auc(positive, score) for score in scores]
+    if encode_groups(groups)[1] < len(groups):
+        return _by_bootstrap("auc", statistics, groups, params)
+    base, head = (unweighted(statistic, len(groups)) for statistic in statistics)
     a, b = scores
-    base, head = (_value(area, len(groups)) for area in areas)
-    interval = paired_delong(positive, a, b, settings.evaluate.confidence)
+    interval = delong_interval(positive, a, b, params.evaluate.confidence)
     return Difference("auc", base, head, interval, delong_test(positive, a, b))
 
 
-def by_accuracy(right: Sequence[Flags], groups: NDArray[Any], settings: Settings) -> Difference:
+def _compare_accuracy(
+    correct: Sequence[Flags], groups: Groups, params: RevisionParams
+) -> Difference:
     """Return the difference of accuracy: by McNemar where groups are single images."""
-    if codes_of(groups)[1] < len(groups):
-        shares = [agreement.weighted_mean(each.astype(np.float64)) for each in right]
-        return by_bootstrap("accuracy", shares, groups, settings)
-    a, b = right
-    interval = accuracy_interval(a, b, settings.evaluate.confidence)
+    if encode_groups(groups)[1] < len(groups):
+        statistics = [weighted_mean(each.astype(np.float64)) for each in correct]
+        return _by_bootstrap("accuracy", statistics, groups, params)
+    a, b = correct
+    interval = accuracy_difference_interval(a, b, params.evaluate.confidence)
     return Difference("accuracy", float(a.mean()), float(b.mean()), interval, mcnemar(a, b))
-
-
-def _value(statistic: Statistic, n: int) -> float | None:
-    value = float(statistic(np.ones((1, n)))[0])
-    return value if np.isfinite(value) else None
-
-
-def _sides(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return pair.base, pair.head
-
-
-def _reals(rows: pd.DataFrame, name: str) -> Reals:
-    return np.asarray(rows[name], np.float64)

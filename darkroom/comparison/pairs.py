@@ -1,10 +1,9 @@
 """Which test images two revisions share, and whether comparing on these says anything.
 
-Refused, since the result would mislead: other tasks or classes; less than `LEAST_OVERLAP` of
-either side's test images in both; and a split that has moved, so that one side's model was trained
-on a test image of the other, or on a relative of one. Both sides are judged against the labels and
-the cutoff of HEAD, which are the latest. Images that either side puts into one split group stay
-together.
+Refused, since the result would mislead: other tasks or classes; less than `MIN_OVERLAP` of
+either revision's test images in both; and a split that has changed, so that one's model was trained
+on a test image of the other, or on a relative of one. Both are evaluated against the labels and the
+cutoff of HEAD, which are the latest. Images that either puts into one split group stay together.
 """
 
 from typing import NamedTuple
@@ -17,9 +16,9 @@ from darkroom.comparison.revisions import PREDICTIONS, Revision, require_columns
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
 
-LEAST_OVERLAP = 0.8
-_LABEL = {"rating": "target_mean", "classification": "target_label", "one_class": "target_label"}
-_SAME = 1e-9  # mean scores closer than this are one: counts divided in another order
+MIN_OVERLAP = 0.8
+_TARGET = {"rating": "target_mean", "classification": "target_label", "one_class": "target_label"}
+_TOLERANCE = 1e-9  # of mean scores: counts divided in another order
 _PROBABILITY = "probability_"
 
 
@@ -39,27 +38,27 @@ class Pair(NamedTuple):
 
 
 def pair(base: Revision, head: Revision) -> Pair:
-    """Return what both can be judged on. Raises UserError where a comparison would mislead."""
+    """Return what both can be evaluated on. Raises UserError where a comparison would mislead."""
     if base.task != head.task:
         raise UserError(
             f"the tasks differ: {base.name} has {base.task}, {head.name} has {head.task}"
         )
-    classes = [_require_predictions(side) for side in (base, head)][1]
+    classes = [_require_predictions(revision) for revision in (base, head)][1]
     _require_same_classes(base, head)
-    _require_split_that_holds(base, head)
+    _require_same_split(base, head)
     shared = _shared_keys(base, head)
-    rows = [side.test.set_index("key").loc[shared].reset_index() for side in (base, head)]
+    rows = [one.test.set_index("key").loc[shared].reset_index() for one in (base, head)]
     units, bins, notes = _compare_scales(base, head)
-    label = _LABEL[head.task]
-    before, after = (side[label] for side in rows)
+    target = _TARGET[head.task]
+    before, after = (table[target] for table in rows)
     if head.task == "rating":
-        changed = (before - after).abs().to_numpy(np.float64) > _SAME
+        changed = (before - after).abs().to_numpy(np.float64) > _TOLERANCE
     else:
         changed = (before != after).to_numpy(bool)
     targets = [c for c in rows[1].columns if c.startswith("target_")]
-    ours = [c for c in rows[0].columns if not c.startswith("target_")]
+    others = [c for c in rows[0].columns if not c.startswith("target_")]
     return Pair(
-        base=pd.concat([rows[0][ours], rows[1][targets]], axis=1),
+        base=pd.concat([rows[0][others], rows[1][targets]], axis=1),
         head=rows[1],
         groups=_join_groups(*rows),
         classes=classes,
@@ -72,50 +71,51 @@ def pair(base: Revision, head: Revision) -> Pair:
     )
 
 
-def _require_predictions(side: Revision) -> list[str]:
+def _require_predictions(revision: Revision) -> list[str]:
     """Return the classes. Raises UserError for missing columns, or predictions that are none."""
     classes: list[str] = []
-    if side.task == "rating":
-        bins = range(1, side.settings.train.scale.bins + 1)
+    if revision.task == "rating":
+        bins = range(1, revision.params.train.scale.bins + 1)
         wanted = [f"{name}_{k}" for name in ("bin", "target_bin") for k in bins]
         wanted = ["target_mean", "predicted_mean", *wanted]
         numbers = ["predicted_mean"]
-    elif side.task == "classification":
-        classes = _classes(side)
+    elif revision.task == "classification":
+        classes = _classes(revision)
         numbers = [_PROBABILITY + name for name in classes]
         wanted = ["target_label", "predicted_label", *(numbers or [f"{_PROBABILITY}<class>"])]
     else:
         wanted, numbers = ["target_label", "outlier_score"], ["outlier_score"]
-    require_columns(list(side.test.columns), wanted, side.name, PREDICTIONS)
-    broken = ~np.isfinite(side.test[numbers].to_numpy(np.float64)).all(axis=1)
+    require_columns(list(revision.test.columns), wanted, revision.name, PREDICTIONS)
+    broken = ~np.isfinite(revision.test[numbers].to_numpy(np.float64)).all(axis=1)
     if broken.any():
         raise UserError(
-            f"{side.name}: {int(broken.sum())} of {len(broken)} test predictions are no numbers,"
-            f" such as that of {side.test['key'][broken].iloc[0]}: train that model anew"
+            f"{revision.name}: {int(broken.sum())} of {len(broken)} test predictions are no"
+            f" numbers, such as that of {revision.test['key'][broken].iloc[0]}: train that model"
+            " again"
         )
-    if classes and side.positive_class not in {None, *classes}:
+    if classes and revision.positive_class not in {None, *classes}:
         raise UserError(
-            f"{side.name}: metrics/evaluate.json and {PREDICTIONS} come from different runs: the"
-            f" positive class {side.positive_class!r} is none of {', '.join(classes)}. Run"
+            f"{revision.name}: metrics/evaluate.json and {PREDICTIONS} come from different runs:"
+            f" the positive class {revision.positive_class!r} is none of {', '.join(classes)}. Run"
             " `dvc repro` there"
         )
     return classes
 
 
-def _classes(side: Revision) -> list[str]:
-    columns = [str(name) for name in side.test.columns]
+def _classes(revision: Revision) -> list[str]:
+    columns = [str(name) for name in revision.test.columns]
     return [c.removeprefix(_PROBABILITY) for c in columns if c.startswith(_PROBABILITY)]
 
 
 def _require_same_classes(base: Revision, head: Revision) -> None:
-    """Raise UserError where the two models tell other things apart."""
+    """Raise UserError where the two models have other classes."""
     before, after = set(_classes(base)), set(_classes(head))
     if before != after:
         raise UserError(
             f"the classes differ: {base.name} alone knows {_list(before - after)},"
             f" {head.name} alone {_list(after - before)}"
         )
-    normal = [side.settings.train.normal_class for side in (base, head)]
+    normal = [revision.params.train.normal_class for revision in (base, head)]
     if head.task == "one_class" and normal[0] != normal[1]:
         raise UserError(
             f"the normal classes differ: {normal[0]!r} in {base.name}, {normal[1]!r} in {head.name}"
@@ -126,15 +126,15 @@ def _list(names: set[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _require_split_that_holds(base: Revision, head: Revision) -> None:
-    """Raise UserError where a model was trained on what the other is tested on."""
+def _require_same_split(base: Revision, head: Revision) -> None:
+    """Raise UserError where a model was trained on what the other is evaluated on."""
     for tested, trained in ((base, head), (head, base)):
         leaked = find_leaks(tested.splits, trained.splits)
         if leaked:
             raise UserError(
                 f"the split has moved: {len(leaked)} test images of {tested.name} (or a relative of"
                 f" theirs) are in the train split of {trained.name}, such as {leaked[0]}. Its model"
-                " has seen what the other is judged on. Compare revisions of one split: the same"
+                " has seen what the other is evaluated on. Compare revisions of one split: the same"
                 " seed, `split` settings and official splits"
             )
 
@@ -153,25 +153,26 @@ def find_leaks(tested: pd.DataFrame, trained: pd.DataFrame) -> list[str]:
 
 def _shared_keys(base: Revision, head: Revision) -> list[str]:
     """Return the test keys of both, ascending. Raises UserError where they are too few."""
-    keys = [set(side.test["key"]) for side in (base, head)]
+    keys = [set(revision.test["key"]) for revision in (base, head)]
     shared = keys[0] & keys[1]
-    for side, own in zip((base, head), keys, strict=True):
-        if not shared or len(shared) < LEAST_OVERLAP * len(own):
+    for revision, own in zip((base, head), keys, strict=True):
+        if not shared or len(shared) < MIN_OVERLAP * len(own):
             raise UserError(
-                f"only {len(shared)} of {side.name}'s {len(own)} test images are in both revisions"
-                f" ({len(shared) / len(own):.0%}); a fair comparison needs {LEAST_OVERLAP:.0%} of"
-                " each side's. Train and evaluate the older code on today's data instead"
+                f"only {len(shared)} of {revision.name}'s {len(own)} test images are in both"
+                f" revisions ({len(shared) / len(own):.0%}); a fair comparison needs"
+                f" {MIN_OVERLAP:.0%} of each revision's. Train and evaluate the older code on"
+                " today's data instead"
             )
     return sorted(shared)
 
 
 def _compare_scales(base: Revision, head: Revision) -> tuple[bool, bool, list[str]]:
-    """Return whether units and bins are the same, and what to tell."""
+    """Return whether units and bins are the same, and the notes on it."""
     if head.task != "rating":
         return True, True, []
     if head.cutoff is None:
         raise UserError(f"{head.name}: metrics/evaluate.json has no cutoff; run `dvc repro` there")
-    before, after = (side.settings.train.scale for side in (base, head))
+    before, after = (revision.params.train.scale for revision in (base, head))
     units = (before.low, before.high) == (after.low, after.high)
     bins = units and before.bins == after.bins
     notes = []
@@ -183,12 +184,12 @@ def _compare_scales(base: Revision, head: Revision) -> tuple[bool, bool, list[st
     elif not bins:
         notes.append(f"{before.bins} and {after.bins} score bins: without EMD")
     if units and base.cutoff != head.cutoff:
-        notes.append(f"the cutoffs differ: both are judged at {head.cutoff:g}, that of HEAD")
+        notes.append(f"the cutoffs differ: both are evaluated at {head.cutoff:g}, that of HEAD")
     return units, bins, notes
 
 
 def _join_groups(base: pd.DataFrame, head: pd.DataFrame) -> NDArray[np.object_]:
-    """Return each row's group: the connected components of both sides' split groups."""
+    """Return each row's group: the connected components of both revisions' split groups."""
     before = [f"base:{name}" for name in base["split_group"]]
     after = [f"head:{name}" for name in head["split_group"]]
     component = connected_components([*before, *after], zip(before, after, strict=True))

@@ -38,15 +38,15 @@ class _Evaluate(BaseModel):
     bootstrap: Annotated[int, Field(ge=100)]
 
 
-class Settings(BaseModel):
-    """The settings that a comparison needs; a revision's others may be older than today's."""
+class RevisionParams(BaseModel):
+    """The parameters that a comparison needs; others of a revision may be older than today's."""
 
     seed: int
     train: _Train
     evaluate: _Evaluate
 
 
-class _Judged(BaseModel):
+class _Metrics(BaseModel):
     """What a comparison needs of `metrics/evaluate.json`, which a merge may have broken."""
 
     task: str | None = None
@@ -55,15 +55,15 @@ class _Judged(BaseModel):
 
 
 class Revision(NamedTuple):
-    """One side of a comparison. `test` holds its predictions for the test split, by key."""
+    """One of two that are compared. `test` holds its predictions for the test split, by key."""
 
     name: str
     task: str
     test: pd.DataFrame
     splits: pd.DataFrame
-    settings: Settings
+    params: RevisionParams
     cutoff: float | None  # rating
-    positive_class: str | None  # classification; None judges each class against the rest
+    positive_class: str | None  # classification; None: each class against the rest
 
 
 def read_revision(root: Path, rev: str | None) -> Revision:
@@ -72,11 +72,11 @@ def read_revision(root: Path, rev: str | None) -> Revision:
     Raises UserError naming what is missing and how to get it.
     """
     files = _Files(root, rev)
-    judged = _check(_Judged, files.read_json(METRICS), f"{METRICS} of {files.name}")
-    if judged.task not in {"rating", "classification", "one_class"}:
+    metrics = _check(_Metrics, files.read_json(METRICS), f"{METRICS} of {files.name}")
+    if metrics.task not in {"rating", "classification", "one_class"}:
         raise UserError(
-            f"{files.name}: {METRICS} says task {judged.task!r}; expected rating, classification or"
-            " one_class: without a model there is nothing to compare"
+            f"{files.name}: {METRICS} says task {metrics.task!r}; expected rating, classification"
+            " or one_class: without a model there is nothing to compare"
         )
     predictions = files.read_table(PREDICTIONS, ["key", "split", "split_group"])
     test = predictions[predictions["split"] == "test"].sort_values("key", ignore_index=True)
@@ -84,12 +84,12 @@ def read_revision(root: Path, rev: str | None) -> Revision:
         raise UserError(f"{files.name}: {PREDICTIONS} has no test images: nothing to compare")
     return Revision(
         name=files.name,
-        task=judged.task,
+        task=metrics.task,
         test=test,
         splits=files.read_table(SPLITS, SPLIT.names),
-        settings=_check(Settings, files.read_yaml(FILE), f"{FILE} of {files.name}"),
-        cutoff=judged.cutoff,
-        positive_class=judged.positive_class,
+        params=_check(RevisionParams, files.read_yaml(FILE), f"{FILE} of {files.name}"),
+        cutoff=metrics.cutoff,
+        positive_class=metrics.positive_class,
     )
 
 

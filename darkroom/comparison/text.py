@@ -11,7 +11,7 @@ from darkroom.comparison.differences import LOWER_IS_BETTER, Comparison, Differe
 from darkroom.core.errors import LONGEST, visible
 from darkroom.core.files import MetricTree
 from darkroom.evaluation.intervals import Interval
-from darkroom.evaluation.metrics import interval_name, metric_key
+from darkroom.evaluation.metrics import interval_key, metric_key
 
 TITLES = {
     "srcc": "SRCC", "plcc": "PLCC", "rmse": "RMSE", "emd_r1": "EMD r=1", "emd_r2": "EMD r=2",
@@ -30,10 +30,10 @@ def as_text(comparison: Comparison) -> str:
         for row in rows
     ]
     names = visible(comparison.base)[:LONGEST], visible(comparison.head)[:LONGEST]
-    sides = visible(comparison.sides)[:LONGEST]
+    auc_of = visible(comparison.auc_of)[:LONGEST]
     return "\n".join(
         [f"{names[1]} against {names[0]}", *(visible(n) for n in _facts(comparison)), "",
-         *table, "", f"AUC: {sides}.", *_remarks(comparison), summarise(comparison), ""]
+         *table, "", f"AUC: {auc_of}.", *_remarks(comparison), summarise(comparison), ""]
     )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def as_markdown(comparison: Comparison) -> str:
     title = (
         f"### Is {code(comparison.head[:LONGEST])} better than {code(comparison.base[:LONGEST])}?"
     )
-    remarks = [f"AUC: {code(comparison.sides[:LONGEST])}.", *_remarks(comparison)]
+    remarks = [f"AUC: {code(comparison.auc_of[:LONGEST])}.", *_remarks(comparison)]
     facts = [fact if fact not in comparison.pair.notes else code(fact)
              for fact in _facts(comparison)]  # fmt: skip
     return "\n".join(
@@ -67,7 +67,7 @@ def code(text: str) -> str:
 
 def as_tree(comparison: Comparison) -> MetricTree:
     """Return nested numbers."""
-    pair, name = comparison.pair, interval_name(comparison.confidence)
+    pair, name = comparison.pair, interval_key(comparison.confidence)
     return {
         "base": comparison.base,
         "head": comparison.head,
@@ -93,9 +93,9 @@ def as_tree(comparison: Comparison) -> MetricTree:
 def summarise(comparison: Comparison) -> str:
     """Return the outcome in a sentence."""
     parts = [
-        f"significantly {verdict}: {_names(found)}"
+        f"significantly {verdict}: {_names(metrics)}"
         for verdict in ("worse", "better")
-        if (found := comparison.having(verdict))
+        if (metrics := comparison.having(verdict))
     ]
     text = "; ".join(parts) or "no difference shown in any metric"
     return f"{text[0].upper()}{text[1:]}."
@@ -140,7 +140,7 @@ def _facts(comparison: Comparison) -> list[str]:
         f" {pair.left_out_base} of base alone, {pair.left_out_head} of head alone."
     ]
     if pair.relabelled:
-        facts.append(f"{pair.relabelled} labels differ: both sides are judged by head's.")
+        facts.append(f"{pair.relabelled} labels differ: both are evaluated by head's.")
     if not comparison.reliable:
         facts.append(f"Intervals are unreliable: {comparison.groups} groups.")
     return facts + pair.notes
@@ -152,13 +152,13 @@ def _remarks(comparison: Comparison) -> list[str]:
     for d in comparison.differences:
         methods.setdefault(d.interval.method, []).append(d.metric)
     used = "; ".join(f"{method} ({_names(metrics)})" for method, metrics in methods.items())
-    doubts = [
+    unreliable = [
         f"{'No interval for ' if d.interval.low is None else ''}{TITLES[d.metric]}:"
         f" {d.interval.note}."
         for d in comparison.differences
         if d.interval.note
     ]
-    notes = [f"Methods: {used}.", *doubts]
+    notes = [f"Methods: {used}.", *unreliable]
     if any(d.metric in LOWER_IS_BETTER for d in comparison.differences):
         notes.append("↓ lower is better.")
     return notes

@@ -1,19 +1,13 @@
-"""How well predicted scores agree with true ones, plainly and under weights for the bootstrap.
-
-A `Statistic` maps weights (resamples, n), such as how often each image was drawn, to values
-(resamples,); NaN where it is undefined.
-"""
+"""How well predicted scores agree with true ones, plainly and under weights for the bootstrap."""
 
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Reals = NDArray[np.float64]
-Statistic = Callable[[Reals], Reals]
+from darkroom.evaluation.statistic import Reals, Statistic, ties, weighted_mean
 
-_FLAT = 1e-12  # variance below this share of the mean square is rounding, not variation
+_MIN_VARIANCE = 1e-12  # one below it, relative to the mean square, is rounding
 
 
 def plcc(target: Reals, predicted: Reals) -> float | None:
@@ -56,21 +50,7 @@ def is_constant(values: Reals) -> bool:
     True
     """
     centred = values - values.mean() if values.size else values
-    return bool(values.size < 2 or np.mean(centred**2) <= _FLAT * np.mean(values**2))
-
-
-def weighted_mean(values: Reals) -> Statistic:
-    """Return the mean of `values` (n,) as a function of weights.
-
-    >>> weighted_mean(np.array([1.0, 3.0]))(np.array([[1.0, 1.0], [2.0, 0.0]]))
-    array([2., 1.])
-    """
-
-    def statistic(weights: Reals) -> Reals:
-        with np.errstate(invalid="ignore"):
-            return np.asarray(weights @ values / weights.sum(axis=1))
-
-    return statistic
+    return bool(values.size < 2 or np.mean(centred**2) <= _MIN_VARIANCE * np.mean(values**2))
 
 
 def weighted_rmse(target: Reals, predicted: Reals) -> Statistic:
@@ -133,25 +113,15 @@ def weighted_ranks(values: Reals) -> Callable[[Reals], Reals]:
     return ranks
 
 
-def ties(values: Reals) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rising order (n,), where each distinct value starts in it, and each image's one.
-
-    >>> [part.tolist() for part in ties(np.array([2.0, 1.0, 2.0]))]
-    [[1, 0, 2], [0, 1], [1, 0, 1]]
-    """
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.argsort(values, kind="stable"), np.cumsum(counts) - counts, inverse
-
-
 def _correlation(xx: Reals, yy: Reals, xy: Reals, squares: Reals) -> Reals:
     """Return xy / √(xx·yy) per resample; NaN where a variance is rounding beside `squares` (2, b).
 
     `xx` and `yy` are variances, `xy` is the covariance, (b,) each.
     """
-    flat = (xx <= _FLAT * squares[0]) | (yy <= _FLAT * squares[1])
+    constant = (xx <= _MIN_VARIANCE * squares[0]) | (yy <= _MIN_VARIANCE * squares[1])
     with np.errstate(invalid="ignore", divide="ignore"):
         value = xy / np.sqrt(xx * yy)
-    return np.asarray(np.where(flat, np.nan, np.clip(value, -1, 1)))
+    return np.asarray(np.where(constant, np.nan, np.clip(value, -1, 1)))
 
 
 def _clip(value: float) -> float:

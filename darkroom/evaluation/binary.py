@@ -1,29 +1,29 @@
-"""What a model is worth that tells positives from the rest, whatever its task calls them.
+"""Metrics of a binary task: positives against the rest.
 
-Ratings have a cutoff, two classes a positive one, one class its outliers: each gives a `Side` of
-test and one of validation.
+Positive are ratings above the cutoff, images of the positive class, outliers, or one class of
+several. Each gives `BinaryScores` of test and of validation.
 """
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from darkroom.core.files import MetricTree
 from darkroom.evaluation.metrics import (
+    BinaryScores,
     Settings,
-    Side,
-    auc_figure,
-    interval_name,
-    partial_auc_figure,
+    auc_metric,
+    interval_key,
+    partial_auc_metric,
 )
-from darkroom.evaluation.operating_points import Default, at_prevalence, operating_points
+from darkroom.evaluation.operating_points import DefaultThreshold, at_prevalence, operating_points
 from darkroom.evaluation.roc import roc_curve
 from darkroom.evaluation.roc_band import sensitivity_band
+from darkroom.evaluation.statistic import Reals
 
-MOST_POINTS = 500  # of one curve
-BETWEEN: NDArray[np.float64] = np.linspace(0, 1, 51)  # false positive rates, for the band's shape
-PREVALENCES: NDArray[np.float64] = expit(np.linspace(logit(0.001), logit(0.999), 61))
+MAX_POINTS = 500  # of one curve
+BAND_RATES: Reals = np.linspace(0, 1, 51)  # false positive rates, for the band's shape
+PREVALENCES: Reals = expit(np.linspace(logit(0.001), logit(0.999), 61))
 
 ROC = ["class", "false_positive_rate", "true_positive_rate", "threshold", "low", "high"]
 PREVALENCE = [
@@ -31,39 +31,42 @@ PREVALENCE = [
 ]  # fmt: skip
 
 
-def judge_side(
-    test: Side, validation: Side, otherwise: Default | None, settings: Settings
+def evaluate_binary(
+    test: BinaryScores,
+    validation: BinaryScores,
+    default: DefaultThreshold | None,
+    settings: Settings,
 ) -> MetricTree:
-    """Return the figures of a positive side; operating points as `operating_points` has them."""
+    """Return the metrics of a binary task; `default` is that of `operating_points`."""
     return {
         "positives": int(test.positive.sum()),
-        "auc": auc_figure(test, settings),
-        "partial_auc": partial_auc_figure("partial_auc", test, settings),
-        "operating_points": operating_points(test, validation, otherwise, settings),
+        "auc": auc_metric(test, settings),
+        "partial_auc": partial_auc_metric("partial_auc", test, settings),
+        "operating_points": operating_points(test, validation, default, settings),
     }
 
 
-def roc_rows(name: str, side: Side, settings: Settings) -> pd.DataFrame:
+def roc_rows(name: str, task: BinaryScores, settings: Settings) -> pd.DataFrame:
     """Return the corners of one curve with its band; no rows where a class is missing.
 
-    Corners are thinned evenly. The first threshold, infinite, is null: a plot has no place for it.
-    So it is for points on the straight lines between corners, where the band is not straight.
+    Corners are thinned evenly. The threshold is null where it is infinite, in the first, and on
+    the straight lines between corners, which get points of their own, as the band is not straight.
     """
-    curve = roc_curve(side.positive, side.score)
+    curve = roc_curve(task.positive, task.score)
     if curve is None:
         return pd.DataFrame(columns=ROC)
     corners = len(curve.threshold)
-    count = min(corners, MOST_POINTS - BETWEEN.size)
+    count = min(corners, MAX_POINTS - BAND_RATES.size)
     kept = np.unique(np.linspace(0, corners - 1, count).round().astype(int))
     threshold = np.where(np.isfinite(curve.threshold), curve.threshold, np.nan)[kept]
-    across, up = curve.false_positive_rate[kept], curve.true_positive_rate[kept]
-    between = np.setdiff1d(BETWEEN.round(9), across.round(9))
-    order = np.argsort(np.append(across, between), kind="stable")
-    up = np.append(up, np.interp(between, across, up))[order]
-    threshold = np.append(threshold, np.full(between.size, np.nan))[order]
-    across = np.append(across, between)[order]
-    ends = sensitivity_band(side, across, settings.confidence)
-    return pd.DataFrame(dict(zip(ROC, [name, across, up, threshold, *ends], strict=True)))
+    fpr, tpr = curve.false_positive_rate[kept], curve.true_positive_rate[kept]
+    added = np.setdiff1d(BAND_RATES.round(9), fpr.round(9))
+    order = np.argsort(np.append(fpr, added), kind="stable")
+    tpr = np.append(tpr, np.interp(added, fpr, tpr))[order]
+    threshold = np.append(threshold, np.full(added.size, np.nan))[order]
+    fpr = np.append(fpr, added)[order]
+    band = sensitivity_band(task, fpr, settings.confidence)
+    return pd.DataFrame(dict(zip(ROC, [name, fpr, tpr, threshold, *band], strict=True)))
 
 
 def prevalence_rows(points: MetricTree, settings: Settings) -> pd.DataFrame:
@@ -71,14 +74,14 @@ def prevalence_rows(points: MetricTree, settings: Settings) -> pd.DataFrame:
 
     `points` is what `operating_points` returned.
     """
-    ends = interval_name(settings.confidence)
+    interval = interval_key(settings.confidence)
     rows = []
     for point, tree in points.items():
         for prevalence in PREVALENCES:
-            found = at_prevalence(tree, float(prevalence), settings.confidence)
-            values = [
-                (found[name]["value"], found[name][ends]["low"], found[name][ends]["high"])
-                for name in ("ppv", "npv")
-            ]
-            rows.append((point, prevalence, *values[0], *values[1]))
+            values = at_prevalence(tree, float(prevalence), settings.confidence)
+            ppv, npv = (
+                (metric["value"], metric[interval]["low"], metric[interval]["high"])
+                for metric in (values["ppv"], values["npv"])
+            )
+            rows.append((point, prevalence, *ppv, *npv))
     return pd.DataFrame(rows, columns=PREVALENCE)

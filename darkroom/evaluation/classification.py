@@ -1,84 +1,105 @@
-"""What a classifier is worth: from its predictions to a tree of figures.
+"""Metrics of a classifier, from its predictions.
 
 A prediction row holds `split_group`, `target_label`, `predicted_label` and `probability_<class>`.
-Two classes have a positive one and operating points; more are judged one against the rest.
+Two classes have a positive one and operating points; more are evaluated one against the rest.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree
-from darkroom.evaluation.agreement import Statistic, weighted_mean
-from darkroom.evaluation.binary import judge_side
-from darkroom.evaluation.calibration import calibration_figure
+from darkroom.evaluation.binary import evaluate_binary
+from darkroom.evaluation.calibration import calibration_error_metric
 from darkroom.evaluation.metrics import (
+    BinaryScores,
     Settings,
-    Side,
-    auc_figure,
-    bootstrap_figure,
+    auc_metric,
+    bootstrap_metric,
     group_counts,
     metric_key,
-    share_figure,
+    proportion_metric,
 )
-from darkroom.evaluation.operating_points import Default
-from darkroom.evaluation.roc import Flags, auc, weighted_macro_auc
+from darkroom.evaluation.operating_points import DefaultThreshold
+from darkroom.evaluation.roc import auc, weighted_macro_auc
+from darkroom.evaluation.statistic import Flags, Reals, Statistic, unweighted, weighted_mean
 
-Reals = NDArray[np.float64]
 
-
-def judge_classes(
+def evaluate_classes(
     test: pd.DataFrame,
     validation: pd.DataFrame,
     classes: Sequence[str],
     positive: str | None,
     settings: Settings,
 ) -> MetricTree:
-    """Return every figure of the test rows; `positive` None judges each class against the rest.
+    """Return every metric of the test rows; without `positive` of each class against the rest.
 
     A label that the model does not know counts as an error, and as `unknown_labels`.
     """
     groups = test["split_group"].to_numpy()
-    right = (test["predicted_label"] == test["target_label"]).to_numpy(bool)
-    shares = test["target_label"].value_counts(normalize=True)
+    correct = (test["predicted_label"] == test["target_label"]).to_numpy(bool)
+    frequencies = test["target_label"].value_counts(normalize=True)
     tree: MetricTree = {
         "task": "classification",
         "n": len(test),
         "n_validation": len(validation),
         "unknown_labels": int((~test["target_label"].isin(classes)).sum()),
         **group_counts(groups),
-        "accuracy": share_figure(right, groups, settings),
+        "accuracy": proportion_metric(correct, groups, settings),
         "balanced_accuracy": _balanced_accuracy(test, classes, settings),
-        "majority_share": float(shares.iloc[0]) if len(shares) else None,
+        "majority_share": float(frequencies.iloc[0]) if len(frequencies) else None,
         "brier": _brier(test, classes, settings),
-        "classes": _each_class(test, classes, settings),
+        "classes": _per_class(test, classes, settings),
     }
     if positive is None:
-        top = test[[f"probability_{name}" for name in classes]].to_numpy(np.float64)
-        top = top.max(axis=1, initial=0.0)  # of no rows, too
-        calibration = calibration_figure("the likeliest class", top, right, groups, settings)
-        return tree | {"calibration_error": calibration, "auc": _macro(test, classes, settings)}
-    found = side_of(test, positive)
+        top = probabilities(test, classes).max(axis=1, initial=0.0)  # of no rows, too
+        calibration = calibration_error_metric(
+            "the likeliest class", top, correct, groups, settings
+        )
+        return tree | {"calibration_error": calibration, "auc": _macro_auc(test, classes, settings)}
+    tested, held_out = (binary_scores(rows, positive) for rows in (test, validation))
+    default = DefaultThreshold(0.5, "a probability of 0.5")
     return tree | {
         "positive_class": positive,
-        "calibration_error": calibration_figure(
-            positive, found.score, found.positive, groups, settings
+        "calibration_error": calibration_error_metric(
+            positive, tested.score, tested.positive, groups, settings
         ),
-        **judge_side(
-            found, side_of(validation, positive), Default(0.5, "a probability of 0.5"), settings
-        ),
+        **evaluate_binary(tested, held_out, default, settings),
     }
 
 
-def side_of(rows: pd.DataFrame, name: str) -> Side:
-    """Return one class against the rest, scored by its probability."""
+def choose_positive(classes: Sequence[str], wanted: str | None) -> str | None:
+    """Return the positive class: the wanted one, the last by name of two, None of several.
+
+    Raises UserError for a class that the model does not know.
+    """
+    if wanted is not None and wanted not in classes:
+        raise UserError(
+            f"evaluate.positive_class in params.yaml: expected one of the model's classes"
+            f" {', '.join(sorted(classes))}, or null; got {wanted!r}"
+        )
+    return wanted or (max(classes) if len(classes) == 2 else None)
+
+
+def binary_scores(rows: pd.DataFrame, name: str) -> BinaryScores:
+    """Return one class against the rest, by its probability."""
     probability = np.asarray(rows[f"probability_{name}"], np.float64)
-    return Side(_is(rows, name), probability, rows["split_group"].to_numpy())
+    return BinaryScores(_has_label(rows, name), probability, rows["split_group"].to_numpy())
 
 
-def brier(target: NDArray[np.bool_], probability: Reals) -> Reals:
+def probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> Reals:
+    """Return the probability of each class: (n, classes)."""
+    return np.asarray(rows[[f"probability_{name}" for name in classes]], np.float64)
+
+
+def one_hot(rows: pd.DataFrame, classes: Sequence[str]) -> Flags:
+    """Return whether each image is of each class: (n, classes)."""
+    return np.column_stack([_has_label(rows, name) for name in classes])
+
+
+def brier(target: Flags, probability: Reals) -> Reals:
     """Return each image's Brier score: Σ (p − y)² over classes, halved for two: (n,).
 
     `target` and `probability` are (n, classes); it goes from 0 to 1 for two classes, else to 2.
@@ -91,14 +112,6 @@ def brier(target: NDArray[np.bool_], probability: Reals) -> Reals:
     return np.asarray(each / 2 if target.shape[1] == 2 else each)
 
 
-def _brier(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
-    is_class = np.column_stack([_is(test, name) for name in classes])
-    each = brier(is_class, np.column_stack([_probability(test, name) for name in classes]))
-    value = float(each.mean()) if each.size else None
-    groups = test["split_group"].to_numpy()
-    return bootstrap_figure("brier", value, weighted_mean(each), groups, settings)
-
-
 def balanced_accuracy(target: Sequence[Flags], predicted: Sequence[Flags]) -> Statistic:
     """Return the mean sensitivity of the classes that have images, as a function of weights.
 
@@ -109,10 +122,11 @@ def balanced_accuracy(target: Sequence[Flags], predicted: Sequence[Flags]) -> St
     ...     np.ones((1, 3)))
     (array([0.]), array([1.]))
     """
-    is_class, called = np.column_stack(target), np.column_stack(predicted)  # (n, classes)
+    is_class, hit = np.column_stack(target), np.column_stack(predicted)  # (n, classes)
+    hit &= is_class
 
     def statistic(weights: Reals) -> Reals:
-        counts, hits = weights @ is_class, weights @ (is_class & called)  # (b, classes)
+        counts, hits = weights @ is_class, weights @ hit  # (b, classes)
         with np.errstate(invalid="ignore"):
             present = (counts > 0).sum(axis=1)
             recall = np.divide(hits, counts, out=np.zeros_like(hits), where=counts > 0)
@@ -122,7 +136,7 @@ def balanced_accuracy(target: Sequence[Flags], predicted: Sequence[Flags]) -> St
 
 
 def f1(target: Flags, predicted: Flags) -> Statistic:
-    """Return twice the hits over the sum of targets and calls, in [0, 1], as a function of weights.
+    """Return F1 in [0, 1] as a function of weights: 2 TP / (positives + predicted positives).
 
     NaN where there are neither. Source: van Rijsbergen 1979, Information Retrieval, chapter 7.
 
@@ -143,60 +157,58 @@ def _balanced_accuracy(
 ) -> MetricTree:
     names = sorted({*classes, *test["target_label"]})  # a label that the model lacks is missed
     statistic = balanced_accuracy(
-        [_is(test, name) for name in names], [_is_called(test, name) for name in names]
+        [_has_label(test, name) for name in names], [_is_predicted(test, name) for name in names]
     )
-    return _statistic_figure("balanced_accuracy", statistic, test, settings)
+    return _statistic_metric("balanced_accuracy", statistic, test, settings)
 
 
-def _statistic_figure(
-    name: str, statistic: Statistic, test: pd.DataFrame, settings: Settings
-) -> MetricTree:
-    value = float(statistic(np.ones((1, len(test))))[0])
+def _brier(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
+    each = brier(one_hot(test, classes), probabilities(test, classes))
+    value = float(each.mean()) if each.size else None
     groups = test["split_group"].to_numpy()
-    known = value if np.isfinite(value) else None
-    return bootstrap_figure(name, known, statistic, groups, settings)
+    return bootstrap_metric("brier", value, weighted_mean(each), groups, settings)
 
 
-def _each_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
-    """Return each class's figures against the rest."""
-    each: MetricTree = {}
+def _per_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
+    """Return each class's metrics against the rest."""
+    metrics: MetricTree = {}
     for name in classes:
-        side, called = side_of(test, name), _is_called(test, name)
-        hit, called_groups = side.positive, side.groups[called]
-        each[metric_key(name)] = {
-            "n": int(hit.sum()),
-            "auc": auc_figure(side, settings),
-            "sensitivity": share_figure(called[hit], side.groups[hit], settings),
-            "ppv": share_figure(hit[called], called_groups, settings),
-            "f1": _statistic_figure(f"f1 {name}", f1(hit, called), test, settings),
+        task, predicted = binary_scores(test, name), _is_predicted(test, name)
+        positive, groups = task.positive, task.groups
+        metrics[metric_key(name)] = {
+            "n": int(positive.sum()),
+            "auc": auc_metric(task, settings),
+            "sensitivity": proportion_metric(predicted[positive], groups[positive], settings),
+            "ppv": proportion_metric(positive[predicted], groups[predicted], settings),
+            "f1": _statistic_metric(f"f1 {name}", f1(positive, predicted), test, settings),
         }
-    return each
+    return metrics
 
 
-def _macro(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
+def _macro_auc(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
     """Return the plain mean of the classes' AUCs."""
-    sides = [side_of(test, name) for name in classes]
-    values = [auc(side.positive, side.score) for side in sides]
+    is_class, score = one_hot(test, classes), probabilities(test, classes)
+    values = [auc(*pair) for pair in zip(is_class.T, score.T, strict=True)]
     known = [value for value in values if value is not None]
     macro = float(np.mean(known)) if known and len(known) == len(values) else None
     groups = test["split_group"].to_numpy()
-    statistic = weighted_macro_auc(
-        np.column_stack([side.positive for side in sides]),
-        np.column_stack([side.score for side in sides]),
-    )
-    figure = bootstrap_figure("auc", macro, statistic, groups, settings)
+    statistic = weighted_macro_auc(is_class, score)
+    metric = bootstrap_metric("auc", macro, statistic, groups, settings)
     if macro is None:
-        figure["note"] = "a class has no test image, or all of them"
-    return figure | {"average": "macro, one class against the rest"}
+        metric["note"] = "a class has no test image, or all of them"
+    return metric | {"average": "macro, one class against the rest"}
 
 
-def _is(rows: pd.DataFrame, name: str) -> Flags:
+def _statistic_metric(
+    name: str, statistic: Statistic, test: pd.DataFrame, settings: Settings
+) -> MetricTree:
+    groups = test["split_group"].to_numpy()
+    return bootstrap_metric(name, unweighted(statistic, len(test)), statistic, groups, settings)
+
+
+def _has_label(rows: pd.DataFrame, name: str) -> Flags:
     return np.asarray(rows["target_label"] == name, np.bool_)
 
 
-def _is_called(rows: pd.DataFrame, name: str) -> Flags:
+def _is_predicted(rows: pd.DataFrame, name: str) -> Flags:
     return np.asarray(rows["predicted_label"] == name, np.bool_)
-
-
-def _probability(rows: pd.DataFrame, name: str) -> Reals:
-    return np.asarray(rows[f"probability_{name}"], np.float64)

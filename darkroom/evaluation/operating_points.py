@@ -1,81 +1,81 @@
-"""Operating points: chosen on validation, judged on test, and what they mean at a prevalence."""
+"""Operating points: chosen on validation, evaluated on test, and what they mean at a prevalence."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from darkroom.core.files import MetricTree
 from darkroom.evaluation import thresholds
 from darkroom.evaluation.intervals import Interval, no_interval, ratio_interval
 from darkroom.evaluation.metrics import (
+    BinaryScores,
     Settings,
-    Side,
-    figure,
-    interval_name,
+    interval_key,
     metric_key,
-    share_figure,
+    proportion_metric,
+    with_interval,
 )
 
-Reals = NDArray[np.float64]
-
-FEW = 20  # images of one kind: fewer move a rate by more than 5 points each
+MIN_IMAGES = 20  # of positives and of negatives: of fewer each moves a rate by over 5 points
 
 
-class Default(NamedTuple):
-    """The threshold where validation cannot choose one, and what it is in words."""
+class DefaultThreshold(NamedTuple):
+    """The threshold where validation cannot choose one."""
 
     threshold: float
-    words: str
+    description: str
 
 
 class Rule(NamedTuple):
     """How a threshold is chosen on validation; `choose` returns None where it cannot."""
 
-    words: str
-    choose: Callable[[Side], float | None]
+    description: str
+    choose: Callable[[BinaryScores], float | None]
 
 
-def rules(validation: Side, settings: Settings) -> dict[str, Rule]:
+def rules(validation: BinaryScores, settings: Settings) -> dict[str, Rule]:
     """Return the rules in force, by the name of their operating point."""
-    least = settings.specificity
-    found = {
+    specificity = settings.specificity
+    chosen = {
         "closest_to_corner": Rule(
             "least distance to the corner (0, 1) on validation",
-            lambda side: thresholds.closest_to_corner(side.positive, side.score),
+            lambda task: thresholds.closest_to_corner(task.positive, task.score),
         ),
         "youden": Rule(
             "greatest sum of sensitivity and specificity on validation",
-            lambda side: thresholds.youden(side.positive, side.score),
+            lambda task: thresholds.youden(task.positive, task.score),
         ),
-        metric_key(f"specificity_{100 * least:g}"): Rule(
-            f"specificity of at least {least:g} on validation",
-            lambda side: thresholds.at_specificity(side.positive, side.score, least),
+        metric_key(f"specificity_{100 * specificity:g}"): Rule(
+            f"specificity of at least {specificity:g} on validation",
+            lambda task: thresholds.at_specificity(task.positive, task.score, specificity),
         ),
     }
     if settings.costs is not None:
-        found["least_cost"] = _cheapest(validation, settings, *settings.costs)
-    return found
+        chosen["least_cost"] = _least_cost(validation, settings, *settings.costs)
+    return chosen
 
 
-def _cheapest(
-    validation: Side, settings: Settings, false_positive: float, false_negative: float
+def _least_cost(
+    validation: BinaryScores, settings: Settings, false_positive: float, false_negative: float
 ) -> Rule:
-    share = float(validation.positive.mean()) if validation.positive.size else 0.0
-    prevalence = share if settings.prevalence is None else settings.prevalence
-    whose = "that of validation" if settings.prevalence is None else "evaluate.prevalence"
+    observed = float(validation.positive.mean()) if validation.positive.size else 0.0
+    prevalence = observed if settings.prevalence is None else settings.prevalence
+    origin = "that of validation" if settings.prevalence is None else "evaluate.prevalence"
     return Rule(
         f"least cost on validation: {false_positive:g} per false positive, {false_negative:g} per"
-        f" false negative, at a prevalence of {prevalence:.3g}, {whose}",
-        lambda side: thresholds.least_cost(
-            side.positive, side.score, false_positive, false_negative, prevalence
+        f" false negative, at a prevalence of {prevalence:.3g}, {origin}",
+        lambda task: thresholds.least_cost(
+            task.positive, task.score, false_positive, false_negative, prevalence
         ),
     )
 
 
 def operating_points(
-    test: Side, validation: Side, otherwise: Default | None, settings: Settings
+    test: BinaryScores,
+    validation: BinaryScores,
+    default: DefaultThreshold | None,
+    settings: Settings,
 ) -> MetricTree:
     """Return each rule's operating point; without a default those alone that can be chosen."""
     positives = int(validation.positive.sum())
@@ -84,33 +84,35 @@ def operating_points(
     for name, rule in rules(validation, settings).items():
         best = rule.choose(validation)
         if best is not None:
-            chosen_by, threshold = rule.words, best
-        elif otherwise is not None:
-            threshold = otherwise.threshold
-            chosen_by = f"default, {otherwise.words}: validation lacks a class, or shows no skill"
+            chosen_by, threshold = rule.description, best
+        elif default is not None:
+            threshold = default.threshold
+            chosen_by = (
+                f"default, {default.description}: validation lacks a class, or shows no skill"
+            )
         else:
             continue
         tree[name] = {"chosen_by": chosen_by, **operating_point(threshold, test, settings)}
-        if min(counts) < FEW:
+        if min(counts) < MIN_IMAGES:
             tree[name]["note"] = (
                 f"few validation images to choose by: {counts[0]} positive, {counts[1]} negative"
             )
     return tree
 
 
-def operating_point(threshold: float, test: Side, settings: Settings) -> MetricTree:
+def operating_point(threshold: float, test: BinaryScores, settings: Settings) -> MetricTree:
     """Return sensitivity, specificity, ppv and npv (and accuracy) of `score` ≥ `threshold`."""
-    positive, called = test.positive, test.score >= threshold
-    shares = {
-        "sensitivity": (called, positive),
-        "specificity": (~called, ~positive),
-        "ppv": (positive, called),
-        "npv": (~positive, ~called),
-        "accuracy": (called == positive, np.ones_like(called)),
+    positive, predicted = test.positive, test.score >= threshold
+    proportions = {
+        "sensitivity": (predicted, positive),
+        "specificity": (~predicted, ~positive),
+        "ppv": (positive, predicted),
+        "npv": (~positive, ~predicted),
+        "accuracy": (predicted == positive, np.ones_like(predicted)),
     }
     tree: MetricTree = {"threshold": threshold}
-    for name, (success, among) in shares.items():
-        tree[name] = share_figure(success[among], test.groups[among], settings)
+    for name, (success, among) in proportions.items():
+        tree[name] = proportion_metric(success[among], test.groups[among], settings)
     if settings.prevalence is not None:
         tree["at_prevalence"] = at_prevalence(tree, settings.prevalence, settings.confidence)
         both = np.intersect1d(test.groups[positive], test.groups[~positive]).size
@@ -123,43 +125,49 @@ def operating_point(threshold: float, test: Side, settings: Settings) -> MetricT
 
 
 def at_prevalence(point: MetricTree, prevalence: float, confidence: float) -> MetricTree:
-    """Return ppv and npv of an operating point where the share of positives is `prevalence`.
+    """Return ppv and npv of an operating point at a prevalence of positives.
 
-    By Bayes the odds of a positive call are prevalence / (1 − prevalence) times the likelihood
-    ratio, sensitivity / (1 − specificity); the interval is that ratio's (MOVER-R), as if the two
-    were independent: groups that hold both kinds of images make it too wide or too narrow.
+    By Bayes the odds after a positive prediction are prevalence / (1 − prevalence) times the
+    likelihood ratio, sensitivity / (1 − specificity); the interval is that ratio's (MOVER-R), as if
+    the two were independent: groups that hold both kinds of images make it too wide or too narrow.
     """
     odds = prevalence / (1 - prevalence)
-    hit, rest = (_bounds(point[name], confidence) for name in ("sensitivity", "specificity"))
-    ppv = _predictive_value(hit, _complement(rest), odds, confidence)
-    npv = _predictive_value(rest, _complement(hit), 1 / odds, confidence)
+    tpr, tnr = (_estimate(point[name], confidence) for name in ("sensitivity", "specificity"))
+    ppv = _predictive_value(tpr, _complement(tnr), odds, confidence)
+    npv = _predictive_value(tnr, _complement(tpr), 1 / odds, confidence)
     return {"prevalence": prevalence, "ppv": ppv, "npv": npv}
 
 
-Share = tuple[float, Interval] | None
+Estimate = tuple[float, Interval] | None  # a proportion with its interval
 
 
-def _bounds(tree: MetricTree, confidence: float) -> Share:
-    ends = tree[interval_name(confidence)]
-    if tree["value"] is None or ends["low"] is None:
+def _estimate(tree: MetricTree, confidence: float) -> Estimate:
+    limits = tree[interval_key(confidence)]
+    if tree["value"] is None or limits["low"] is None:
         return None
-    return tree["value"], Interval(ends["low"], ends["high"], tree["method"])
+    return tree["value"], Interval(limits["low"], limits["high"], tree["method"])
 
 
-def _complement(share: Share) -> Share:
-    if share is None or share[1].low is None or share[1].high is None:
+def _complement(estimate: Estimate) -> Estimate:
+    if estimate is None:
         return None
-    return 1 - share[0], Interval(1 - share[1].high, 1 - share[1].low, share[1].method)
+    value, (low, high, method, _) = estimate
+    if low is None or high is None:
+        return None
+    return 1 - value, Interval(1 - high, 1 - low, method)
 
 
-def _predictive_value(right: Share, wrong: Share, odds: float, confidence: float) -> MetricTree:
-    """Return odds·right / (odds·right + wrong); None where nothing is called so."""
+def _predictive_value(
+    true_rate: Estimate, false_rate: Estimate, odds: float, confidence: float
+) -> MetricTree:
+    """Return odds · true / (odds · true + false); None where nothing is predicted so."""
     method = "MOVER-R of the likelihood ratio"
-    if right is None or wrong is None:
-        return figure(None, no_interval(method, "one class only"), confidence)
-    calls = odds * right[0] + wrong[0]
-    if calls == 0:
-        return figure(None, no_interval(method, "no image is called so"), confidence)
-    low, high = (odds * ratio for ratio in ratio_interval(right, wrong))
+    if true_rate is None or false_rate is None:
+        return with_interval(None, no_interval(method, "one class only"), confidence)
+    predictions = odds * true_rate[0] + false_rate[0]
+    if predictions == 0:
+        return with_interval(None, no_interval(method, "no image is called so"), confidence)
+    low, high = (odds * ratio for ratio in ratio_interval(true_rate, false_rate))
     top = 1.0 if np.isinf(high) else high / (1 + high)
-    return figure(odds * right[0] / calls, Interval(low / (1 + low), top, method), confidence)
+    value = odds * true_rate[0] / predictions
+    return with_interval(value, Interval(low / (1 + low), top, method), confidence)

@@ -1,50 +1,50 @@
 """Is one model better than another on the same images? Differences with interval and p-value.
 
 Everywhere `b` is set against `a`: a difference is b − a, so that swapping the two negates it and
-mirrors its interval. p-values are two-sided. Images of one group are no independent witnesses;
-DeLong's and McNemar's are for groups of single images, the bootstrap for all others.
+mirrors its interval. p-values are two-sided. Images of one group are not independent: DeLong's and
+McNemar's tests are for groups of single images, the bootstrap for all others.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from darkroom.evaluation.agreement import Statistic
 from darkroom.evaluation.intervals import (
     BOOTSTRAP,
-    ROUNDING,
-    Draws,
-    Groups,
+    MIN_VARIANCE,
     Interval,
+    Resamples,
     bca,
-    codes_of,
-    draw_groups,
     no_interval,
     placements,
+    resample,
 )
-from darkroom.evaluation.roc import Flags
-
-Reals = NDArray[np.float64]
+from darkroom.evaluation.statistic import (
+    Flags,
+    Groups,
+    Reals,
+    Statistic,
+    encode_groups,
+)
 
 DELONG, BONETT_PRICE = "paired DeLong", "Bonett-Price"
 PAIRED_BOOTSTRAP = f"paired {BOOTSTRAP}"
 
 
-def paired_delong(positive: Flags, score_a: Reals, score_b: Reals, confidence: float) -> Interval:
+def delong_interval(positive: Flags, score_a: Reals, score_b: Reals, confidence: float) -> Interval:
     """Return DeLong's interval of AUC b − AUC a of independent images, (n,) each.
 
     Symmetric about the difference and cut off at ±1. Source: DeLong et al. 1988, Biometrics
     44:837, eq. 5 and its covariances, which are the variances of the differences of `placements`.
     """
-    difference, variance = _delong(positive, score_a, score_b)
+    difference, variance = _auc_difference(positive, score_a, score_b)
     if not np.isfinite(variance):
         return no_interval(DELONG, "fewer than two images of one class")
-    if variance <= ROUNDING:
+    if variance <= MIN_VARIANCE:
         return no_interval(DELONG, "no spread: every image says the same")
-    reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance)
-    low, high = max(-1.0, difference - reach), min(1.0, difference + reach)
+    margin = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance)
+    low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
     return Interval(float(low), float(high), DELONG)
 
 
@@ -52,24 +52,24 @@ def delong_test(positive: Flags, score_a: Reals, score_b: Reals) -> float | None
     """Return the p-value of equal AUCs of independent images; None for fewer than two of a class.
 
     Where every image says the same, such as a perfect model against a constant one, there is no
-    variance, and the images of the scarcer class are counted as by a sign test.
+    variance, and it is the sign test over the images of the smaller class.
     """
-    difference, variance = _delong(positive, score_a, score_b)
+    difference, variance = _auc_difference(positive, score_a, score_b)
     if not np.isfinite(variance):
         return None
-    if variance <= ROUNDING:
-        return _unanimous(difference, int(min(positive.sum(), (~positive).sum())))
+    if variance <= MIN_VARIANCE:
+        return _sign_test(difference, int(min(positive.sum(), (~positive).sum())))
     return float(2 * stats.norm.sf(abs(difference) / np.sqrt(variance)))
 
 
-def _delong(positive: Flags, score_a: Reals, score_b: Reals) -> tuple[float, float]:
+def _auc_difference(positive: Flags, score_a: Reals, score_b: Reals) -> tuple[float, float]:
     """Return AUC b − AUC a and its variance, NaN for fewer than two images of a class."""
     if min(positive.sum(), (~positive).sum()) < 2:
         return np.nan, np.nan
     pairs = zip(placements(positive, score_a), placements(positive, score_b), strict=True)
-    above, below = (b - a for a, b in pairs)  # (positives,), (negatives,)
-    variance = above.var(ddof=1) / above.size + below.var(ddof=1) / below.size
-    return float(above.mean()), float(variance)
+    of_positives, of_negatives = (b - a for a, b in pairs)  # (positives,), (negatives,)
+    variances = [each.var(ddof=1) / each.size for each in (of_positives, of_negatives)]
+    return float(of_positives.mean()), float(sum(variances))
 
 
 def paired_bootstrap(
@@ -82,46 +82,48 @@ def paired_bootstrap(
 ) -> tuple[Interval, float | None]:
     """Return the BCa interval of statistic b − a and the p-value of none, drawing whole groups.
 
-    Both statistics see the same draws. The p-value is 1 minus the confidence at which an end of
-    the interval reaches 0, and no smaller than the draws can show: with n of them about 1 / n.
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 15.4 (tests by
-    intervals). None where there is no interval; only where every draw gives the same difference
-    are groups counted as by a sign test.
+    Both statistics see the same resamples. The p-value is 1 minus the confidence at which the
+    interval reaches 0, and no smaller than n resamples can show: about 1 / n. Source: Efron and
+    Tibshirani 1993, An Introduction to the Bootstrap, section 15.4 (tests by intervals). None where
+    there is no interval; only where every resample gives the same difference it is the sign test
+    over groups.
     """
 
     def difference(weights: Reals) -> Reals:
         return np.asarray(statistic_b(weights) - statistic_a(weights))
 
-    draws = draw_groups(difference, groups, resamples, rng)
-    if not isinstance(draws, str):
-        interval = bca(draws, confidence)._replace(method=PAIRED_BOOTSTRAP)
-        return interval, None if interval.low is None else _smallest_level(draws)
-    estimate = float(difference(np.ones((1, len(groups))))[0])
-    p = _unanimous(estimate, codes_of(groups)[1]) if draws.startswith("no spread") else None
-    return no_interval(PAIRED_BOOTSTRAP, draws), p
+    drawn = resample(difference, groups, resamples, rng)
+    if not isinstance(drawn, str):
+        interval = bca(drawn, confidence)._replace(method=PAIRED_BOOTSTRAP)
+        return interval, None if interval.low is None else _bootstrap_p_value(drawn)
+    p = None
+    if drawn.startswith("no spread"):
+        estimate = float(difference(np.ones((1, len(groups))))[0])
+        p = _sign_test(estimate, encode_groups(groups)[1])
+    return no_interval(PAIRED_BOOTSTRAP, drawn), p
 
 
-def _smallest_level(draws: Draws) -> float:
-    """Return 1 − the confidence at which BCa's interval ends at 0: Efron's levels, inverted."""
-    values, bias, skew = draws.values, draws.bias, draws.skew
+def _bootstrap_p_value(draws: Resamples) -> float:
+    """Return 1 − the confidence at which BCa's interval reaches 0: Efron's levels, inverted."""
+    values, bias, acceleration = draws.values, draws.bias, draws.acceleration
     below = np.sum(values < 0) + np.sum(values == 0) / 2
-    end = stats.norm.ppf((below + 0.5) / (values.size + 1))  # never infinite
-    if np.isfinite(bias) and np.isfinite(skew) and 1 + skew * (end - bias) > 0:
-        end = (end - bias) / (1 + skew * (end - bias)) - bias
-    shrink = np.sqrt((draws.groups - 1) / draws.groups)  # undoes `expanded_ends`
-    return float(2 * stats.t.sf(abs(end) * shrink, draws.freedom))
+    z = stats.norm.ppf((below + 0.5) / (values.size + 1))  # never infinite
+    if np.isfinite(bias) and np.isfinite(acceleration) and 1 + acceleration * (z - bias) > 0:
+        z = (z - bias) / (1 + acceleration * (z - bias)) - bias
+    shrink = np.sqrt((draws.groups - 1) / draws.groups)  # undoes `expanded_quantiles`
+    return float(2 * stats.t.sf(abs(z) * shrink, draws.degrees_of_freedom))
 
 
-def _unanimous(difference: float, witnesses: int) -> float:
-    """Return the sign test's p-value of `witnesses` that all say the same.
+def _sign_test(difference: float, independent_units: int) -> float:
+    """Return the sign test's p-value of units whose differences are all equal.
 
-    >>> _unanimous(0.2, 5), _unanimous(0.0, 5)
+    >>> _sign_test(0.2, 5), _sign_test(0.0, 5)
     (0.0625, 1.0)
     """
-    return 1.0 if abs(difference) <= np.sqrt(ROUNDING) else 2.0 ** (1 - witnesses)
+    return 1.0 if abs(difference) <= np.sqrt(MIN_VARIANCE) else 2.0 ** (1 - independent_units)
 
 
-def mcnemar(right_a: Flags, right_b: Flags) -> float:
+def mcnemar(correct_a: Flags, correct_b: Flags) -> float:
     """Return the exact p-value of equal accuracy of two models on independent images, (n,) each.
 
     It is the two-sided binomial test on the images that one model alone gets right. The exact test
@@ -131,27 +133,27 @@ def mcnemar(right_a: Flags, right_b: Flags) -> float:
     >>> mcnemar(np.array([True] * 6), np.array([False] * 5 + [True]))
     0.0625
     """
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     if only_a + only_b == 0:
         return 1.0
     return float(stats.binomtest(only_b, only_a + only_b).pvalue)
 
 
-def accuracy_interval(right_a: Flags, right_b: Flags, confidence: float) -> Interval:
+def accuracy_difference_interval(correct_a: Flags, correct_b: Flags, confidence: float) -> Interval:
     """Return the interval of accuracy b − a of independent images, (n,) each.
 
     Wald's after adding one image to each kind of discordance, cut off at ±1. Source: Bonett and
     Price 2012, J. Educ. Behav. Stat. 37:479; recommended by Fagerland et al. 2014, Stat. Med.
     33:2850.
     """
-    if not right_a.size:
+    if not correct_a.size:
         return no_interval(BONETT_PRICE, "no images")
-    lost, won = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    total, difference = right_a.size + 2, (won - lost) / right_a.size
-    middle, discordant = (won - lost) / total, (won + lost + 2) / total
-    reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt((discordant - middle**2) / total)
+    lost, won = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+    total, difference = correct_a.size + 2, (won - lost) / correct_a.size
+    centre, discordant = (won - lost) / total, (won + lost + 2) / total
+    margin = stats.norm.ppf((1 + confidence) / 2) * np.sqrt((discordant - centre**2) / total)
     # contains the difference at any confidence
-    low, high = min(middle - reach, difference), max(middle + reach, difference)
+    low, high = min(centre - margin, difference), max(centre + margin, difference)
     return Interval(float(max(-1.0, low)), float(min(1.0, high)), BONETT_PRICE)
 
 

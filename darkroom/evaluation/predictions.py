@@ -1,5 +1,7 @@
 """The prediction table: one row per labelled image of validation and test."""
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,31 +11,36 @@ from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.scale import Scale
+from darkroom.core.progress import Progress
+from darkroom.core.shards import stored
+from darkroom.core.tables import INDEX, read_table
+from darkroom.evaluation.statistic import Reals
+from darkroom.images.decode import Pixels
 from darkroom.labels.labelled import is_labelled
 from darkroom.labels.votes import bin_scores, mean_of_votes
+from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
 from darkroom.models.targets import from_ratings
+from darkroom.models.training.examples import StoredImages
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
-Reals = NDArray[np.float64]
-
 KEYS = ["key", "split", "split_group"]
-SLACK = 1e-3  # of a sum of float32 probabilities
-TEXTS = {*KEYS, "target_label", "predicted_label"}
+SUM_TOLERANCE = 1e-3  # of float32 probabilities
+TEXT_COLUMNS = {*KEYS, "target_label", "predicted_label"}
 
 
-def choose_rows(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd.DataFrame:
+def select_held_out(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return the labelled images of validation and test, by key, with their split group."""
     held_out = splits[splits["split"].isin(["validation", "test"])][KEYS]
     rows = labels[["key", "label", "ratings", "mean", "std"]].merge(held_out, on="key")
     return rows[is_labelled(rows, task)].sort_values("key", ignore_index=True)
 
 
-def check_rows(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
+def check_labels(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
     """Raise UserError where the labels are for another task, or for other classes, than the model.
 
-    `rows` are those of `labels` that the model can be judged by.
+    `rows` are those of `labels` that the model can be evaluated on.
     """
     other_task = "classification" if model.task == "rating" else "rating"
     others = int(is_labelled(labels, other_task).sum())
@@ -52,12 +59,36 @@ def check_rows(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> N
         )
 
 
+def read_images(folder: Path, keys: list[str], min_side: int | None) -> Iterator[Pixels]:
+    """Yield the pixels of each key in turn, a few of them decoded ahead on all cores."""
+    rows = stored(read_table(folder / "index.parquet", INDEX)).set_index("key").loc[keys]
+    images = StoredImages(folder, rows.assign(folder="."), min_side=min_side)
+    progress = Progress("evaluate", len(keys))
+    for pixels in prefetch(images.__getitem__, range(len(keys))):
+        yield pixels
+        progress.advance(1)
+    progress.close(kept=len(keys), rejected={})
+
+
+def predict(model: SavedModel, rows: pd.DataFrame, images: Iterable[Pixels]) -> pd.DataFrame:
+    """Return the predictions for rows of labels and their images, by the model's task."""
+    outputs = model.predict(images)
+    check_outputs(outputs, model)
+    if model.scale is not None:
+        return rating_predictions(rows, outputs, model.scale)
+    if model.normal_class is not None:
+        return outlier_predictions(rows, outputs)
+    return class_predictions(rows, outputs, model.classes)
+
+
 def check_outputs(outputs: NDArray[Any], model: SavedModel) -> None:
     """Raise UserError for outputs (n, …) that are no numbers, or no distributions where due."""
     broken = ~np.isfinite(outputs).all(axis=1)
     if model.task != "one_class":
         with np.errstate(invalid="ignore"):
-            broken |= (outputs < -SLACK).any(axis=1) | (np.abs(outputs.sum(axis=1) - 1) > SLACK)
+            broken |= (outputs < -SUM_TOLERANCE).any(axis=1) | (
+                np.abs(outputs.sum(axis=1) - 1) > SUM_TOLERANCE
+            )
     if broken.any():
         wanted = "a finite score" if model.task == "one_class" else "probabilities that sum to 1"
         raise UserError(
@@ -68,35 +99,35 @@ def check_outputs(outputs: NDArray[Any], model: SavedModel) -> None:
 
 
 def rating_predictions(rows: pd.DataFrame, outputs: Outputs, scale: Scale) -> pd.DataFrame:
-    """Return one prediction row per image; `outputs` (n, bins) are shares of votes.
+    """Return one prediction row per image; `outputs` (n, bins) are histograms that sum to 1.
 
-    Target bins, and the mean and spread that they have, come from counted votes; where a mean alone
-    is known the target bins are null, and the spread too unless it was given.
+    Target bins, their mean and standard deviation come from counted votes; where a mean alone is
+    known the target bins are null, and the standard deviation too unless it was given.
     """
     scores, predicted = bin_scores(scale), outputs.astype(np.float64)  # (bins,), (n, bins)
     target = np.full(predicted.shape, np.nan)
     counted = rows["ratings"].notna().to_numpy(bool)
-    from_ratings(list(rows["ratings"][counted]), scale)  # complains of votes that are none
+    from_ratings(list(rows["ratings"][counted]), scale)  # raises UserError for invalid votes
     votes = np.array(list(rows["ratings"][counted]), np.float64).reshape(-1, scale.bins)
     target[counted] = votes / votes.sum(axis=1, keepdims=True)
     means, stds = (rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std"))
-    mean = predicted @ scores
-    centre = np.full(len(rows), np.nan)
-    centre[counted] = mean_of_votes(votes, scores)
+    predicted_mean = predicted @ scores
+    voted_mean = np.full(len(rows), np.nan)
+    voted_mean[counted] = mean_of_votes(votes, scores)
     table = {
-        "target_mean": np.where(counted, centre, means),
-        "predicted_mean": mean,
-        "target_std": np.where(counted, _spread(target, centre, scores), stds),
-        "predicted_std": _spread(predicted, mean, scores),
+        "target_mean": np.where(counted, voted_mean, means),
+        "predicted_mean": predicted_mean,
+        "target_std": np.where(counted, _std(target, voted_mean, scores), stds),
+        "predicted_std": _std(predicted, predicted_mean, scores),
     }
     for name, bins in (("bin", predicted), ("target_bin", target)):
         table |= {f"{name}_{k}": bins[:, k - 1] for k in range(1, scale.bins + 1)}
     return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
 
 
-def _spread(shares: Reals, means: Reals, scores: Reals) -> Reals:
-    """Return the standard deviation (n,) of shares (n, bins) around their means (n,)."""
-    return np.asarray(np.sqrt((shares * (scores - means[:, None]) ** 2).sum(axis=1)))
+def _std(histograms: Reals, means: Reals, scores: Reals) -> Reals:
+    """Return the standard deviation (n,) of histograms (n, bins) around their means (n,)."""
+    return np.asarray(np.sqrt((histograms * (scores - means[:, None]) ** 2).sum(axis=1)))
 
 
 def class_predictions(
@@ -119,4 +150,6 @@ def outlier_predictions(rows: pd.DataFrame, scores: NDArray[np.float64]) -> pd.D
 def schema_of(predictions: pd.DataFrame) -> pa.Schema:
     """Return the schema of a prediction table: keys and labels are text, the rest float64."""
     names = predictions.columns
-    return pa.schema([(name, pa.string() if name in TEXTS else pa.float64()) for name in names])
+    return pa.schema(
+        [(name, pa.string() if name in TEXT_COLUMNS else pa.float64()) for name in names]
+    )

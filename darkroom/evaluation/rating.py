@@ -1,4 +1,4 @@
-"""What a model of ratings is worth: from its predictions to a tree of figures.
+"""Metrics of a model of ratings, from its predictions.
 
 A prediction row holds `split_group`, mean and standard deviation as `target_mean`,
 `predicted_mean`, `target_std` (null where unknown), `predicted_std`, and per score bin k from 1
@@ -10,31 +10,29 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from darkroom.core.files import MetricTree
 from darkroom.core.params.scale import Scale
 from darkroom.evaluation import agreement
-from darkroom.evaluation.binary import judge_side
+from darkroom.evaluation.binary import evaluate_binary
 from darkroom.evaluation.emd import emd_r1, emd_r2
-from darkroom.evaluation.intervals import LEAST_GROUPS, Groups
+from darkroom.evaluation.intervals import MIN_GROUPS
 from darkroom.evaluation.metrics import (
+    BinaryScores,
     Settings,
-    Side,
-    bootstrap_figure,
+    bootstrap_metric,
     group_counts,
-    interval_name,
+    interval_key,
     metric_key,
-    share_figure,
+    proportion_metric,
 )
-from darkroom.evaluation.operating_points import Default
-
-Reals = NDArray[np.float64]
+from darkroom.evaluation.operating_points import DefaultThreshold
+from darkroom.evaluation.statistic import Flags, Groups, Reals, weighted_mean
 
 RANGES = ["low", "high", "n", "rmse", "rmse_low", "rmse_high", "bias", "bias_low", "bias_high"]
 
 
-def judge_ratings(
+def evaluate_ratings(
     test: pd.DataFrame,
     validation: pd.DataFrame,
     cutoff: float,
@@ -42,10 +40,10 @@ def judge_ratings(
     ranges: int,
     settings: Settings,
 ) -> MetricTree:
-    """Return every figure of the test rows; operating points are chosen on validation."""
+    """Return every metric of the test rows; operating points are chosen on validation."""
     target, predicted = _column(test, "target_mean"), _column(test, "predicted_mean")
-    side = side_of(test, cutoff)
-    good, groups = side.positive, side.groups
+    task = binary_scores(test, cutoff)
+    good, groups = task.positive, task.groups
     return {
         "task": "rating",
         "n": len(test),
@@ -54,30 +52,30 @@ def judge_ratings(
         **group_counts(groups),
         **_agreement(test, "mean", "", settings),
         "rmse": _rmse(target, predicted, groups, settings),
-        **_spread(test, settings),
-        **_distances(test, scale.bins, settings),
-        "accuracy": share_figure((predicted > cutoff) == good, groups, settings),
+        **_std_agreement(test, settings),
+        **_emd(test, scale.bins, settings),
+        "accuracy": proportion_metric((predicted > cutoff) == good, groups, settings),
         "majority_share": float(max(good.mean(), 1 - good.mean())) if len(test) else None,
         "ranges": _ranges(test, scale, ranges, settings),
-        **judge_side(
-            side,
-            side_of(validation, cutoff),
-            Default(float(np.nextafter(cutoff, np.inf)), "just above the cutoff"),
+        **evaluate_binary(
+            task,
+            binary_scores(validation, cutoff),
+            DefaultThreshold(float(np.nextafter(cutoff, np.inf)), "just above the cutoff"),
             settings,
         ),
     }
 
 
-def side_of(rows: pd.DataFrame, cutoff: float) -> Side:
-    """Return the good images, scored by the predicted mean."""
+def binary_scores(rows: pd.DataFrame, cutoff: float) -> BinaryScores:
+    """Return the good images against the rest, by the predicted mean."""
     good = _column(rows, "target_mean") > cutoff
-    return Side(good, _column(rows, "predicted_mean"), rows["split_group"].to_numpy())
+    return BinaryScores(good, _column(rows, "predicted_mean"), rows["split_group"].to_numpy())
 
 
 def range_edges(scale: Scale, count: int) -> list[tuple[float, float]]:
-    """Return the ends of `count` equally wide ranges of the scale; a range has its lower end.
+    """Return the limits of `count` equally wide ranges of the scale, closed below.
 
-    The last one has both.
+    The last one is closed on both sides.
 
     >>> range_edges(Scale(low=1, high=10, bins=10), 3)
     [(1.0, 4.0), (4.0, 7.0), (7.0, 10.0)]
@@ -87,16 +85,15 @@ def range_edges(scale: Scale, count: int) -> list[tuple[float, float]]:
 
 
 def range_rows(tree: MetricTree, scale: Scale, count: int, confidence: float) -> pd.DataFrame:
-    """Return the table of the figures by range, as `judge_ratings` found them."""
-    ends, rows = interval_name(confidence), []
+    """Return the table of the metrics by range that `evaluate_ratings` returned."""
+    interval, rows = interval_key(confidence), []
     for low, high in range_edges(scale, count):
-        found = tree["ranges"][_range_key(low, high)]
-        figures = [
-            value
-            for name in ("rmse", "bias")
-            for value in (found[name]["value"], found[name][ends]["low"], found[name][ends]["high"])
-        ]
-        rows.append((low, high, found["n"], *figures))
+        metrics = tree["ranges"][_range_key(low, high)]
+        rmse, bias = (
+            (metric["value"], metric[interval]["low"], metric[interval]["high"])
+            for metric in (metrics["rmse"], metrics["bias"])
+        )
+        rows.append((low, high, metrics["n"], *rmse, *bias))
     return pd.DataFrame(rows, columns=RANGES)
 
 
@@ -109,13 +106,13 @@ def _ranges(test: pd.DataFrame, scale: Scale, count: int, settings: Settings) ->
     target, edges = _column(test, "target_mean"), range_edges(scale, count)
     inner = [low for low, _ in edges[1:]]
     number = np.searchsorted(inner, target, side="right")
-    enough = test["split_group"].nunique() >= LEAST_GROUPS  # else all the figures are doubted
+    enough = test["split_group"].nunique() >= MIN_GROUPS  # else every interval is doubted
     tree: MetricTree = {}
     for i, (low, high) in enumerate(edges):
         name, rows = _range_key(low, high), test[number == i]
         groups = int(rows["split_group"].nunique())
         tree[name] = _one_range(rows, name, settings) | {"groups": groups}
-        if enough and 0 < groups < LEAST_GROUPS:
+        if enough and 0 < groups < MIN_GROUPS:
             where = f"true means from {low:.3g} to {high:.3g}"
             tree[name]["note"] = f"intervals unreliable for {where}: {groups} groups"
     return tree
@@ -129,7 +126,7 @@ def _one_range(rows: pd.DataFrame, name: str, settings: Settings) -> MetricTree:
         "rmse": _rmse(target, predicted, groups, settings, name),
         "bias": _mean(f"bias {name}", error, groups, settings),
         "mae": _mean(f"mae {name}", np.abs(error), groups, settings),
-        "srcc": bootstrap_figure(
+        "srcc": bootstrap_metric(
             f"srcc {name}", agreement.srcc(target, predicted),
             agreement.weighted_srcc(target, predicted), groups, settings,
         ),
@@ -139,25 +136,25 @@ def _one_range(rows: pd.DataFrame, name: str, settings: Settings) -> MetricTree:
 def _agreement(rows: pd.DataFrame, of: str, prefix: str, settings: Settings) -> MetricTree:
     """Return both correlations of the predicted and the true `of`, "mean" or "std"."""
     pair = _column(rows, f"target_{of}"), _column(rows, f"predicted_{of}")
-    figures = {
+    statistics = {
         f"{prefix}srcc": (agreement.srcc(*pair), agreement.weighted_srcc(*pair)),
         f"{prefix}plcc": (agreement.plcc(*pair), agreement.weighted_plcc(*pair)),
     }
     groups = rows["split_group"].to_numpy()
     return {
-        name: bootstrap_figure(name, value, statistic, groups, settings)
-        for name, (value, statistic) in figures.items()
+        name: bootstrap_metric(name, value, statistic, groups, settings)
+        for name, (value, statistic) in statistics.items()
     }
 
 
-def _spread(test: pd.DataFrame, settings: Settings) -> MetricTree:
+def _std_agreement(test: pd.DataFrame, settings: Settings) -> MetricTree:
     """Return the correlations of the standard deviations, over the rows that have a true one."""
     known = test[test["target_std"].notna().to_numpy(bool)]
     tree = _agreement(known, "std", "std_", settings)
-    for figure in tree.values():
-        figure["n"] = len(known)
+    for metric in tree.values():
+        metric["n"] = len(known)
         if not len(known):
-            figure["note"] = "no test image has a known standard deviation"
+            metric["note"] = "no test image has a known standard deviation"
     return tree
 
 
@@ -166,19 +163,28 @@ def _rmse(
 ) -> MetricTree:
     value = agreement.rmse(target, predicted)
     statistic = agreement.weighted_rmse(target, predicted)
-    return bootstrap_figure(f"rmse {where}".rstrip(), value, statistic, groups, settings)
+    return bootstrap_metric(f"rmse {where}".rstrip(), value, statistic, groups, settings)
 
 
 def _mean(name: str, each: Reals, groups: Groups, settings: Settings) -> MetricTree:
     value = float(each.mean()) if each.size else None
-    return bootstrap_figure(name, value, agreement.weighted_mean(each), groups, settings)
+    return bootstrap_metric(name, value, weighted_mean(each), groups, settings)
 
 
-def _distances(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
-    """Return both distances over the rows whose histogram is known: a mean alone has no CDF."""
-    known = test[test["target_bin_1"].notna().to_numpy(bool)]
-    target = known[[f"target_bin_{k}" for k in range(1, bins + 1)]].to_numpy(np.float64)
-    predicted = known[[f"bin_{k}" for k in range(1, bins + 1)]].to_numpy(np.float64)
+def has_histogram(rows: pd.DataFrame) -> Flags:
+    """Return for which rows the votes are known, not the mean alone, which has no CDF: (n,)."""
+    return np.asarray(rows["target_bin_1"].notna(), np.bool_)
+
+
+def histograms(rows: pd.DataFrame, prefix: str, bins: int) -> Reals:
+    """Return the bins of the target ("target_bin") or the prediction ("bin"): (n, bins)."""
+    return np.asarray(rows[[f"{prefix}_{k}" for k in range(1, bins + 1)]], np.float64)
+
+
+def _emd(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
+    """Return both distances over the rows whose histogram is known."""
+    known = test[has_histogram(test)]
+    target, predicted = (histograms(known, prefix, bins) for prefix in ("target_bin", "bin"))
     groups = known["split_group"].to_numpy()
     tree: MetricTree = {}
     for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2)):

@@ -7,17 +7,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
-from darkroom.evaluation.agreement import Statistic, ties
-
-Reals = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from darkroom.evaluation.statistic import Flags, Reals, Statistic, ties, unweighted
 
 
-class Curve(NamedTuple):
+class RocCurve(NamedTuple):
     """Points (m,) from (0, 0) to (1, 1); the first threshold is infinite: nothing is positive."""
 
     false_positive_rate: Reals
@@ -25,14 +21,14 @@ class Curve(NamedTuple):
     threshold: Reals
 
 
-def roc_curve(positive: Flags, score: Reals) -> Curve | None:
+def roc_curve(positive: Flags, score: Reals) -> RocCurve | None:
     """Return the corners of the curve of (n,) scores; None when either class is missing."""
-    if not has_both(positive):
+    if not has_both_classes(positive):
         return None
-    return Curve(*metrics.roc_curve(positive, score, drop_intermediate=True))
+    return RocCurve(*metrics.roc_curve(positive, score, drop_intermediate=True))
 
 
-def has_both(positive: Flags) -> bool:
+def has_both_classes(positive: Flags) -> bool:
     """Return whether there are positives and negatives."""
     return bool(positive.any() and not positive.all())
 
@@ -46,7 +42,7 @@ def auc(positive: Flags, score: Reals) -> float | None:
     >>> auc(np.array([False, True, True]), np.array([0.1, 0.1, 0.9]))
     0.75
     """
-    if not has_both(positive):
+    if not has_both_classes(positive):
         return None
     positives, negatives = int(positive.sum()), int((~positive).sum())
     ranks = stats.rankdata(score)[positive].sum()
@@ -59,11 +55,11 @@ def weighted_auc(positive: Flags, score: Reals) -> Statistic:
     >>> weighted_auc(np.array([False, True]), np.array([0.1, 0.9]))(np.array([[1.0, 2.0]]))
     array([1.])
     """
-    rates = weighted_rates(positive, score)
+    rates = weighted_roc(positive, score)
 
     def statistic(weights: Reals) -> Reals:
-        across, up = rates(weights)
-        return np.asarray((np.diff(across) * (up[:, :-1] + up[:, 1:])).sum(axis=1) / 2)
+        fpr, tpr = rates(weights)
+        return np.asarray((np.diff(fpr) * (tpr[:, :-1] + tpr[:, 1:])).sum(axis=1) / 2)
 
     return statistic
 
@@ -87,36 +83,34 @@ def partial_auc(positive: Flags, score: Reals, below: float) -> float | None:
     >>> round(partial_auc(flags, scores, 0.5), 3)
     0.667
     """
-    if not has_both(positive):
-        return None
-    return float(weighted_partial_auc(positive, score, below)(np.ones((1, score.size)))[0])
+    return unweighted(weighted_partial_auc(positive, score, below), score.size)
 
 
 def weighted_partial_auc(positive: Flags, score: Reals, below: float) -> Statistic:
     """Return `partial_auc` as a function of weights (resamples, n); NaN as `weighted_auc`."""
-    rates = weighted_rates(positive, score)
+    rates = weighted_roc(positive, score)
 
     def statistic(weights: Reals) -> Reals:
-        across, up = rates(weights)  # (b, distinct scores + 1)
-        left, right = np.minimum(across[:, :-1], below), np.minimum(across[:, 1:], below)
-        run, rise = np.diff(across, axis=1), np.diff(up, axis=1)
+        fpr, tpr = rates(weights)  # (b, distinct scores + 1)
+        left, right = np.minimum(fpr[:, :-1], below), np.minimum(fpr[:, 1:], below)
+        run, rise = np.diff(fpr, axis=1), np.diff(tpr, axis=1)
         slope = np.divide(rise, run, out=np.zeros_like(run), where=run > 0)
         # the curve is straight between corners: a trapezium, cut off at `below`
-        end = np.where(across[:, 1:] > below, up[:, :-1] + slope * (right - left), up[:, 1:])
-        area = ((right - left) * (up[:, :-1] + end)).sum(axis=1) / 2
+        end = np.where(fpr[:, 1:] > below, tpr[:, :-1] + slope * (right - left), tpr[:, 1:])
+        area = ((right - left) * (tpr[:, :-1] + end)).sum(axis=1) / 2
         chance = below**2 / 2
         return np.asarray((1 + (area - chance) / (below - chance)) / 2)
 
     return statistic
 
 
-def weighted_rates(positive: Flags, score: Reals) -> Callable[[Reals], tuple[Reals, Reals]]:
+def weighted_roc(positive: Flags, score: Reals) -> Callable[[Reals], tuple[Reals, Reals]]:
     """Return a function from weights (b, n) to the curve's corners: false, true positive rates.
 
     Both are (b, distinct scores + 1) and rise from 0 to 1, one corner per distinct score from the
     highest; NaN where a class has no weight.
 
-    >>> rates = weighted_rates(np.array([False, True, True]), np.array([0.2, 0.5, 0.1]))
+    >>> rates = weighted_roc(np.array([False, True, True]), np.array([0.2, 0.5, 0.1]))
     >>> [rate.tolist() for rate in rates(np.array([[1.0, 1.0, 3.0]]))]
     [[[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.25, 0.25, 1.0]]]
     """

@@ -4,77 +4,86 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from darkroom.evaluation.intervals import Interval, codes_of, variance_of_classes, wilson
-from darkroom.evaluation.metrics import Side
-from darkroom.evaluation.roc import weighted_rates
+from darkroom.evaluation.intervals import Interval, two_class_variance, wilson
+from darkroom.evaluation.metrics import BinaryScores
+from darkroom.evaluation.roc import weighted_roc
+from darkroom.evaluation.statistic import Reals, encode_groups
 
-Reals = NDArray[np.float64]
-
-# Standard errors of a threshold's false positive rate, to either side, over which the slope of the
-# curve is taken: more would flatten its bend, fewer would follow single images. By trial.
-_REACH = 1.1
+# Half the window over which the slope of the curve is taken, in standard errors of a threshold's
+# false positive rate: more would flatten its bend, fewer would follow single images. By trial.
+_HALF_WINDOW = 1.1
 
 
-def sensitivity_band(side: Side, at: Reals, confidence: float) -> tuple[Reals, Reals]:
-    """Return the pointwise interval of the sensitivity at each false positive rate of rising `at`.
+def sensitivity_band(
+    task: BinaryScores, false_positive_rates: Reals, confidence: float
+) -> tuple[Reals, Reals]:
+    """Return the pointwise interval of the sensitivity at rising false positive rates.
 
-    All are (m,). It is Wilson's interval at the effective number of positives, with t ends: as many
-    as would give the variance of the sensitivity, to which the positives add their own chance and
-    the negatives, by the slope of the curve, that of the threshold. It holds the curve, and both
-    ends rise as it does. Below a rate of one in so many negatives it is too wide. NaN where there
-    is none: fewer than two groups with images of one class, which show no spread. Sources: Hsieh
-    and Turnbull 1996, Annals of Statistics 24:25, theorem 2.2; Korn and Graubard 1998, Survey
+    All are (m,). It is Wilson's interval at the effective number of positives, with quantiles of
+    the t distribution: as many as would give the variance of the sensitivity, to which the
+    positives add their own and the negatives, by the slope of the curve, that of the threshold. It
+    contains the curve, and both limits rise as it does. Below a rate of one in so many negatives it
+    is too wide. NaN where there is none: fewer than two groups with images of one class. Sources:
+    Hsieh and Turnbull 1996, Annals of Statistics 24:25, theorem 2.2; Korn and Graubard 1998, Survey
     Methodology 24:193.
     """
-    codes, count = codes_of(side.groups)
-    among = [np.unique(codes[part]).size for part in (side.positive, ~side.positive)]
-    if min(among) < 2:
-        return np.full(at.size, np.nan), np.full(at.size, np.nan)
-    (across,), (up,) = weighted_rates(side.positive, side.score)(np.ones((1, codes.size)))
-    negatives = np.sort(side.score[~side.positive])[::-1]
+    codes, count = encode_groups(task.groups)
+    sizes = [np.unique(codes[flags]).size for flags in (task.positive, ~task.positive)]
+    if min(sizes) < 2:
+        undefined = np.full(false_positive_rates.size, np.nan)
+        return undefined, undefined.copy()
+    (fpr,), (tpr,) = weighted_roc(task.positive, task.score)(np.ones((1, codes.size)))
+    negatives = np.sort(task.score[~task.positive])[::-1]
     # of n negatives the k-th highest lies above k / (n + 1) of a new one's chances
-    rates = np.concatenate([[0], (across * negatives.size + 0.5) / (negatives.size + 1), [1]])
-    risen = np.concatenate([[0], up, [1]])
-    places = np.clip(at * (negatives.size + 1) - 1, 0, negatives.size - 1)
-    thresholds = np.interp(places, np.arange(negatives.size), negatives)
+    rates = np.concatenate([[0], (fpr * negatives.size + 0.5) / (negatives.size + 1), [1]])
+    sensitivities = np.concatenate([[0], tpr, [1]])
+    ranks = np.clip(false_positive_rates * (negatives.size + 1) - 1, 0, negatives.size - 1)
+    thresholds = np.interp(ranks, np.arange(negatives.size), negatives)
 
-    ends = []
-    for rate, threshold in zip(at, thresholds, strict=True):
-        found, false = _by_group(side, threshold, codes, count)
-        error = max(np.sqrt(false @ false), np.sqrt(rate * (1 - rate) / negatives.size))
-        reach = _REACH * max(error, 1 / negatives.size)
-        window = np.clip([rate - reach, rate + reach], 0, 1)
-        slope = np.diff(np.interp(window, rates, risen)) / np.diff(window)
-        sensitivity = float(np.interp(rate, rates, risen))
-        variance, freedom = variance_of_classes([found, -slope * false], among)
-        ends.append(_interval(sensitivity, variance, freedom, side, confidence)[:2])
-    low, high = np.array(ends, np.float64).T
-    curve = np.interp(at, across, up)  # where it rises at one rate, the top of the rise
-    low = np.where(at < 1, np.minimum(low, curve), 1)  # everything is called at a rate of 1
+    limits = []
+    for rate, threshold in zip(false_positive_rates, thresholds, strict=True):
+        of_tpr, of_fpr = _errors_by_group(task, threshold, codes, count)
+        error = max(np.sqrt(of_fpr @ of_fpr), np.sqrt(rate * (1 - rate) / negatives.size))
+        half_window = _HALF_WINDOW * max(error, 1 / negatives.size)
+        window = np.clip([rate - half_window, rate + half_window], 0, 1)
+        slope = np.diff(np.interp(window, rates, sensitivities)) / np.diff(window)
+        sensitivity = float(np.interp(rate, rates, sensitivities))
+        variance, degrees_of_freedom = two_class_variance([of_tpr, -slope * of_fpr], sizes)
+        interval = _interval(sensitivity, variance, degrees_of_freedom, task, confidence)
+        limits.append(interval[:2])
+    low, high = np.array(limits, np.float64).T
+    curve = np.interp(false_positive_rates, fpr, tpr)  # where it rises at one rate, its top
+    low = np.where(false_positive_rates < 1, np.minimum(low, curve), 1)  # all is positive at 1
     high = np.maximum(high, curve)
     return np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
 
 
-def _by_group(side: Side, threshold: float, codes: NDArray[np.intp], count: int) -> list[Reals]:
+def _errors_by_group(
+    task: BinaryScores, threshold: float, codes: NDArray[np.intp], count: int
+) -> list[Reals]:
     """Return what each group (groups,) adds to the error of sensitivity and false positive rate."""
-    called = side.score >= threshold
+    predicted = task.score >= threshold
     return [
-        np.bincount(codes[part], called[part] - called[part].mean(), count) / part.sum()
-        for part in (side.positive, ~side.positive)
+        np.bincount(codes[flags], predicted[flags] - predicted[flags].mean(), count) / flags.sum()
+        for flags in (task.positive, ~task.positive)
     ]
 
 
 def _interval(
-    sensitivity: float, variance: float, freedom: float, side: Side, confidence: float
+    sensitivity: float,
+    variance: float,
+    degrees_of_freedom: float,
+    task: BinaryScores,
+    confidence: float,
 ) -> Interval:
     """Return Wilson's interval at the effective number of positives."""
     level = (1 + confidence) / 2
-    z, positives = ndtri(level), int(side.positive.sum())
-    most = positives
+    z, positives = ndtri(level), int(task.positive.sum())
+    max_size = positives
     if sensitivity in {0.0, 1.0}:  # images that all agree do not show how much groups are alike
-        most = len(np.unique(side.groups[side.positive]))
-    # Wilson's centre, so that a sensitivity of 1 does not make the threshold's chance infinite
-    share = (sensitivity * positives + z**2 / 2) / (positives + z**2)
-    effective = min(most, share * (1 - share) / variance) if variance > 0 else most
-    effective *= (z / stdtrit(freedom, level)) ** 2
-    return wilson(sensitivity * effective, effective, confidence)
+        max_size = len(np.unique(task.groups[task.positive]))
+    # Wilson's centre, so that a sensitivity of 1 does not make the threshold's variance infinite
+    centre = (sensitivity * positives + z**2 / 2) / (positives + z**2)
+    size = min(max_size, centre * (1 - centre) / variance) if variance > 0 else max_size
+    size *= (z / stdtrit(degrees_of_freedom, level)) ** 2
+    return wilson(sensitivity * size, size, confidence)

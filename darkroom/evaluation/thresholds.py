@@ -6,11 +6,9 @@ and one above them all, which calls nothing. Of equally good ones the highest wi
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from darkroom.evaluation.roc import Curve, Flags, roc_curve
-
-Reals = NDArray[np.float64]
+from darkroom.evaluation.roc import RocCurve, roc_curve
+from darkroom.evaluation.statistic import Flags, Reals
 
 
 def youden(positive: Flags, score: Reals) -> float | None:
@@ -22,7 +20,7 @@ def youden(positive: Flags, score: Reals) -> float | None:
     0.7
     """
     curve = roc_curve(positive, score)
-    return None if curve is None else _beating_chance(curve, _gain(curve))
+    return None if curve is None else _best_above_chance(curve, _youden_index(curve))
 
 
 def closest_to_corner(positive: Flags, score: Reals) -> float | None:
@@ -38,11 +36,11 @@ def closest_to_corner(positive: Flags, score: Reals) -> float | None:
     if curve is None:
         return None
     distance = curve.false_positive_rate**2 + (1 - curve.true_positive_rate) ** 2
-    return _beating_chance(curve, -distance)
+    return _best_above_chance(curve, -distance)
 
 
-def at_specificity(positive: Flags, score: Reals, least: float) -> float | None:
-    """Return the smallest threshold with a specificity of at least `least`; needs negatives alone.
+def at_specificity(positive: Flags, score: Reals, specificity: float) -> float | None:
+    """Return the smallest threshold of at least this specificity; needs negatives alone.
 
     >>> at_specificity(np.array([False, False, True]), np.array([0.1, 0.4, 0.7]), 0.5)
     0.4
@@ -51,9 +49,9 @@ def at_specificity(positive: Flags, score: Reals, least: float) -> float | None:
     if not negatives.size:
         return None
     thresholds = np.append(np.unique(score), _above(score))
-    below = np.searchsorted(negatives, thresholds, side="left")  # negatives left alone
+    true_negatives = np.searchsorted(negatives, thresholds, side="left")  # true negatives
     # the tolerance: 0.9 of 10 images is 9 of them, whatever 9 / 10 is in binary
-    enough = below >= least * negatives.size * (1 - 1e-12)
+    enough = true_negatives >= specificity * negatives.size * (1 - 1e-12)
     return float(thresholds[np.argmax(enough)])
 
 
@@ -76,20 +74,20 @@ def least_cost(
     curve = roc_curve(positive, score)
     if curve is None:
         return None
-    missed = prevalence * false_negative * (1 - curve.true_positive_rate)
-    alarms = (1 - prevalence) * false_positive * curve.false_positive_rate
-    cost = missed + alarms
+    of_false_negatives = prevalence * false_negative * (1 - curve.true_positive_rate)
+    of_false_positives = (1 - prevalence) * false_positive * curve.false_positive_rate
+    cost = of_false_negatives + of_false_positives
     best = int(np.argmax(cost <= cost.min() * (1 + 1e-12)))
     return float(curve.threshold[best]) if best else _above(score)
 
 
-def _gain(curve: Curve) -> Reals:
+def _youden_index(curve: RocCurve) -> Reals:
     return curve.true_positive_rate - curve.false_positive_rate
 
 
-def _beating_chance(curve: Curve, worth: Reals) -> float | None:
-    best = int(np.argmax(worth))
-    return float(curve.threshold[best]) if _gain(curve)[best] > 0 else None
+def _best_above_chance(curve: RocCurve, objective: Reals) -> float | None:
+    best = int(np.argmax(objective))
+    return float(curve.threshold[best]) if _youden_index(curve)[best] > 0 else None
 
 
 def _above(score: Reals) -> float:

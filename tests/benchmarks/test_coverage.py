@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from darkroom.evaluation.metrics import Side
+from darkroom.evaluation.metrics import BinaryScores
 from darkroom.evaluation.roc import auc
 from darkroom.evaluation.roc_band import sensitivity_band
 
@@ -20,8 +20,8 @@ def test_the_truth_of_a_curve_is_what_many_images_come_to():
     positive = rng.random(MANY.size) < 0.4
     score = rng.normal(size=MANY.size) + coverage.shift_of(0.8) * positive
     assert auc(positive, score) == pytest.approx(0.8, abs=0.01)
-    low, high = sensitivity_band(Side(positive, score, MANY), np.array([0.1]), 0.95)
-    truth, _ = coverage.band(coverage.codes_of(20), 0.8, 0.1, rng, 100)
+    low, high = sensitivity_band(BinaryScores(positive, score, MANY), np.array([0.1]), 0.95)
+    truth, _ = coverage.band(coverage.group_codes(20), 0.8, 0.1, rng, 100)
     assert low[0] - 0.005 < truth < high[0] + 0.005
 
 
@@ -35,10 +35,10 @@ def test_both_scores_of_a_pair_have_their_auc():
 
 
 def test_images_of_a_group_are_alike_and_groups_are_as_uneven_as_said():
-    codes = coverage.codes_of(5000)
+    codes = coverage.group_codes(5000)
     drawn = coverage.effects(np.random.default_rng(5), codes).reshape(5000, -1)
     assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] == pytest.approx(0.5, abs=0.05)
-    sizes = np.bincount(coverage.codes_of(50, "uneven"))
+    sizes = np.bincount(coverage.group_codes(50, "uneven"))
     assert sizes.size == 50
     assert np.sort(sizes)[-5:].sum() >= sizes.sum() / 2
 

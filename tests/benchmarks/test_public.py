@@ -65,7 +65,7 @@ def test_what_leakage_hides_is_the_change_of_the_leaked_images_alone():
     after.loc[0, "right"] = True
     tested = pd.concat([before.assign(moment="before"), after.assign(moment="after")])
     found = compare(tested.assign(seed=1), SETTINGS)
-    gain = {name: figures["before less after"]["value"] for name, figures in found.items()}
+    gain = {name: metrics["before less after"]["value"] for name, metrics in found.items()}
     assert gain == pytest.approx(
         {"all test images": 0.475, "of which leaked": 0.95, "not leaked": 0}
     )

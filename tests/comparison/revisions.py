@@ -9,7 +9,7 @@ from dvc.repo import Repo
 
 from darkroom.comparison.differences import compare
 from darkroom.comparison.pairs import pair
-from darkroom.comparison.revisions import Revision, Settings
+from darkroom.comparison.revisions import Revision, RevisionParams
 from darkroom.core.tables import SPLIT, write_table
 from darkroom.evaluation.predictions import schema_of
 from tests.harness import call, read_values
@@ -135,7 +135,7 @@ def revision(test, name="one", splits=None, **changes):
         task=task_of(test),
         test=test,
         splits=splits_of(test) if splits is None else splits,
-        settings=Settings.model_validate({"seed": 17, "train": train, "evaluate": evaluate}),
+        params=RevisionParams.model_validate({"seed": 17, "train": train, "evaluate": evaluate}),
         **known,
     )
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from darkroom.comparison.differences import compare, give_verdicts
+from darkroom.comparison.differences import assign_verdicts, compare
 from darkroom.comparison.pairs import pair
 from tests.comparison.revisions import (
     COUNT,
@@ -23,7 +23,7 @@ from tests.comparison.revisions import (
 def test_another_cutoff_is_heads_for_both():
     base, head = revision(ratings(1)), revision(ratings(1), "two", cutoff=7.0)
     both = pair(base, head)
-    assert both.notes == ["the cutoffs differ: both are judged at 7, that of HEAD"]
+    assert both.notes == ["the cutoffs differ: both are evaluated at 7, that of HEAD"]
     assert all(d.value == 0 for d in compare(base, head, both).differences)
 
 
@@ -207,9 +207,9 @@ def test_holm_decides_over_all_metrics():
     base, head = ratings(0.8), ratings(1.1, seed=4)
     found = list(compared(base, head).values())
     raw = [d._replace(p=0.04) for d in found]
-    assert {d.verdict for d in give_verdicts(raw, 0.95)} == {"no difference shown"}
-    assert [d.p_holm for d in give_verdicts(raw, 0.95)] == pytest.approx([0.28] * 7)
-    alone = give_verdicts(raw[:1], 0.95)
+    assert {d.verdict for d in assign_verdicts(raw, 0.95)} == {"no difference shown"}
+    assert [d.p_holm for d in assign_verdicts(raw, 0.95)] == pytest.approx([0.28] * 7)
+    alone = assign_verdicts(raw[:1], 0.95)
     assert alone[0].verdict == "worse"
 
 

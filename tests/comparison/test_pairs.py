@@ -80,8 +80,8 @@ def test_figures_of_another_run_than_the_predictions_are_refused():
 
 def test_another_normal_class_is_refused():
     base, head = sides(outlying(1), outlying(1))
-    train = head.settings.train.model_copy(update={"normal_class": "scratch"})
-    head = head._replace(settings=head.settings.model_copy(update={"train": train}))
+    train = head.params.train.model_copy(update={"normal_class": "scratch"})
+    head = head._replace(params=head.params.model_copy(update={"train": train}))
     assert "the normal classes differ: 'fine' in one, 'scratch' in two" in refusal(base, head)
 
 

@@ -33,7 +33,7 @@ def test_a_revision_or_the_workspace_is_read(project, name):
     revision = read_revision(project.root, name)
     assert (revision.name, revision.task) == (name or WORKSPACE, "rating")
     assert revision.test["predicted_mean"].tolist() == ratings(0.4)["predicted_mean"].tolist()
-    assert (revision.cutoff, revision.settings.evaluate.bootstrap) == (5.0, 500)
+    assert (revision.cutoff, revision.params.evaluate.bootstrap) == (5.0, 500)
 
 
 def test_a_revision_that_does_not_exist(refusal):

@@ -4,12 +4,12 @@ from scipy import stats
 
 from darkroom.evaluation import binary
 from darkroom.evaluation.intervals import wilson
-from darkroom.evaluation.metrics import Settings, Side
-from darkroom.evaluation.operating_points import Default, at_prevalence, operating_points
+from darkroom.evaluation.metrics import BinaryScores, Settings
+from darkroom.evaluation.operating_points import DefaultThreshold, at_prevalence, operating_points
 from darkroom.evaluation.roc_band import sensitivity_band
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
-DEFAULT = Default(3.0, "three")
+DEFAULT = DefaultThreshold(3.0, "three")
 AT = np.array([0.05, 0.1, 0.2, 0.5])
 
 
@@ -20,7 +20,7 @@ def drawn(seed, count, shift=1.5, per_group=1):
     noise = rng.normal(size=count) if per_group == 1 else (
         (rng.normal(size=count) + rng.normal(size=count)[groups]) / np.sqrt(2)
     )  # fmt: skip
-    return Side(positive, noise + shift * positive, groups)
+    return BinaryScores(positive, noise + shift * positive, groups)
 
 
 @pytest.mark.parametrize("per_group", [1, 5])
@@ -69,7 +69,7 @@ def test_one_group_of_a_class_gives_no_band(groups):
 def test_of_very_many_negatives_the_band_is_wilsons_interval():
     positive = np.arange(50_040) < 40
     score = np.random.default_rng(1).normal(size=positive.size) + 1.5 * positive
-    side = Side(positive, score, np.arange(positive.size))
+    side = BinaryScores(positive, score, np.arange(positive.size))
     at = np.array([0.1, 0.3])
     for low, high, rate in zip(*sensitivity_band(side, at, 0.95), at, strict=True):
         found = np.sum(score[positive] >= np.quantile(score[~positive], 1 - rate))
@@ -80,7 +80,7 @@ def test_of_very_many_negatives_the_band_is_wilsons_interval():
 def test_normal_images_alone_choose_the_specificity():
     test = drawn(1, 200)
     held = drawn(2, 100)
-    held = Side(*(part[~held.positive] for part in held))
+    held = BinaryScores(*(part[~held.positive] for part in held))
     points = operating_points(test, held, DEFAULT, SETTINGS)
     chosen = points["specificity_90"]
     assert chosen["chosen_by"] == "specificity of at least 0.9 on validation"

@@ -4,7 +4,7 @@ from scipy import stats
 
 from darkroom.evaluation.calibration import (
     calibration_error,
-    calibration_figure,
+    calibration_error_metric,
     error_if_calibrated,
     mean_interval,
     reliability_of_means,
@@ -19,7 +19,7 @@ GROUPS = np.arange(400)
 
 def test_a_calibrated_model_shows_what_calibrated_models_show():
     right = RNG.random(400) < PROBABILITY
-    found = calibration_figure("a", PROBABILITY, right, GROUPS, SETTINGS)
+    found = calibration_error_metric("a", PROBABILITY, right, GROUPS, SETTINGS)
     assert (found["of"], found["bins"]) == ("a", 10)
     assert 0 < found["if_calibrated"] < 0.06
     assert found["value"] < 2 * found["if_calibrated"]
@@ -32,13 +32,13 @@ def test_a_sure_model_that_is_half_right_is_off_by_half():
     right = np.arange(400) % 2 == 0
     assert calibration_error(np.ones(400), right) == pytest.approx(0.5)
     assert error_if_calibrated(np.ones(400), np.random.default_rng(1)) == 0
-    found = calibration_figure("a", np.ones(400), right, GROUPS, SETTINGS)
+    found = calibration_error_metric("a", np.ones(400), right, GROUPS, SETTINGS)
     assert found["ci95"]["low"] < 0.5 < found["ci95"]["high"]
 
 
 def test_no_images_no_error():
     none = np.zeros(0)
-    found = calibration_figure("a", none, none.astype(bool), none, SETTINGS)
+    found = calibration_error_metric("a", none, none.astype(bool), none, SETTINGS)
     assert (found["value"], found["ci95"]["low"]) == (None, None)
     assert found["note"]
 

@@ -5,21 +5,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from darkroom.evaluation.agreement import weighted_mean, weighted_plcc, weighted_rmse
+from darkroom.evaluation.agreement import weighted_plcc, weighted_rmse
 from darkroom.evaluation.calibration import calibration_error, weighted_calibration_error
 from darkroom.evaluation.intervals import (
-    Draws,
     Interval,
+    Resamples,
     auc_interval,
     bca,
     cluster_bootstrap,
     delong_variance,
-    draw_groups,
+    proportion_interval,
     ratio_interval,
-    share_interval,
+    resample,
     wilson,
 )
 from darkroom.evaluation.roc import auc, weighted_auc
+from darkroom.evaluation.statistic import weighted_mean
 
 RNG = np.random.default_rng(3)
 levels = st.floats(0.6, 0.999)
@@ -81,7 +82,7 @@ def test_wilson_is_scipys_and_contains_the_share(total, share, level):
     level=levels,
 )
 def test_a_share_among_groups_is_contained_and_no_surer_than_alone(success, groups, level):
-    interval = share_interval(success, groups, level)
+    interval = proportion_interval(success, groups, level)
     if len(set(groups)) == 1:
         assert interval.low is None
         assert "one group" in interval.note
@@ -94,8 +95,8 @@ def test_a_share_among_groups_is_contained_and_no_surer_than_alone(success, grou
 
 def test_copies_do_not_add_certainty():
     success, groups = RNG.random(200) < 0.7, np.arange(200)
-    once = share_interval(success, groups, 0.95)
-    thrice = share_interval(np.tile(success, 3), np.tile(groups, 3), 0.95)
+    once = proportion_interval(success, groups, 0.95)
+    thrice = proportion_interval(np.tile(success, 3), np.tile(groups, 3), 0.95)
     assert once[:2] == pytest.approx(thrice[:2], abs=0.005)
 
 
@@ -107,9 +108,9 @@ def test_copies_do_not_add_certainty():
 def test_delong_is_the_slow_sum_and_contains_the_auc(positive, score, groups):
     if min(len(set(groups[positive])), len(set(groups[~positive]))) >= 2:
         slow = slow_delong_variance(positive, score, groups)
-        variance, freedom = delong_variance(positive, score, groups)
+        variance, degrees_of_freedom = delong_variance(positive, score, groups)
         assert variance == pytest.approx(slow, abs=1e-12)
-        assert 1 <= freedom + 1e-9 <= len(set(groups))
+        assert 1 <= degrees_of_freedom + 1e-9 <= len(set(groups))
     interval = auc_interval(positive, score, groups, 0.95)
     value = auc(positive, score)
     if interval.low is None:
@@ -147,7 +148,7 @@ def test_one_large_group_makes_less_sure_than_many_equal_ones():
     values = RNG.normal(size=30)
     positive = RNG.random(300) < 0.4
     for interval_of in (
-        lambda groups: share_interval(values[groups] < 0.3, groups, 0.95),
+        lambda groups: proportion_interval(values[groups] < 0.3, groups, 0.95),
         lambda groups: auc_interval(positive, positive + values[groups], groups, 0.95),
         lambda groups: cluster_bootstrap(weighted_mean(values[groups]), groups, 0.95, 2000, rng()),
     ):
@@ -235,13 +236,13 @@ def test_draws_and_bca_are_scipys_on_single_images():
         (values,), np.mean, confidence_level=0.9, n_resamples=3000, batch=3000, method="BCa",
         rng=rng(),
     )  # fmt: skip
-    draws = draw_groups(weighted_mean(values), np.arange(80), 3000, rng())
+    draws = resample(weighted_mean(values), np.arange(80), 3000, rng())
     np.testing.assert_allclose(draws.values, theirs.bootstrap_distribution, atol=1e-12)
     ends = stats.norm.ppf([0.05, 0.95]) + draws.bias
-    levels = stats.norm.cdf(draws.bias + ends / (1 - draws.skew * ends))
+    levels = stats.norm.cdf(draws.bias + ends / (1 - draws.acceleration * ends))
     expected = tuple(theirs.confidence_interval)
     assert np.quantile(draws.values, levels) == pytest.approx(expected, abs=1e-9)
-    ours = bca(draws._replace(groups=10**9, freedom=1e9), 0.9)
+    ours = bca(draws._replace(groups=10**9, degrees_of_freedom=1e9), 0.9)
     exact = np.quantile(draws.values, levels, method="weibull")
     assert ours[:2] == pytest.approx(tuple(exact), abs=1e-6)
     assert ours[:2] == pytest.approx(expected, abs=5e-3)
@@ -283,14 +284,16 @@ def test_a_bootstrap_interval_contains_the_estimate_or_is_explained(x, y, groups
 @given(
     values=arrays(np.float64, 40, elements=st.integers(-9, 9).map(float)),
     estimate=st.floats(-12, 12),
-    skew=st.floats(-1 / 6, 1 / 6),  # what any jackknife can give
+    acceleration=st.floats(-1 / 6, 1 / 6),  # what any jackknife can give
     groups=st.integers(2, 30),
-    freedom=st.floats(1, 29),
+    degrees_of_freedom=st.floats(1, 29),
     level=levels,
 )
-def test_bca_contains_the_estimate_or_is_explained(values, estimate, skew, groups, freedom, level):
+def test_bca_contains_the_estimate_or_is_explained(
+    values, estimate, acceleration, groups, degrees_of_freedom, level
+):
     bias = stats.norm.ppf(np.mean(values < estimate) + np.mean(values == estimate) / 2)
-    draws = Draws(values, estimate, float(bias), skew, groups, freedom)
+    draws = Resamples(values, estimate, float(bias), acceleration, groups, degrees_of_freedom)
     interval = bca(draws, level)
     assert contains(interval, estimate)
     if interval.low is not None:
@@ -303,9 +306,9 @@ def test_bca_contains_the_estimate_or_is_explained(values, estimate, skew, group
 def test_beyond_the_pole_of_bca_the_interval_is_as_wide_as_the_draws():
     """The sample's RMSE from 7 to 10, of four groups, had 1.886 to 1.886 around 1.612."""
     values = np.sort(np.random.default_rng(3).normal(1.6, 0.2, 2000))
-    draws = Draws(values, 1.6118, -0.0094, -0.09428795, 4, 1.02126)
+    draws = Resamples(values, 1.6118, -0.0094, -0.09428795, 4, 1.02126)
     assert bca(draws, 0.95)[:2] == (values[0], values[-1])
-    assert bca(draws._replace(skew=0.09428795), 0.95)[:2] == (values[0], values[-1])
+    assert bca(draws._replace(acceleration=0.09428795), 0.95)[:2] == (values[0], values[-1])
 
 
 def test_an_estimate_at_the_edge_of_its_draws_is_doubted_or_has_no_interval():
@@ -325,7 +328,7 @@ def test_an_estimate_at_the_edge_of_its_draws_is_doubted_or_has_no_interval():
 
 
 def test_draws_that_nearly_all_agree_have_no_interval():
-    draws = Draws(np.append(np.zeros(199), 1.0), 0.0, 0.0, 0.0, 40, 39.0)
+    draws = Resamples(np.append(np.zeros(199), 1.0), 0.0, 0.0, 0.0, 40, 39.0)
     assert bca(draws, 0.95).note == "no spread: nearly every draw gives the same value"
 
 

@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from darkroom.evaluation.metrics import Settings
-from darkroom.evaluation.one_class import judge_one_class
+from darkroom.evaluation.one_class import evaluate_one_class
 
 SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
 
@@ -29,7 +29,7 @@ def split():
 
 def test_the_outliers_of_any_label_are_the_positive_side(split):
     test, validation = split(40, 30), split(30, 20)
-    tree = judge_one_class(test, validation, "cat", SETTINGS)
+    tree = evaluate_one_class(test, validation, "cat", SETTINGS)
     wanted = roc_auc_score(test["target_label"] != "cat", test["outlier_score"])
     assert tree["auc"]["value"] == pytest.approx(wanted, abs=1e-9)
     assert (tree["task"], tree["n"], tree["positives"]) == ("one_class", 70, 30)
@@ -41,18 +41,18 @@ def test_the_outliers_of_any_label_are_the_positive_side(split):
 
 
 def test_without_outliers_to_test_the_auc_is_null_with_a_note(split):
-    tree = judge_one_class(split(30, 0), split(20, 0), "cat", SETTINGS)
+    tree = evaluate_one_class(split(30, 0), split(20, 0), "cat", SETTINGS)
     assert tree["auc"]["value"] is None
     assert tree["auc"]["note"]
     assert "no outlier in the test split" in tree["note"]
-    few = judge_one_class(split(9, 0), split(20, 0), "cat", SETTINGS)
+    few = evaluate_one_class(split(9, 0), split(20, 0), "cat", SETTINGS)
     assert few["note"].startswith("no outlier")
     assert few["note"].endswith("interval unreliable: 9 groups")
 
 
 def test_without_outliers_to_choose_by_the_threshold_lies_above_the_normal_images(split):
     validation = split(20, 0)
-    tree = judge_one_class(split(30, 30), validation, "cat", SETTINGS)
+    tree = evaluate_one_class(split(30, 30), validation, "cat", SETTINGS)
     highest, point = validation["outlier_score"].max(), tree["operating_points"]["youden"]
     assert highest < point["threshold"] <= highest + 1e-9
     assert point["chosen_by"].startswith("default, just above every normal validation image")
@@ -63,12 +63,12 @@ def test_without_outliers_to_choose_by_the_threshold_lies_above_the_normal_image
 
 @pytest.mark.parametrize("outliers", [0, 4])
 def test_without_normal_images_to_choose_by_there_is_no_operating_point(split, outliers):
-    tree = judge_one_class(split(20, 20), split(0, outliers), "cat", SETTINGS)
+    tree = evaluate_one_class(split(20, 20), split(0, outliers), "cat", SETTINGS)
     assert tree["operating_points"] == {}
     assert tree["note"] == "no normal validation image, and so no operating point"
     assert tree["auc"]["value"] is not None
 
 
 def test_no_normal_image_at_all_is_no_crash(split):
-    tree = judge_one_class(split(0, 4), split(0, 4), "cat", SETTINGS)
+    tree = evaluate_one_class(split(0, 4), split(0, 4), "cat", SETTINGS)
     assert tree["auc"]["value"] is None

@@ -5,16 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from darkroom.evaluation.agreement import weighted_mean, weighted_srcc
+from darkroom.evaluation.agreement import weighted_srcc
 from darkroom.evaluation.paired import (
-    accuracy_interval,
+    accuracy_difference_interval,
+    delong_interval,
     delong_test,
     holm,
     mcnemar,
     paired_bootstrap,
-    paired_delong,
 )
 from darkroom.evaluation.roc import auc, weighted_auc
+from darkroom.evaluation.statistic import weighted_mean
 
 # DeLong, DeLong and Clarke-Pearson 1988: 43 patients with albumin, total protein, K-G score and
 # whether surgery helped. From the example "Comparing Receiver Operating Characteristic Curves" of
@@ -61,7 +62,7 @@ def test_the_example_of_delongs_paper(test, difference, low, high, p):
     rows = np.array(OVARIAN.split(), np.float64).reshape(-1, 4)
     score, kg, positive = rows[:, test], 10 - rows[:, 2], rows[:, 3] == 1
     assert auc(positive, score) - auc(positive, kg) == pytest.approx(difference, abs=5e-5)
-    assert paired_delong(positive, kg, score, 0.95)[:2] == pytest.approx((low, high), abs=5e-5)
+    assert delong_interval(positive, kg, score, 0.95)[:2] == pytest.approx((low, high), abs=5e-5)
     assert delong_test(positive, kg, score) == pytest.approx(p, abs=5e-5)
 
 
@@ -69,7 +70,7 @@ def test_the_example_of_delongs_paper(test, difference, low, high, p):
 def test_paired_delong_is_the_direct_computation(positive, a, b, level):
     assume(2 <= positive.sum() <= 14)
     difference, variance = direct_delong(positive, a, b)
-    interval, p = paired_delong(positive, a, b, level), delong_test(positive, a, b)
+    interval, p = delong_interval(positive, a, b, level), delong_test(positive, a, b)
     assume(variance > 1e-12)
     reach = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
     assert interval.low == pytest.approx(max(-1, difference - reach), abs=1e-9)
@@ -79,7 +80,7 @@ def test_paired_delong_is_the_direct_computation(positive, a, b, level):
 
 @given(positive=flags, a=scores, b=scores, level=levels)
 def test_swapping_the_models_mirrors_delong(positive, a, b, level):
-    there, back = paired_delong(positive, a, b, level), paired_delong(positive, b, a, level)
+    there, back = delong_interval(positive, a, b, level), delong_interval(positive, b, a, level)
     assert delong_test(positive, a, b) == pytest.approx(delong_test(positive, b, a), abs=1e-12)
     if there.low is None:
         assert back.low is None
@@ -90,13 +91,13 @@ def test_swapping_the_models_mirrors_delong(positive, a, b, level):
 def test_delong_sees_no_difference_between_a_model_and_itself():
     positive, score = REALS.random(40) < 0.5, REALS.random(40)
     assert delong_test(positive, score, 10 * score) == 1  # its ranks are the same
-    assert paired_delong(positive, score, score, 0.95).note.startswith("no spread")
+    assert delong_interval(positive, score, score, 0.95).note.startswith("no spread")
 
 
 def test_delong_needs_two_images_of_each_class():
     positive = np.arange(9) < 1
     assert delong_test(positive, REALS.random(9), REALS.random(9)) is None
-    interval = paired_delong(positive, REALS.random(9), REALS.random(9), 0.95)
+    interval = delong_interval(positive, REALS.random(9), REALS.random(9), 0.95)
     assert (interval.low, interval.note) == (None, "fewer than two images of one class")
 
 
@@ -213,8 +214,8 @@ def test_mcnemar_of_a_worked_example():
 
 @given(a=flags, b=flags, level=levels)
 def test_the_interval_of_accuracies_is_ordered_and_mirrors(a, b, level):
-    low, high, *_ = accuracy_interval(a, b, level)
-    back = accuracy_interval(b, a, level)
+    low, high, *_ = accuracy_difference_interval(a, b, level)
+    back = accuracy_difference_interval(b, a, level)
     assert -1 <= low <= b.mean() - a.mean() <= high <= 1
     assert low < high
     assert (low, high) == pytest.approx((-back.high, -back.low), abs=1e-12)
@@ -226,7 +227,7 @@ def test_bonett_and_prices_interval_by_hand():
     b = np.array([True] * 8 + [False] * 2 + [True] * 30)
     reach = 1.959964 * np.sqrt((12 / 42 - (6 / 42) ** 2) / 42)
     expected = 6 / 42 - reach, 6 / 42 + reach
-    assert accuracy_interval(a, b, 0.95)[:2] == pytest.approx(expected, abs=1e-6)
+    assert accuracy_difference_interval(a, b, 0.95)[:2] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

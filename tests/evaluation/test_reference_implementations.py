@@ -6,21 +6,22 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.params.scale import Scale
 from darkroom.evaluation import agreement, calibration, classification, roc, thresholds
 from darkroom.evaluation.binary import roc_rows
 from darkroom.evaluation.emd import emd_r1, emd_r2
 from darkroom.evaluation.intervals import wilson
-from darkroom.evaluation.metrics import Settings, Side
+from darkroom.evaluation.metrics import BinaryScores, Settings
 from darkroom.evaluation.operating_points import at_prevalence, operating_points
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.models.saved import SavedModel
-from stages import evaluate
 
 EXACT = {"rel": 0, "abs": 1e-9}
 SEEDS = pytest.mark.parametrize("seed", range(12))
 SCALE = Scale(low=1, high=10, bins=10)
-PARAMS = evaluate.EvaluateParams(
+PARAMS = EvaluateParams(
     cutoff=5, positive_class=None, confidence=0.95, prevalence=0.02, specificity=0.9,
     costs=None, partial_auc_below=0.2, score_ranges=3, bootstrap=100,
 )  # fmt: skip
@@ -69,7 +70,7 @@ def judged(labels, shares, names):
     rows = pd.DataFrame({"key": keys, "split": "test", "split_group": keys})
     table = class_predictions(rows.assign(label=np.array(names, object)[labels]), shares, names)
     model = SavedModel("classification", names, None, 16, "resize", b"")
-    return evaluate.judge(table, model, PARAMS, 17), table
+    return evaluate_predictions(table, model, PARAMS, 17), table
 
 
 @SEEDS
@@ -81,7 +82,7 @@ def test_auc_and_its_partial_kin(seed):
     for below in (0.05, 0.1, 0.33, 1.0):
         expected = metrics.roc_auc_score(positive, score, max_fpr=below)
         assert roc.partial_auc(positive, score, below) == exactly(expected)
-        if roc.has_both(again[0]):
+        if roc.has_both_classes(again[0]):
             found = roc.weighted_partial_auc(positive, score, below)(weights)[0]
             assert found == exactly(metrics.roc_auc_score(*again, max_fpr=below))
 
@@ -89,11 +90,11 @@ def test_auc_and_its_partial_kin(seed):
 @SEEDS
 def test_roc_points(seed):
     positive, score = flags_and_scores(seed)
-    rates = roc.weighted_rates(positive, score)(np.ones((1, score.size)))
+    rates = roc.weighted_roc(positive, score)(np.ones((1, score.size)))
     across, up, _ = metrics.roc_curve(positive, score, drop_intermediate=False)
     np.testing.assert_allclose([rates[0][0], rates[1][0]], [across, up], rtol=0, atol=1e-9)
     settings = Settings(0.95, 100, None, 17, 0.9, None, 0.1)
-    rows = roc_rows("a", Side(positive, score, np.arange(score.size)), settings)
+    rows = roc_rows("a", BinaryScores(positive, score, np.arange(score.size)), settings)
     across, up, threshold = metrics.roc_curve(positive, score)
     corners = rows[(rows.index == 0) | rows["threshold"].notna()]
     found = corners[["false_positive_rate", "true_positive_rate", "threshold"]].to_numpy()
@@ -243,7 +244,7 @@ def test_bins_are_of_equal_mass_and_keep_ties_together(seed):
     assert all(len(set(bins[probability == value])) == 1 for value in probability)
     if np.unique(probability).size == 200:
         assert set(np.bincount(bins)) == {20}
-    rows = calibration.reliability_of_shares(
+    rows = calibration.reliability_of_probabilities(
         "a", probability, probability > 0.5, np.arange(200), 0.95
     )
     true, predicted = (rows[name].to_numpy() for name in ("observed", "predicted"))
@@ -262,7 +263,9 @@ def test_ratings(seed):
     rows = pd.DataFrame({"key": keys, "split": "test", "split_group": keys, "mean": np.nan})
     rows = rows.assign(ratings=votes.tolist(), std=np.nan)
     table = rating_predictions(rows, shares, SCALE)
-    tree = evaluate.judge(table, SavedModel("rating", (), SCALE, 16, "resize", b""), PARAMS, 17)
+    tree = evaluate_predictions(
+        table, SavedModel("rating", (), SCALE, 16, "resize", b""), PARAMS, 17
+    )
     scores = np.arange(1, 11)
     true = votes / 30
     spread = [np.sqrt(np.cov(scores, aweights=p, ddof=0)) for p in shares]
@@ -325,7 +328,10 @@ def test_a_point_is_what_its_confusion_matrix_says(seed):
     groups = np.arange(score.size)
     settings = Settings(0.95, 100, 0.02, 17, 0.9, (1.0, 5.0), 0.1)
     tree = operating_points(
-        Side(positive, score, groups), Side(held, held_score, np.arange(held.size)), None, settings
+        BinaryScores(positive, score, groups),
+        BinaryScores(held, held_score, np.arange(held.size)),
+        None,
+        settings,
     )
     assert sorted(tree) == ["closest_to_corner", "least_cost", "specificity_90", "youden"]
     for point in tree.values():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from darkroom.evaluation.roc import auc, has_both, roc_curve, weighted_auc
+from darkroom.evaluation.roc import auc, has_both_classes, roc_curve, weighted_auc
 from darkroom.evaluation.thresholds import youden
 
 flags = arrays(np.bool_, 12)
@@ -16,7 +16,7 @@ scores = arrays(np.float64, 12, elements=st.integers(0, 5).map(float))
 def test_a_weight_counts_an_image_so_often(positive, score, weights):
     drawn = np.repeat(positive, weights), np.repeat(score, weights)
     found = weighted_auc(positive, score)(weights[None].astype(float))[0]
-    if has_both(drawn[0]):
+    if has_both_classes(drawn[0]):
         assert found == pytest.approx(roc_auc_score(*drawn), abs=1e-9)
         assert auc(*drawn) == pytest.approx(roc_auc_score(*drawn), abs=1e-9)
     else:
@@ -26,7 +26,7 @@ def test_a_weight_counts_an_image_so_often(positive, score, weights):
 
 @given(positive=flags, score=scores)
 def test_the_other_way_round_it_is_the_rest(positive, score):
-    if has_both(positive):
+    if has_both_classes(positive):
         assert auc(~positive, score) == pytest.approx(1 - auc(positive, score), abs=1e-12)
         assert auc(positive, -score) == pytest.approx(1 - auc(positive, score), abs=1e-12)
 

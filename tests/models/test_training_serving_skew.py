@@ -11,12 +11,12 @@ from skimage import data
 from darkroom.core import shards, tables
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
+from darkroom.evaluation.predictions import read_images
 from darkroom.filters.preprocess import read_steps
 from darkroom.models import inputs, predict
 from darkroom.models.backbones import input_rule
 from darkroom.models.saved import SavedModel
 from darkroom.models.training.examples import StoredImages
-from stages import evaluate
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, 
                        tmp_path / "index.parquet", tables.INDEX)  # fmt: skip
     (tmp_path / "a.jpg").write_bytes(photograph)
     saved = model(rule, steps, task)
-    (evaluated,) = evaluate.read_images(tmp_path, [key], saved.min_side)
+    (evaluated,) = read_images(tmp_path, [key], saved.min_side)
     predicted = predict._read(saved, tmp_path / "a.jpg")
     np.testing.assert_array_equal(evaluated, predicted)
     assert min(evaluated.shape[:2]) == side

@@ -9,13 +9,15 @@ from sklearn import metrics as sk
 
 from darkroom.core.csv import to_csv
 from darkroom.core.errors import UserError
+from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.params.load import check_params
 from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of, write_shard
 from darkroom.core.tables import GROUPS, INDEX, SPLIT, write_table
-from darkroom.evaluation.plot_tables import MOST_ROWS, PLOTS
+from darkroom.evaluation.plot_tables import MAX_ROWS, PLOTS, draw_plots
 from darkroom.evaluation.predictions import class_predictions, rating_predictions
+from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.models.saved import SavedModel
 from stages import evaluate
 
@@ -31,7 +33,7 @@ def settings(**changed):
         "specificity": 0.9, "costs": None, "partial_auc_below": 0.1, "score_ranges": 3,
         "bootstrap": 100,
     }  # fmt: skip
-    return evaluate.EvaluateParams.model_validate(given | changed)
+    return EvaluateParams.model_validate(given | changed)
 
 
 def flat_png(grey):
@@ -158,7 +160,7 @@ def test_a_range_of_few_groups_says_so_where_the_whole_has_enough():
     )
     outputs = np.zeros((42, 10), np.float32)
     outputs[:, 0], outputs[:, 9] = 1 - means / 10, means / 10
-    figures = evaluate.judge(rating_predictions(rows, outputs, SCALE), RATER, settings(), 17)
+    figures = evaluate_predictions(rating_predictions(rows, outputs, SCALE), RATER, settings(), 17)
     assert figures["ranges"]["7_to_10"]["groups"] == 2
     assert figures["ranges"]["7_to_10"]["note"] == (
         "intervals unreliable for true means from 7 to 10: 2 groups"
@@ -297,8 +299,8 @@ def test_what_cannot_be_measured_is_null_with_a_note(means, groups, constant):
     outputs[:, 0], outputs[:, 9] = 1 - bright, bright
     table = rating_predictions(rows, outputs, SCALE)
     params = settings(prevalence=0.1, costs={"false_positive": 1, "false_negative": 5})
-    figures = evaluate.judge(table, RATER, params, 17)
-    evaluate.draw(table, RATER, params, 17, figures)
+    figures = evaluate_predictions(table, RATER, params, 17)
+    draw_plots(table, RATER, params, 17, figures)
     json.dumps(figures, allow_nan=False)
     assert not figures["interval_reliable"]
     assert figures["note"] == f"interval unreliable: {len(set(groups))} groups"
@@ -316,8 +318,8 @@ def test_classes_that_cannot_be_measured(labels):
         outputs = np.full((count, len(classes)), 1 / len(classes), np.float32)
         table = class_predictions(rows, outputs, classes)
         params = settings(confidence=0.9, prevalence=0.1)
-        figures = evaluate.judge(table, model, params, 17)
-        evaluate.draw(table, model, params, 17, figures)
+        figures = evaluate_predictions(table, model, params, 17)
+        draw_plots(table, model, params, 17, figures)
         json.dumps(figures, allow_nan=False)
         assert figures["auc"]["value"] is None
         assert figures["auc"]["note"]
@@ -353,8 +355,8 @@ def test_whatever_is_predicted_a_number_has_its_method_and_none_has_its_reason(s
         table = class_predictions(rows.assign(label=labels), shares[:, : len(classes)], classes)
         model = SavedModel("classification", classes, None, 16, "resize", b"")
     params = settings(costs={"false_positive": 1, "false_negative": 5}, prevalence=0.1)
-    figures = evaluate.judge(table, model, params, 17)
-    plots = evaluate.draw(table, model, params, 17, figures)
+    figures = evaluate_predictions(table, model, params, 17)
+    plots = draw_plots(table, model, params, 17, figures)
     json.dumps(figures, allow_nan=False)
     assert {name: list(rows.columns) for name, rows in plots.items()} == PLOTS
     for figure in figures_in(figures):
@@ -536,7 +538,7 @@ def test_a_cutoff_off_the_scale_stops_at_once(values):
 
 
 def test_a_large_test_split_is_drawn_by_a_sample():
-    count = MOST_ROWS + 500
+    count = MAX_ROWS + 500
     rows = pd.DataFrame({"key": [f"{i:05d}" for i in range(count)], "split": "test"})
     rows = rows.assign(
         split_group=rows["key"], ratings=None, std=None, mean=np.linspace(1, 10, count)
@@ -544,9 +546,9 @@ def test_a_large_test_split_is_drawn_by_a_sample():
     rng = np.random.default_rng(1)
     outputs = rng.dirichlet(np.ones(10), count).astype(np.float32)
     table, params = rating_predictions(rows, outputs, SCALE), settings(bootstrap=100)
-    figures = evaluate.judge(table, RATER, params, 17)
-    plots = evaluate.draw(table, RATER, params, 17, figures)
-    assert len(plots["predictions"]) == MOST_ROWS
+    figures = evaluate_predictions(table, RATER, params, 17)
+    plots = draw_plots(table, RATER, params, 17, figures)
+    assert len(plots["predictions"]) == MAX_ROWS
     assert len(plots["roc"]) <= 500
     assert plots["calibration"]["n"].sum() == count
 
