@@ -7,7 +7,7 @@ from darkroom.core.graphs import connected_components
 from darkroom.labels.decisions import Decisions, Pair
 
 
-def obey(found: Iterable[Pair], ranked: list[str], decisions: Decisions) -> list[Pair]:
+def apply_decisions(pairs: Iterable[Pair], ranked: list[str], decisions: Decisions) -> list[Pair]:
     """Return the pairs of copies that grouping shall use; `ranked` holds every key, best first.
 
     Pairs that a person calls copies are added, and what holds for one of the two then holds for
@@ -16,7 +16,7 @@ def obey(found: Iterable[Pair], ranked: list[str], decisions: Decisions) -> list
     """
     place = {key: number for number, key in enumerate(ranked)}
     same = [pair for pair in decisions.duplicate if place.keys() >= set(pair)]
-    links = {_ordered(*pair) for pair in found} | set(same)
+    links = {_ordered(*pair) for pair in pairs} | set(same)
     links = _share(links, same) - decisions.not_duplicate
     return sorted(p for p in links if max(p, key=place.__getitem__) not in decisions.keep)
 

@@ -49,7 +49,7 @@ SECONDS_PER_PART = 5.0  # what a killed run loses
 logger = logging.getLogger(__name__)
 
 QUESTION = ["key_a", "key_b", "whole"]
-REMEMBERED = pa.schema(
+EVIDENCE = pa.schema(
     [
         ("key_a", pa.string()),
         ("key_b", pa.string()),
@@ -59,36 +59,86 @@ REMEMBERED = pa.schema(
 )
 
 
+class EvidenceCache:
+    """What was found on each question, from run to run: parts on disk, read once."""
+
+    def __init__(self, scratch: Path) -> None:
+        """Read what `scratch` holds; evidence that a broken part held is gathered again."""
+        self.scratch = scratch
+        self._folder = scratch / f"evidence-{MADE_BY}"
+        self._tables = [EVIDENCE.empty_table()]
+        for path in self._parts():
+            try:
+                self._tables.append(pq.read_table(path, schema=EVIDENCE))
+            except pa.ArrowInvalid:
+                logger.warning("dedupe: %s is broken; what it held is verified again", path)
+        self._grown = False
+
+    def table(self) -> pd.DataFrame:
+        """Return EVIDENCE, each question once."""
+        return pa.concat_tables(self._tables).to_pandas().drop_duplicates(QUESTION)
+
+    def add(self, rows: list[tuple[Any, ...]]) -> None:
+        """Keep more evidence, rows of EVIDENCE, in one more part."""
+        frame = pd.DataFrame(rows, columns=EVIDENCE.names)
+        self._tables.append(pa.Table.from_pandas(frame, schema=EVIDENCE, preserve_index=False))
+        self._write(self._tables[-1])
+        self._grown = True
+
+    def compact(self, keys: set[str]) -> None:
+        """Make one part of all that were added to; drop images that are gone, and older code's."""
+        if not self._grown:
+            return
+        found = self.table()
+        found = found[found["key_a"].isin(keys) & found["key_b"].isin(keys)]
+        parts = self._parts()
+        self._write(pa.Table.from_pandas(found, schema=EVIDENCE, preserve_index=False))
+        for path in parts:
+            path.unlink()
+        for old in [*self.scratch.glob("evidence-*"), *self.scratch.glob("prepared-*")]:
+            if old != self._folder:
+                shutil.rmtree(old)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._folder.glob("[0-9]*.parquet"))
+
+    def _write(self, table: pa.Table) -> None:
+        last = max((int(path.stem) for path in self._parts()), default=0)
+        path = self._folder / f"{last + 1:08d}.parquet"
+        temporary = unfinished(path)
+        pq.write_table(table, temporary, compression="zstd")
+        temporary.replace(path)
+
+
 def verify_pairs(
     folder: Path,
-    places: pd.DataFrame,
+    locations: pd.DataFrame,
     pairs: pd.DataFrame,
     threshold: float,
     engine: EngineParams,
-    scratch: Path,
+    cache: EvidenceCache,
 ) -> pd.DataFrame:
     """Return PAIRS: the candidates with their evidence and verdict.
 
-    `places` is indexed by key (`shard`, `offset`, `size`). Pairs that `scratch` holds evidence on
+    `locations` is indexed by key (`shard`, `offset`, `size`). Pairs that `cache` holds evidence on
     are not verified again. The result depends neither on that nor on the number of workers.
     """
-    memory = scratch / f"evidence-{MADE_BY}"
     asked = pairs.assign(whole=pairs["normalised"] >= threshold)
-    found = asked.merge(_recall(memory), "left", QUESTION)
-    unknown = found.loc[found["inliers"].isna(), QUESTION]
+    answered = asked.merge(cache.table(), "left", QUESTION)
+    unknown = answered.loc[answered["inliers"].isna(), QUESTION]
     if len(unknown):
-        _verify_unknown(folder, places, unknown, engine, scratch, memory)
-        found = asked.merge(_recall(memory), "left", QUESTION)
-    evidence = [Evidence(int(row[0]), *row[1:]) for row in _rows(found, Evidence._fields)]
+        _verify_unknown(folder, locations, unknown, engine, cache)
+        answered = asked.merge(cache.table(), "left", QUESTION)
+    evidence = [Evidence(int(row[0]), *row[1:]) for row in _rows(answered, Evidence._fields)]
     verdicts = [
         decide(float(normalised), evident, threshold)
         for normalised, evident in zip(pairs["normalised"], evidence, strict=True)
     ]
-    return found.assign(
-        agreement=found["agreement"].round(6),
-        ssim=found["ssim"].round(6),
-        mse=found["mse"].round(6),
-        inliers=found["inliers"].astype("int64"),
+    return answered.assign(
+        agreement=answered["agreement"].round(6),
+        ssim=answered["ssim"].round(6),
+        mse=answered["mse"].round(6),
+        inliers=answered["inliers"].astype("int64"),
         duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),
         decided_by=[verdict.decided_by for verdict in verdicts],
     )[tables.PAIRS.names]
@@ -101,8 +151,8 @@ def _rows(frame: pd.DataFrame, columns: Iterable[str]) -> Iterator[tuple[Any, ..
 Question = tuple[str, str, bool]  # the two keys, and whether they are tried as wholes
 
 
-class Pair(NamedTuple):
-    """Two stored pictures, by key and place, and whether to try them as wholes."""
+class Comparison(NamedTuple):
+    """Two stored pictures, by key and location, and whether to try them as wholes."""
 
     a: tuple[str, shards.Place]
     b: tuple[str, shards.Place]
@@ -111,35 +161,36 @@ class Pair(NamedTuple):
 
 def _verify_unknown(
     folder: Path,
-    places: pd.DataFrame,
+    locations: pd.DataFrame,
     unknown: pd.DataFrame,
     engine: EngineParams,
-    scratch: Path,
-    memory: Path,
+    cache: EvidenceCache,
 ) -> None:
-    """Add the evidence on unknown pairs to `memory`, a part every few seconds."""
-    where = {row.Index: (str(row.Index), shards.Place(*row[1:])) for row in places.itertuples()}
+    """Add the evidence on unknown pairs to the cache, a part every few seconds."""
+    where = {row.Index: (str(row.Index), shards.Place(*row[1:])) for row in locations.itertuples()}
     progress = Progress("dedupe, verify", len(unknown), "pair")
     done: list[tuple[Any, ...]] = []
-    said = time.monotonic()
-    shared = scratch / f"prepared-{MADE_BY}"
+    added = time.monotonic()
+    shared = cache.scratch / f"prepared-{MADE_BY}"
     with _workers(engine, len(unknown)) as apply:
         for block in _blocks(list(_rows(unknown, QUESTION))):
             tasks = [
-                [Pair(where[a], where[b], bool(whole)) for a, b, whole in block[i : i + PER_TASK]]
+                [
+                    Comparison(where[a], where[b], bool(whole))
+                    for a, b, whole in block[i : i + PER_TASK]
+                ]
                 for i in range(0, len(block), PER_TASK)
             ]
             shared.mkdir(parents=True, exist_ok=True)
             for task, evidence in zip(tasks, apply(folder, shared, tasks), strict=True):
-                done += [(p.a[0], p.b[0], p.whole, *e) for p, e in zip(task, evidence, strict=True)]
+                done += [(c.a[0], c.b[0], c.whole, *e) for c, e in zip(task, evidence, strict=True)]
                 progress.advance(len(task))
-                if time.monotonic() - said > SECONDS_PER_PART:
-                    _remember(memory, done)
-                    done, said = [], time.monotonic()
+                if time.monotonic() - added > SECONDS_PER_PART:
+                    cache.add(done)
+                    done, added = [], time.monotonic()
             shutil.rmtree(shared)
     progress.finish()
-    _remember(memory, done)
-    _tidy(scratch, memory, set(places.index))
+    cache.add(done)
 
 
 def _blocks(questions: list[Question]) -> Iterator[list[Question]]:
@@ -163,7 +214,7 @@ def _blocks(questions: list[Question]) -> Iterator[list[Question]]:
         yield block
 
 
-Apply = Callable[[Path, Path, list[list[Pair]]], Iterator[list[Evidence]]]
+Apply = Callable[[Path, Path, list[list[Comparison]]], Iterator[list[Evidence]]]
 
 
 @contextmanager
@@ -180,7 +231,7 @@ def _workers(engine: EngineParams, pairs: int) -> Iterator[Apply]:
         )
 
 
-def verify_task(folder: Path, shared: Path, task: list[Pair]) -> list[Evidence]:
+def verify_task(folder: Path, shared: Path, task: list[Comparison]) -> list[Evidence]:
     """Return the evidence on a run of pairs, in their order."""
     cv2.setNumThreads(1)
     with threadpool_limits(1):  # the workers share the cores already
@@ -211,49 +262,3 @@ def _prepared(folder: Path, shared: Path, key: str, place: shards.Place) -> Prep
         )  # fmt: skip
     temporary.replace(path)
     return prepared
-
-
-def _recall(memory: Path) -> pd.DataFrame:
-    """Return all evidence that is remembered, each question once."""
-    found = [REMEMBERED.empty_table()]
-    for path in _parts(memory):
-        try:
-            found.append(pq.read_table(path, schema=REMEMBERED))
-        except pa.ArrowInvalid:
-            logger.warning("dedupe: %s is broken; what it held is verified again", path)
-    return pa.concat_tables(found).to_pandas().drop_duplicates(QUESTION)
-
-
-def _parts(memory: Path) -> list[Path]:
-    return sorted(memory.glob("[0-9]*.parquet"))
-
-
-def _remember(memory: Path, done: list[tuple[Any, ...]]) -> None:
-    """Write one more part."""
-    frame = pd.DataFrame(done, columns=REMEMBERED.names)
-    _write(_next(memory), frame)
-
-
-def _next(memory: Path) -> Path:
-    last = max((int(path.stem) for path in _parts(memory)), default=0)
-    return memory / f"{last + 1:08d}.parquet"
-
-
-def _tidy(scratch: Path, memory: Path, keys: set[str]) -> None:
-    """Make one table of the parts, without images that are gone and what older code found."""
-    found = _recall(memory)
-    found = found[found["key_a"].isin(keys) & found["key_b"].isin(keys)]
-    parts = _parts(memory)
-    _write(_next(memory), found)
-    for path in parts:
-        path.unlink()
-    for old in [*scratch.glob("evidence-*"), *scratch.glob("prepared-*")]:
-        if old != memory:
-            shutil.rmtree(old)
-
-
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    table = pa.Table.from_pandas(frame, schema=REMEMBERED, preserve_index=False)
-    temporary = unfinished(path)
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.replace(path)

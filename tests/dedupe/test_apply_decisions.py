@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.dedupe.apply_decisions import obey
+from darkroom.dedupe.apply_decisions import apply_decisions
 from darkroom.dedupe.groups import group_duplicates
 from darkroom.labels.decisions import Decisions
 
@@ -16,7 +16,7 @@ pairs = st.frozensets(
 def group(ranked, found, **decisions):
     """Return groups as words, each with its representative first."""
     decided = Decisions(**{name: frozenset(value) for name, value in decisions.items()})
-    links = obey(found, list(ranked), decided)
+    links = apply_decisions(found, list(ranked), decided)
     representative = group_duplicates(ranked, links, decided.not_duplicate)
     members = {key: key for key in ranked if representative[key] == key}
     for key in ranked:
@@ -53,7 +53,7 @@ def test_groups_are_as_people_say(ranked, found, decisions, groups):
 def test_a_decision_is_always_seen_in_the_groups(found, same, apart, keep):
     apart -= same
     decisions = Decisions(keep=keep, duplicate=same, not_duplicate=apart)
-    links = obey(found, list("abcdef"), decisions)
+    links = apply_decisions(found, list("abcdef"), decisions)
     representative = group_duplicates("abcdef", links, apart)
     assert all(representative[a] != representative[b] for a, b in apart)
     assert all(representative[key] == key for key in keep)

@@ -8,9 +8,17 @@ import pytest
 from darkroom.core import shards
 from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe import evidence
-from darkroom.dedupe.evidence import verify_pairs
+from darkroom.dedupe.evidence import EvidenceCache
 
 ONE, TWO = (EngineParams(kind="local", workers=n) for n in (1, 2))
+
+
+def verify(folder, locations, pairs, threshold, engine, scratch):
+    """Verify pairs as one run of dedupe does."""
+    cache = EvidenceCache(scratch)
+    found = evidence.verify_pairs(folder, locations, pairs, threshold, engine, cache)
+    cache.compact(set(locations.index))
+    return found
 
 
 @pytest.fixture
@@ -49,11 +57,11 @@ def verified(monkeypatch):
 
 def test_evidence_is_remembered(store, tmp_path, verified):
     folder, places, pairs = store
-    first = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    first = verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     assert len(verified) == len(pairs)
     assert first["duplicate"].any()
     assert not first["duplicate"].all()
-    again = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    again = verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     assert len(verified) == len(pairs)
     pd.testing.assert_frame_equal(first, again)
     assert not list((tmp_path / "s").glob("prepared-*"))
@@ -61,70 +69,71 @@ def test_evidence_is_remembered(store, tmp_path, verified):
 
 def test_another_threshold_asks_only_what_it_changes(store, tmp_path, verified):
     folder, places, pairs = store
-    verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     verified.clear()
-    changed = verify_pairs(folder, places, pairs, 0.5, ONE, tmp_path / "s")
+    changed = verify(folder, places, pairs, 0.5, ONE, tmp_path / "s")
     between = (pairs["normalised"] >= 0.45) & (pairs["normalised"] < 0.5)
     assert 0 < len(verified) == between.sum()
-    scratch = verify_pairs(folder, places, pairs, 0.5, ONE, tmp_path / "other")
+    scratch = verify(folder, places, pairs, 0.5, ONE, tmp_path / "other")
     pd.testing.assert_frame_equal(changed, scratch)
     verified.clear()
-    verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     assert not verified
 
 
 def test_neither_workers_nor_blocks_nor_tasks_show(store, tmp_path, monkeypatch):
     folder, places, pairs = store
-    expected = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    expected = verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     monkeypatch.setattr(evidence, "PER_TASK", 5)
     monkeypatch.setattr(evidence, "PICTURES_PER_BLOCK", 7)
-    found = verify_pairs(folder, places, pairs, 0.45, TWO, tmp_path / "other")
+    found = verify(folder, places, pairs, 0.45, TWO, tmp_path / "other")
     pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_run_that_is_cut_off_keeps_what_it_found(store, tmp_path, monkeypatch, verified):
     folder, places, pairs = store
-    expected = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "other")
+    expected = verify(folder, places, pairs, 0.45, ONE, tmp_path / "other")
     verified.clear()
     monkeypatch.setattr(evidence, "PER_TASK", 5)
     monkeypatch.setattr(evidence, "SECONDS_PER_PART", -1.0)
-    real = evidence._remember
+    real = EvidenceCache.add
 
-    def cut_off(memory, done):
+    def cut_off(cache, rows):
         if len(verified) > 30:
-            (memory / ".unfinished-00000007.parquet").write_bytes(b"PAR1")
+            [folder] = cache.scratch.glob("evidence-*")
+            (folder / ".unfinished-00000007.parquet").write_bytes(b"PAR1")
             raise KeyboardInterrupt
-        real(memory, done)
+        real(cache, rows)
 
-    monkeypatch.setattr(evidence, "_remember", cut_off)
+    monkeypatch.setattr(EvidenceCache, "add", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
-    monkeypatch.setattr(evidence, "_remember", real)
+        verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    monkeypatch.setattr(EvidenceCache, "add", real)
     known = 30
     verified.clear()
-    found = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    found = verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     assert len(verified) == len(pairs) - known
     pd.testing.assert_frame_equal(found, expected)
 
 
 def test_what_is_gone_or_broken_is_forgotten(store, tmp_path, verified, caplog):
     folder, places, pairs = store
-    expected = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    expected = verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     gone = places.index[0]
     left = pairs[(pairs["key_a"] != gone) & (pairs["key_b"] != gone)].reset_index(drop=True)
     half = places.drop(gone)
     changed = left.assign(normalised=0.2)
-    verify_pairs(folder, half, changed, 0.45, ONE, tmp_path / "s")
+    verify(folder, half, changed, 0.45, ONE, tmp_path / "s")
     verified.clear()
-    verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     assert len(verified) == len(pairs) - len(left)
     [memory] = (tmp_path / "s").glob("evidence-*")
     (memory / "00000099.parquet").write_bytes(b"cut off")
-    found = verify_pairs(folder, places, pairs, 0.45, ONE, tmp_path / "s")
+    found = verify(folder, places, pairs, 0.45, ONE, tmp_path / "s")
     assert "00000099.parquet is broken" in caplog.text
     pd.testing.assert_frame_equal(found, expected)
 
 
 def test_no_pairs(store, tmp_path):
     folder, places, pairs = store
-    assert verify_pairs(folder, places, pairs[:0], 0.45, ONE, tmp_path / "s").empty
+    assert verify(folder, places, pairs[:0], 0.45, ONE, tmp_path / "s").empty

@@ -1,0 +1,56 @@
+"""Find the pairs of copies: candidates by their embeddings, verified by their pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from darkroom.core.graphs import Pair
+from darkroom.core.params.dedupe import DedupeParams
+from darkroom.core.params.engine import EngineParams
+from darkroom.dedupe.evidence import EvidenceCache, verify_pairs
+from darkroom.dedupe.groups import group_duplicates, unverified_links
+from darkroom.dedupe.search import find_neighbours, score_pairs
+
+
+def find_pairs(
+    folder: Path,
+    stored: pd.DataFrame,
+    names: list[str],
+    vectors: NDArray[np.float32],
+    background: NDArray[np.float32] | None,
+    ranked: list[str],
+    params: DedupeParams,
+    engine: EngineParams,
+    scratch: Path,
+) -> pd.DataFrame:
+    """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well.
+
+    `folder` holds the shards and `stored` says where in them each key lies; `vectors` (n, d) are
+    the embeddings of `names`, `background` those of foreign photographs; `ranked` holds every key,
+    best first. What `scratch` remembers of earlier runs is not searched or verified again.
+    """
+    found = find_neighbours(
+        names, vectors, background, params.neighbours, params.candidate_threshold,
+        scratch / "neighbours.npz",
+    )  # fmt: skip
+    candidates = score_pairs(names, vectors, found.foreign, found.pairs())
+    locations = stored[stored["key"].isin(set(names))].set_index("key")
+    cache = EvidenceCache(scratch)
+    pairs = verify_pairs(folder, locations, candidates, params.threshold, engine, cache)
+    duplicates = links_of(pairs[pairs["duplicate"]])
+    representative = group_duplicates(ranked, duplicates)
+    known = set(links_of(pairs))
+    shared = [p for p in unverified_links(representative, duplicates) if p not in known]
+    row = {name: position for position, name in enumerate(names)}
+    rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
+    more = score_pairs(names, vectors, found.foreign, rows)
+    verified = verify_pairs(folder, locations, more, params.threshold, engine, cache)
+    cache.compact(set(names))
+    return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
+
+
+def links_of(pairs: pd.DataFrame) -> list[Pair]:
+    """Return the keys of each pair."""
+    return list(zip(pairs["key_a"], pairs["key_b"], strict=True))
