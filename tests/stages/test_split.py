@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.split import SplitParams
+from darkroom.labels import split
 from darkroom.labels.official_splits import standard_split
-from stages import split
 
 PARAMS = SplitParams(validation=0.1, test=0.2, official="respect", map={})
 
@@ -25,8 +25,8 @@ def make_groups(count, **columns):
 
 def splits_of(groups, params=PARAMS, seed=17):
     groups = groups.assign(split_group=groups["key"].map(split.split_groups(groups)))
-    groups["stratum"] = split.strata(groups)
-    return groups.assign(split=split.assign(groups, seed, params))
+    groups["stratum"] = split.find_strata(groups)
+    return groups.assign(split=split.assign_splits(groups, seed, params))
 
 
 def test_shares_are_about_as_asked():
@@ -79,12 +79,12 @@ def test_a_source_group_across_official_splits_is_an_error():
 def test_quintiles_come_from_votes_or_means():
     votes = make_groups(10, ratings=[[0] * k + [30] + [0] * (9 - k) for k in range(10)])
     means = make_groups(10, mean=np.arange(10.0))
-    assert list(split.strata(votes)) == list(split.strata(means))
-    assert split.strata(means).nunique() == 5
+    assert list(split.find_strata(votes)) == list(split.find_strata(means))
+    assert split.find_strata(means).nunique() == 5
 
 
 def test_unlabelled_images_have_no_stratum():
-    assert split.strata(make_groups(3)).isna().all()
+    assert split.find_strata(make_groups(3)).isna().all()
 
 
 @pytest.mark.parametrize(
