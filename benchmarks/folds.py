@@ -27,6 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from darkroom.augmentation.balance import count_variants, find_strata
 from darkroom.augmentation.chains import Recipe, allowed_operations, apply, draw_variants
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
@@ -44,7 +45,6 @@ from darkroom.models.inputs import min_side
 from darkroom.models.saved import SavedModel
 from darkroom.models.training.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
 from darkroom.models.training.fit import Examples, fit_model
-from stages.augment import strata_of, variants_each
 from stages.train import make_targets
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
@@ -65,8 +65,8 @@ class Augmented(Sequence[Pixels]):
         limits = allowed_operations(task, wishes.operations)
         self._recipe = Recipe(limits, wishes.operations_per_image, wishes.fill)
         self._steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
-        strata = strata_of(rows, params)
-        wanted = variants_each(strata, target, task) if target > len(keys) else {}
+        strata = find_strata(rows, params.augment, params.train)
+        wanted = count_variants(strata, target, task) if target > len(keys) else {}
         self.parents = list(range(len(keys)))  # of each image, its original's position
         self._variants = [-1] * len(keys)
         for position, key in enumerate(keys):

@@ -67,24 +67,12 @@ def faults(parts: pd.DataFrame, index: pd.DataFrame) -> Iterator[tuple[str, str]
     return zip(broken["fault"], names, strict=True)
 
 
-def obey(summary: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:
-    """Let a person's word stand above the flags; a fault stays a fault."""
-    flagged = summary["reason"].isin(issues.ISSUES)
-    decides = flagged | (summary["status"] == "kept")
-    rejected = decides & summary["key"].isin(decisions.reject)
-    brought_back = flagged & summary["key"].isin(decisions.keep)
-    obeyed = summary.copy()
-    obeyed.loc[rejected, ["status", "reason"]] = ["rejected", "review"]
-    obeyed.loc[brought_back, ["status", "reason"]] = ["kept", None]
-    return obeyed
-
-
-def count_review(summary: pd.DataFrame, obeyed: pd.DataFrame, decisions: Decisions) -> MetricTree:
+def count_review(summary: pd.DataFrame, decided: pd.DataFrame, decisions: Decisions) -> MetricTree:
     """Return what the decisions changed, and how many wait for images that are not here."""
     flagged = summary["status"] == "rejected"
     return {
-        "rejected": int((obeyed["reason"] == "review").sum()),
-        "kept_despite_flags": int((flagged & (obeyed["status"] == "kept")).sum()),
+        "rejected": int((decided["reason"] == "review").sum()),
+        "kept_despite_flags": int((flagged & (decided["status"] == "kept")).sum()),
         "waiting": decisions.waiting(set(summary["key"])),
     }
 
@@ -129,14 +117,14 @@ def run(root: Path, params: Params) -> None:
         params.clean.max_failed_fraction,
     )  # fmt: skip
     summary = issues.summarise(parts, params.clean)
-    obeyed = obey(summary, decisions)
-    metrics = count(obeyed) | {"review": count_review(summary, obeyed, decisions)}
+    decided = issues.apply_decisions(summary, decisions)
+    metrics = count(decided) | {"review": count_review(summary, decided, decisions)}
     if metrics["review"]["waiting"]:
         logger.warning(
             "%s: %d decisions name images that are not here; they wait until these come back",
             REVIEW, metrics["review"]["waiting"],
         )  # fmt: skip
-    tables.write_table(obeyed, root / TARGET, issues.SUMMARY)
+    tables.write_table(decided, root / TARGET, issues.SUMMARY)
     write_metrics(root / METRICS, metrics)
     progress.close(metrics["kept"], metrics["rejected"], sum(metrics["failed"].values()))
 

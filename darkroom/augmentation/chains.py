@@ -15,11 +15,11 @@ from darkroom.images.decode import Pixels
 
 Task = Literal["rating", "classification", "one_class", "none"]
 Chain = list[dict[str, Any]]  # one dict per operation: its name, and the values drawn for it
-Wanted = Literal["auto"] | Sequence[str | Mapping[str, Any]]
+Requested = Literal["auto"] | Sequence[str | Mapping[str, Any]]
 
 # Quality is what noise, blur, compression, light and interpolation change, and a camera held
 # askew or upside down is a fault: what remains moves whole pixels.
-LABEL_TRUE: dict[Task, tuple[str, ...]] = {
+LABEL_PRESERVING: dict[Task, tuple[str, ...]] = {
     "rating": tuple(name for name, operation in OPERATIONS.items() if operation.rating),
     "classification": tuple(OPERATIONS),
     "one_class": tuple(OPERATIONS),
@@ -38,32 +38,32 @@ class Recipe(NamedTuple):
     fill: str  # what is moved in from outside, see darkroom.augmentation.geometry
 
 
-def allowed_operations(task: Task, wanted: Wanted) -> tuple[tuple[str, float], ...]:
+def allowed_operations(task: Task, requested: Requested) -> tuple[tuple[str, float], ...]:
     """Return the operations to draw from with their limits, in the order of their application.
 
     Raises UserError for an unknown operation, one that makes the task's labels untrue, a limit out
     of range, and an empty list.
     """
-    if wanted == "auto":
-        return tuple((name, _limit(name, None)) for name in LABEL_TRUE[task])
-    if not wanted:
+    if requested == "auto":
+        return tuple((name, _limit(name, None)) for name in LABEL_PRESERVING[task])
+    if not requested:
         raise UserError(
             f"{WHERE} is an empty list. Write auto for all that suit the task, and set"
             " augment.target: 0 as well for no augmentation."
         )
-    given = dict(_named(step) for step in wanted)
+    given = dict(_named(step) for step in requested)
     unknown = sorted(set(given) - set(OPERATIONS))
     if unknown:
         raise UserError(
             f"{WHERE} names {', '.join(unknown)}; known are {', '.join(OPERATIONS)}, or write auto"
             " for all that suit the task."
         )
-    untrue = [name for name in OPERATIONS if name in given and name not in LABEL_TRUE[task]]
+    untrue = [name for name in OPERATIONS if name in given and name not in LABEL_PRESERVING[task]]
     if untrue and task != "none":
         raise UserError(
             f"{WHERE} names {', '.join(untrue)}, after which the labels of train.task: {task} are "
-            "no longer true (a blurred photograph does not keep its rating). Label-true are "
-            f"{', '.join(LABEL_TRUE[task])}; write auto for all of them."
+            "no longer true (a blurred photograph does not keep its rating). Label-preserving: "
+            f"{', '.join(LABEL_PRESERVING[task])}; write auto for all of them."
         )
     limits = tuple((name, _limit(name, given[name])) for name in OPERATIONS if name in given)
     if task == "rating" and (far := [name for name, limit in limits if limit > MOST_FOR_RATINGS]):

@@ -12,6 +12,7 @@ from darkroom.checks.outliers import outlier_scores
 from darkroom.checks.scores import DIGITS
 from darkroom.core.params.clean import CleanParams, Issue
 from darkroom.images.decode import OUT_OF_MEMORY
+from darkroom.labels.decisions import Decisions
 from darkroom.workers.mapper import CRASHED, HUNG
 
 ISSUES: tuple[Issue, ...] = get_args(Issue)  # of several that reject, the first is the reason
@@ -64,3 +65,15 @@ def summarise(parts: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
     for issue in ISSUES:
         summary[f"is_{issue}"] = flags[issue].astype(object).where(parts["fault"].isna(), None)
     return summary[SUMMARY.names]
+
+
+def apply_decisions(summary: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:
+    """Let a person's word stand above the flags; a fault stays a fault."""
+    flagged = summary["reason"].isin(ISSUES)
+    decides = flagged | (summary["status"] == "kept")
+    rejected = decides & summary["key"].isin(decisions.reject)
+    brought_back = flagged & summary["key"].isin(decisions.keep)
+    decided = summary.copy()
+    decided.loc[rejected, ["status", "reason"]] = ["rejected", "review"]
+    decided.loc[brought_back, ["status", "reason"]] = ["kept", None]
+    return decided

@@ -1,13 +1,13 @@
 """The scores of one image: what its pixels and its JPEG tables tell, in [0, 1], 1 = fine.
 
-One module per family: `tones`, `colours`, `sharpness`, `borders`, `quantisation`. What size and
+One module per family: `exposure`, `colours`, `sharpness`, `borders`, `jpeg_quality`. What size and
 header tell is in `headers`, what the whole data set tells in `outliers`; both are computed for the
 summary.
 
 blurry, dark, light, low_information, greyscale, odd_aspect_ratio and odd_size follow cleanvision
 0.3.7 (Cleanlab, https://github.com/cleanlab/cleanvision). It measures on the stored image in full;
 we measure on upright RGB, on a JPEG decoded at as little as a short side of `SHORT_SIDE_PX`, and
-tones and colours on a grid of its pixels. `python -m benchmarks.clean` says what that changes.
+exposure and colours on a grid of its pixels. `python -m benchmarks.clean` says what that changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from darkroom.images.decode import Pixels
 # A JPEG may come at a half to an eighth of its size, no side below this: three times what blur
 # needs, and libjpeg is quick at the halves and quarters that common sizes then get.
 SHORT_SIDE_PX = 192
-GRID_PX = 48  # tones and colours are read off a grid of at least this many pixels squared
+GRID_PX = 48  # exposure and colours are read off a grid of at least this many pixels squared
 FEWEST_LINES = 8  # rows and columns that the grid has of a strip
 DIGITS = 6  # kept of each score, so that tables do not depend on the last bits
 

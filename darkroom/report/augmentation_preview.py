@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from darkroom.augmentation.chains import LABEL_TRUE, allowed_operations, apply
+from darkroom.augmentation.chains import LABEL_PRESERVING, allowed_operations, apply
 from darkroom.augmentation.operations import OPERATIONS
 from darkroom.filters.filter_bank import compress
 from darkroom.filters.preprocess import FILTERS, kernel_px, preprocess, read_steps
@@ -111,7 +111,7 @@ def preview_operations(pixels: Pixels, params: ReportParams) -> list[PreviewRow]
             values = operation.values.at(share, limit, pixels.shape[:2], fill)
             picture = _picture(apply(pixels, [{"name": name, **values}]))
             previews.append(Preview(picture, _caption(values)))
-        changes_label = task != "none" and name not in LABEL_TRUE[task]
+        changes_label = task != "none" and name not in LABEL_PRESERVING[task]
         note = "in use" if name in used else f"not true to a {task}" if changes_label else ""
         rows.append(PreviewRow(name, note, tuple(previews)))
     return rows

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.augmentation import balance
-from darkroom.augmentation.balance import share_out
+from darkroom.augmentation.balance import distribute
 
 
 @given(
@@ -13,7 +13,7 @@ from darkroom.augmentation.balance import share_out
 )  # fmt: skip
 def test_the_target_is_met_and_what_is_rare_is_filled_first(strata, more, seed):
     parents = {f"{(7 * i + seed) % 41:02d}": s for i, s in enumerate(strata)}
-    each = share_out(parents, len(parents) + more)
+    each = distribute(parents, len(parents) + more)
     assert sum(each.values()) == more
     assert list(each) == sorted(parents)
     before, after = Counter(parents.values()), Counter(parents.values())
@@ -29,7 +29,7 @@ def test_the_target_is_met_and_what_is_rare_is_filled_first(strata, more, seed):
 
 
 def test_one_stratum_is_shared_evenly_by_key():
-    assert share_out({"b": 0, "a": 0, "c": 0}, 7) == {"a": 2, "b": 1, "c": 1}
+    assert distribute({"b": 0, "a": 0, "c": 0}, 7) == {"a": 2, "b": 1, "c": 1}
 
 
 def test_the_examples_hold():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.augmentation.chains import (
-    LABEL_TRUE,
+    LABEL_PRESERVING,
     Recipe,
     allowed_operations,
     apply,
@@ -75,7 +75,7 @@ def test_what_does_not_is_explained(task, wanted, message):
 @settings(max_examples=30)
 @given(st.integers(0, 99), st.integers(1, 12), st.sampled_from(["rating", "classification"]))
 def test_more_variants_change_no_earlier_one_and_all_differ(seed, count, task):
-    names = LABEL_TRUE[task]
+    names = LABEL_PRESERVING[task]
     chains = draw(count, seed, names=names)
     assert draw(count - 1, seed, names=names) == chains[:-1]
     images = {apply(PIXELS, chain).tobytes() for chain in chains}
@@ -86,7 +86,7 @@ def test_more_variants_change_no_earlier_one_and_all_differ(seed, count, task):
 def test_steps_that_drew_nothing_make_no_second_copy():
     pixels = PIXELS[:16, :16]
     for parent in "abcdefgh":
-        chains = draw(8, parent=parent, names=LABEL_TRUE["rating"], size=(16, 16))
+        chains = draw(8, parent=parent, names=LABEL_PRESERVING["rating"], size=(16, 16))
         assert len({apply(pixels, chain).tobytes() for chain in chains}) == 8
     for chain in draw(12, names=[{"zoom": 1.01}]):
         assert chain[0]["factor"] != 1

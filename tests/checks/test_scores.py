@@ -87,7 +87,7 @@ def test_a_dither_of_two_levels_keeps_both():
 
 
 @pytest.mark.parametrize(
-    "module", ["borders", "colours", "outliers", "quantisation", "scores", "tones"]
+    "module", ["borders", "colours", "exposure", "jpeg_quality", "outliers", "scores"]
 )
 def test_examples_in_docstrings(module):
     found = doctest.testmod(importlib.import_module(f"darkroom.checks.{module}"))

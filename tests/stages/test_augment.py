@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from darkroom.augmentation import balance, generate
 from darkroom.augmentation.chains import apply
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
@@ -122,8 +123,8 @@ def test_ratings_keep_the_pixels_as_they_are(tmp_path, values):
 
 def test_it_repeats_byte_for_byte_for_any_number_of_workers(tmp_path, values, monkeypatch):
     write_data(tmp_path, 12)
-    monkeypatch.setattr(augment, "WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(augment, "VARIANTS_PER_ORDER", 2)
+    monkeypatch.setattr(generate, "FEWEST_FOR_PROCESSES", 1)
+    monkeypatch.setattr(generate, "VARIANTS_PER_BATCH", 2)
     monkeypatch.setattr(shards, "MAX_IMAGES", 10)
     values["engine"]["workers"] = 1
     run(tmp_path, values, target=36)
@@ -218,7 +219,7 @@ def test_rare_score_bins_are_filled_first(tmp_path, values):
 def test_votes_that_fit_no_scale_are_explained(votes):
     rows = pd.DataFrame({"mean": [None], "ratings": [votes]})
     with pytest.raises(UserError, match=r"expected votes for 10 bins.*train\.scale"):
-        augment.score_bins(rows, Scale(low=1, high=10, bins=10))
+        balance.score_bins(rows, Scale(low=1, high=10, bins=10))
 
 
 @pytest.mark.parametrize("fill", ["constant", "wrap"])

@@ -221,7 +221,7 @@ def measure_with_a_fragile_decoder(task):
             time.sleep(600)
         return open_image(content, max_pixels)
 
-    measure.pixels.open_image = open_or_die
+    measure.decode.open_image = open_or_die
     measure.measure_shard(task)
 
 

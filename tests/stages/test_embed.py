@@ -10,6 +10,7 @@ from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
+from darkroom.embedding.embed import VERSION, EmbedSettings
 from darkroom.images.decode import resize
 from darkroom.workers.mapper import ShardTask, fingerprint
 from stages import clean, embed
@@ -90,12 +91,12 @@ def test_no_images_are_no_error(tmp_path, values):
 )
 def test_whatever_changes_an_embedding_makes_its_part_stale(tmp_path, contents, change):
     members = shards.stored(write_raw(tmp_path, contents[0]))
-    settings = embed.EmbedSettings("bundled", None, 1, "digest")
+    settings = EmbedSettings("bundled", None, 1, "digest")
     old, new = (
         ShardTask(tmp_path, members, tmp_path / "part", each, tmp_path, {})
         for each in (settings, settings._replace(**change))
     )
-    assert fingerprint(old, embed.VERSION) != fingerprint(new, embed.VERSION)
+    assert fingerprint(old, VERSION) != fingerprint(new, VERSION)
 
 
 @pytest.mark.parametrize("change", [{"layer": "block_1_expand"}, {"pool_size": 2}, {"alpha": 0.35}])
