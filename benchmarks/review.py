@@ -21,8 +21,8 @@ from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of
 from darkroom.labels.decisions import REVIEW
-from darkroom.review.history import Journal
-from darkroom.review.server import Review
+from darkroom.review.history import History
+from darkroom.review.server import ReviewSession
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SIZE = 3  # images of a group
@@ -68,7 +68,7 @@ def write_groups(root: Path, groups: int) -> None:
 
 async def measure(root: Path, groups: int) -> None:
     started = time.perf_counter()
-    review = Review(root, load_params(root, Params), Journal(root / REVIEW))
+    review = ReviewSession(root, load_params(root, Params), History(root / REVIEW))
     print(f"{groups} groups: reading the tables {time.perf_counter() - started:.2f} s")
     async with TestClient(TestServer(review.application())) as client:
         review.port = client.port

@@ -34,7 +34,7 @@ from darkroom.core.files import write_text
 REVIEW = Path("data/review.csv")
 COLUMNS = ("key", "other", "decision", "value", "note")
 ABOUT = {
-    "keep": "fate", "reject": "fate", "label": "label", "mean": "mean",
+    "keep": "status", "reject": "status", "label": "label", "mean": "mean",
     "duplicate": "pair", "not_duplicate": "pair",
 }  # fmt: skip
 LONGEST = 500  # characters of a value or note: a label, no essay
@@ -50,7 +50,7 @@ class Subject(NamedTuple):
 
     key: str
     other: str  # empty unless it is a pair
-    about: str  # fate, label, mean or pair
+    about: str  # status, label, mean or pair
 
 
 class Decision(NamedTuple):

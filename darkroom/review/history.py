@@ -22,25 +22,25 @@ class Step(NamedTuple):
     where: str
 
 
-class Journal:
+class History:
     """The rows of `data/review.csv`, and the steps that led to them."""
 
     def __init__(self, path: Path) -> None:
         """Read the file. Raises UserError where it is broken."""
-        self._path, self._seen = path, b""
+        self._path, self._content = path, b""
         self.rows: dict[Subject, Decision] = {}
-        self.done: list[Step] = []
-        self.undone: list[Step] = []
-        self.refresh()
+        self.undo_stack: list[Step] = []
+        self.redo_stack: list[Step] = []
+        self.reload()
 
-    def refresh(self) -> set[str]:
+    def reload(self) -> set[str]:
         """Read the file again where another program changed it; return the keys concerned."""
         content = self._path.read_bytes() if self._path.exists() else b""
-        if content == self._seen:
+        if content == self._content:
             return set()
         rows = {row.subject: row for row in parse(content, str(self._path))}
         different = {row.subject for row in set(rows.values()) ^ set(self.rows.values())}
-        self.rows, self._seen = rows, content
+        self.rows, self._content = rows, content
         return _keys(different)
 
     def decide(self, wanted: Mapping[Subject, Decision | None], where: str) -> set[str]:
@@ -52,31 +52,31 @@ class Journal:
         if not changes:
             return set()
         self._save({change.subject: change.after for change in changes})
-        self.done.append(Step(changes, where))
-        self.undone.clear()
+        self.undo_stack.append(Step(changes, where))
+        self.redo_stack.clear()
         return _keys(change.subject for change in changes)
 
     def undo(self) -> Step | None:
         """Take the last step back and return it; None where there is none."""
-        if not self.done:
+        if not self.undo_stack:
             return None
-        self._save({change.subject: change.before for change in self.done[-1].changes})
-        self.undone.append(self.done.pop())
-        return self.undone[-1]
+        self._save({change.subject: change.before for change in self.undo_stack[-1].changes})
+        self.redo_stack.append(self.undo_stack.pop())
+        return self.redo_stack[-1]
 
     def redo(self) -> Step | None:
         """Make the step that was taken back last again and return it."""
-        if not self.undone:
+        if not self.redo_stack:
             return None
-        self._save({change.subject: change.after for change in self.undone[-1].changes})
-        self.done.append(self.undone.pop())
-        return self.done[-1]
+        self._save({change.subject: change.after for change in self.redo_stack[-1].changes})
+        self.undo_stack.append(self.redo_stack.pop())
+        return self.undo_stack[-1]
 
     def _save(self, values: Mapping[Subject, Decision | None]) -> None:
         rows = {**self.rows, **values}
         kept = {subject: row for subject, row in rows.items() if row is not None}
         write_decisions(self._path, kept.values())
-        self.rows, self._seen = kept, self._path.read_bytes()
+        self.rows, self._content = kept, self._path.read_bytes()
 
 
 def keys_of(step: Step) -> set[str]:

@@ -33,18 +33,18 @@ EVIDENCE = [
     "similarity", "normalised", "agreement", "ssim", "mse", "inliers", "duplicate", "decided_by",
 ]  # fmt: skip
 KINDS = ("copies", "candidates", "leaks", "conflicts", "rejected", "decided")
-MOST_IMAGES = 24  # of one item on a page; the rest comes when asked for
-MOST_RECORDS = 12
-MOST_LABELS = 500  # that are offered while typing
+MAX_IMAGES = 24  # of one item on a page; the rest comes when asked for
+MAX_RECORDS = 12
+MAX_LABELS = 500  # that are offered while typing
 
 # Only for the order in which pairs are shown. The scale of each sign of being a copy: where it
 # says neither yes nor no, and the distance from there at which it is sure.
 AGREEMENT = (0.75, 0.25)
-WHOLE = (0.7, 0.3)  # of ssim
+SSIM = (0.7, 0.3)
 INLIERS = (np.log2(11), 3.5)  # of log2(1 + inliers): 10 say neither, above 120 is sure
 NORMALISED_SPAN = 0.25
-CLOSE = 0.5  # mean of the three signs, in [-1, 1]; beyond this no person is needed …
-FEWEST_PAIRS = 50  # … though so many are shown where there are any: a look at them is reassuring
+BORDERLINE = 0.5  # mean of the three signs, in [-1, 1]; beyond this no person is needed …
+MIN_PAIRS = 50  # … though so many are shown where there are any: a look at them is reassuring
 
 
 class Item(NamedTuple):
@@ -71,7 +71,7 @@ def certainty(pairs: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
     network = (pairs["normalised"] - threshold) / NORMALISED_SPAN
     detail = (pairs["agreement"] - AGREEMENT[0]) / AGREEMENT[1]
     keypoints = (np.log2(1 + pairs["inliers"]) - INLIERS[0]) / INLIERS[1]
-    whole = (pairs["ssim"] - WHOLE[0]) / WHOLE[1]
+    whole = (pairs["ssim"] - SSIM[0]) / SSIM[1]
     signs = (network, detail, np.maximum(keypoints, whole))
     clipped = [np.clip(np.nan_to_num(np.asarray(s, np.float64), nan=-1.0), -1, 1) for s in signs]
     return np.asarray(np.mean(clipped, axis=0))
@@ -81,19 +81,19 @@ def is_settled(item: Item, rows: Rows, broken: Collection[str] = ()) -> bool:
     """Return whether nothing is left to decide; of `broken` images there is nothing to keep."""
     first, others = item.keys[0], item.keys[1:]
 
-    def judged(key: str) -> bool:
-        return Subject(key, "", "fate") in rows
+    def is_decided(key: str) -> bool:
+        return Subject(key, "", "status") in rows
 
     if item.kind == "rejected":
-        return judged(first) or first in broken
+        return is_decided(first) or first in broken
     if item.kind == "conflicts":
         labelled = any(Subject(first, "", about) in rows for about in ("label", "mean"))
-        return labelled or judged(first)
+        return labelled or is_decided(first)
     if not others:
-        return judged(first) or item.kind == "decided"
-    if item.kind == "candidates" and judged(first):
+        return is_decided(first) or item.kind == "decided"
+    if item.kind == "candidates" and is_decided(first):
         return True
-    return all(judged(key) or pair_of(first, key) in rows for key in others)
+    return all(is_decided(key) or pair_of(first, key) in rows for key in others)
 
 
 def pair_of(a: str, b: str) -> Subject:
@@ -101,12 +101,12 @@ def pair_of(a: str, b: str) -> Subject:
     return Subject(min(a, b), max(a, b), "pair")
 
 
-class Findings:
+class ReviewItems:
     """All items by kind, most doubtful first, and everything that the page says of an image."""
 
     def __init__(self, root: Path, params: Params, rows: Rows) -> None:
         """Read the tables. Raises FileNotFoundError naming what to run first."""
-        self.folder, self.stamp = root / RAW, stamp(root)
+        self.folder, self.table_times = root / RAW, table_times(root)
         index = tables.read_table(root / INDEX, tables.INDEX)
         self._groups = tables.read_table(root / GROUPS, tables.GROUPS).set_index("key")
         self._pairs = tables.read_table(root / PAIRS, columns=["key_a", "key_b", *EVIDENCE])
@@ -121,46 +121,46 @@ class Findings:
         present = present.drop(columns=["status", "reason"]).merge(ends, on=["source", "name"])
         self._records = present.sort_values(["key", "source", "name"], ignore_index=True)
         self._of_key: dict[str, NDArray[np.int64]] = self._records.groupby("key").indices
-        self.labels = sorted(self._groups["label"].dropna().unique())[:MOST_LABELS]
+        self.labels = sorted(self._groups["label"].dropna().unique())[:MAX_LABELS]
         rated = bool(is_rated(self._groups).any())
         self.rated = not self.labels and (rated or params.train.task == "rating")
         self.max_pixels, self._scale = params.clean.max_pixels, params.train.scale
         unread = self._summary["blurry_score"].isna()
         self._broken = frozenset(self._summary.index[unread])
-        self.items: dict[str, list[Item]] = {kind: [] for kind in KINDS}
-        for item in self._found():
-            self.items[item.kind].append(item)
-        self._shown: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for kind, items in self.items.items():
+        self.by_kind: dict[str, list[Item]] = {kind: [] for kind in KINDS}
+        for item in self._list_items():
+            self.by_kind[item.kind].append(item)
+        self._positions: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for kind, items in self.by_kind.items():
             for position, item in enumerate(items):
                 for key in item.keys:
-                    self._shown[key].append((kind, position))
+                    self._positions[key].append((kind, position))
         self.settled = {
             kind: {n for n, item in enumerate(items) if self._settled(item, rows)}
-            for kind, items in self.items.items()
+            for kind, items in self.by_kind.items()
         }
         self.refresh(set(), rows)
 
     def refresh(self, keys: set[str], rows: Rows) -> None:
         """Note that decisions on these images have changed."""
         for key in keys:
-            for kind, position in self._shown.get(key, []):
-                settled = self._settled(self.items[kind][position], rows)
+            for kind, position in self._positions.get(key, []):
+                settled = self._settled(self.by_kind[kind][position], rows)
                 (self.settled[kind].add if settled else self.settled[kind].discard)(position)
         subjects = {(s.key, s.other) if s.other else (s.key,) for s in rows}
-        self.items["decided"] = [Item("decided", keys) for keys in sorted(subjects)]
+        self.by_kind["decided"] = [Item("decided", keys) for keys in sorted(subjects)]
         self.settled["decided"] = set(range(len(subjects)))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many items there are of each kind, and how many are decided."""
         return {
             kind: {"total": len(items), "decided": len(self.settled[kind])}
-            for kind, items in self.items.items()
+            for kind, items in self.by_kind.items()
         }
 
     def find(self, kind: str, start: int, step: int, query: str, undecided: bool) -> Iterator[int]:
         """Yield positions of matching items from `start` on, forwards or backwards by `step`."""
-        items, settled = self.items[kind], self.settled[kind]
+        items, settled = self.by_kind[kind], self.settled[kind]
         words = query.lower().split()
         for position in range(start, len(items) if step > 0 else -1, step):
             if not (undecided and position in settled) and self._matches(items[position], words):
@@ -169,16 +169,16 @@ class Findings:
     def position(self, identity: str) -> tuple[str, int] | None:
         """Return kind and position of an item by its name, None where there is none now."""
         kind, _, keys = identity.partition(":")
-        if kind not in self.items:
+        if kind not in self.by_kind:
             return None
-        shown = self._shown.get(keys.split("-")[0], [])
+        shown = self._positions.get(keys.split("-")[0], [])
         places = [n for k, n in shown if k == kind] if kind != "decided" else range(
-            len(self.items[kind])
+            len(self.by_kind[kind])
         )  # fmt: skip
-        found = (n for n in places if self.items[kind][n].id == identity)
+        found = (n for n in places if self.by_kind[kind][n].id == identity)
         return next(((kind, n) for n in found), None)
 
-    def place(self, key: str) -> Place | None:
+    def locate(self, key: str) -> Place | None:
         """Return where the bytes of an image lie."""
         if key not in self._places.index:
             return None
@@ -189,7 +189,7 @@ class Findings:
         """Return whether clean could decode an image to its end."""
         return key in self._summary.index and key not in self._broken
 
-    def describe(self, item: Item, rows: Rows, most: int = MOST_IMAGES) -> dict[str, Any]:
+    def describe(self, item: Item, rows: Rows, most: int = MAX_IMAGES) -> dict[str, Any]:
         """Return an item as the page shows it, at most so many of its images."""
         keys = item.keys[: max(most, 2)]
         found: dict[str, Any] = {
@@ -205,7 +205,7 @@ class Findings:
     def _settled(self, item: Item, rows: Rows) -> bool:
         return is_settled(item, rows, self._broken)
 
-    def _found(self) -> Iterator[Item]:
+    def _list_items(self) -> Iterator[Item]:
         groups, pairs = self._groups, self._pairs
         copies = groups[(groups["status"] == "rejected") & groups["representative"].notna()]
         copies = copies[copies["representative"] != copies.index].reset_index()
@@ -216,16 +216,16 @@ class Findings:
         copies["certainty"] = known["certainty"].fillna(1.0).to_numpy(np.float64)
         copies = copies.sort_values(["certainty", "key"])
         leaks = self._records["reason"].fillna("").str.startswith("leaks_into_")
-        torn = set(self._records.loc[leaks, "key"])
+        leaked = set(self._records.loc[leaks, "key"])
         members = {best: tuple(rows["key"]) for best, rows in copies.groupby("representative")}
-        leaking = {str(groups.at[key, "copy_group"]) for key in torn if key in groups.index}
+        leaking = {str(groups.at[key, "copy_group"]) for key in leaked if key in groups.index}
         for best in copies["representative"].unique():
             if best not in leaking:
                 yield Item("copies", (best, *members[best]))
         for best in sorted(leaking):
             yield Item("leaks", (best, *members.get(best, ())))
         distance = pairs["certainty"].abs().sort_values(kind="stable")
-        order = distance.index[: max(FEWEST_PAIRS, int((distance <= CLOSE).sum()))]
+        order = distance.index[: max(MIN_PAIRS, int((distance <= BORDERLINE).sum()))]
         for row in pairs.loc[order, ["key_a", "key_b"]].itertuples(index=False):
             yield Item("candidates", (row.key_a, row.key_b))
         for key in groups.index[groups["label_conflict"]]:
@@ -252,7 +252,7 @@ class Findings:
             texts[key] = f"{texts.get(key, key)} {words.lower()}"
         return texts
 
-    def _fate(self, key: str) -> tuple[str | None, str | None]:
+    def _status_and_reason(self, key: str) -> tuple[str | None, str | None]:
         """Return status and reason after clean and dedupe."""
         for table in (self._groups, self._summary):
             if key in table.index:
@@ -267,13 +267,13 @@ class Findings:
                 "split": null_to_none(row["official_split"]),
                 "label": _label(row, self._scale),
             }
-            for _, row in self._records.iloc[at[:MOST_RECORDS]].iterrows()
+            for _, row in self._records.iloc[at[:MAX_RECORDS]].iterrows()
         ]
-        status, reason = self._fate(key)
+        status, reason = self._status_and_reason(key)
         image: dict[str, Any] = {
             "key": key, "known": key in self._places.index, "status": status, "reason": reason,
             "decodes": self.decodes(key), "records": records, "count": len(at),
-            "fate": None, "decided_label": None,
+            "decision": None, "decided_label": None,
         }  # fmt: skip
         if key in self._summary.index:
             measured = self._summary.loc[key]
@@ -289,11 +289,11 @@ class Findings:
             group = self._groups.loc[key]
             split = null_to_none(group["official_split"])
             image |= {"label": _label(group, self._scale), "split": split}
-        for about in ("fate", "label", "mean"):
+        for about in ("status", "label", "mean"):
             decision = rows.get(Subject(key, "", about))
             if decision:
-                image["fate" if about == "fate" else "decided_label"] = (
-                    decision.decision if about == "fate" else decision.value
+                image["decision" if about == "status" else "decided_label"] = (
+                    decision.decision if about == "status" else decision.value
                 )
         return image
 
@@ -310,7 +310,7 @@ class Findings:
         return found
 
 
-def stamp(root: Path) -> tuple[int, ...]:
+def table_times(root: Path) -> tuple[int, ...]:
     """Return what changes when a stage writes the tables; empty while one is being made."""
     try:
         paths = [root / path for path in (INDEX, SUMMARY, PAIRS, GROUPS, RECORDS)]

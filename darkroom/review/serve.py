@@ -15,8 +15,8 @@ from aiohttp import web
 from darkroom.core.errors import UserError
 from darkroom.core.params.whole import Params
 from darkroom.labels.decisions import REVIEW
-from darkroom.review.history import Journal
-from darkroom.review.server import Review
+from darkroom.review.history import History
+from darkroom.review.server import ReviewSession
 
 LOOPBACK = "127.0.0.1"
 
@@ -29,7 +29,7 @@ async def serve(root: Path, params: Params, port: int, browse: bool) -> None:
     with suppress(NotImplementedError):  # Windows, where Ctrl+C raises KeyboardInterrupt
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    review = Review(root, params, Journal(root / REVIEW))
+    review = ReviewSession(root, params, History(root / REVIEW))
     runner = web.AppRunner(review.application(), access_log=None)
     await runner.setup()
     try:
@@ -42,15 +42,15 @@ async def serve(root: Path, params: Params, port: int, browse: bool) -> None:
                 " none for any that is free"
             ) from error
         review.port = runner.addresses[0][1]
-        total = sum(found["total"] for found in review.findings.counts().values())
+        total = sum(found["total"] for found in review.items.counts().values())
         logger.info(
-            "review: %d items. Open %s\nEvery decision is saved at once in %s; `dvc repro` obeys"
+            "review: %d items. Open %s\nEvery decision is saved at once in %s; `dvc repro` applies"
             " them. Ctrl+C ends the review.",
-            total, review.address(review.token), REVIEW,
+            total, review.url(review.token), REVIEW,
         )  # fmt: skip
         if browse and has_screen():
-            review.launch = secrets.token_urlsafe(32)
-            await asyncio.to_thread(webbrowser.open, review.address(review.launch))
+            review.one_time_token = secrets.token_urlsafe(32)
+            await asyncio.to_thread(webbrowser.open, review.url(review.one_time_token))
         await ended.wait()
     finally:
         await runner.cleanup()

@@ -2,7 +2,7 @@
 
 - Other machines cannot reach it. Other *pages* in the same browser can try: a request whose `Host`
   is not ours (DNS rebinding), whose `Origin` is not ours, or that the browser marks as cross-site
-  is refused, and without the token nothing is told or changed.
+  is refused, and without the token nothing is shown or changed.
 - The token is in the fragment of the address, which browsers never send; the page moves it into its
   own storage and sends it in a header. Pictures cannot carry headers: they take a cookie, which is
   good for pictures alone, since a cookie goes to every port of this machine.
@@ -25,9 +25,9 @@ from aiohttp import web
 from darkroom.core.errors import UserError
 from darkroom.core.params.whole import Params
 from darkroom.labels.decisions import ABOUT, Decision, Subject, check
-from darkroom.review.history import Journal, Step, keys_of
-from darkroom.review.items import KINDS, Findings, stamp
-from darkroom.review.thumbnail_pool import LARGE_PX, SMALL_PX, Thumbnails
+from darkroom.review.history import History, Step, keys_of
+from darkroom.review.items import KINDS, ReviewItems, table_times
+from darkroom.review.thumbnail_pool import LARGE_PX, SMALL_PX, ThumbnailPool
 
 HERE = Path(__file__).with_name("page")
 FILES = {
@@ -36,10 +36,10 @@ FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-PAGE_SIZE, LARGEST_PAGE = 20, 50  # items
-MOST_BODY_BYTES = 256 * 1024
-MOST_DECISIONS = 1000  # in one action: the largest group that is confirmed at once
-LONGEST_QUERY = 200
+PAGE_SIZE, MAX_PAGE_SIZE = 20, 50  # items
+MAX_BODY_BYTES = 256 * 1024
+MAX_DECISIONS = 1000  # in one action: the largest group that is confirmed at once
+MAX_QUERY_LENGTH = 200
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -56,23 +56,23 @@ HEADERS = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Review:
+class ReviewSession:
     """One session: what there is to review, what was decided, and who may ask."""
 
-    def __init__(self, root: Path, params: Params, journal: Journal) -> None:
+    def __init__(self, root: Path, params: Params, history: History) -> None:
         """Read the tables below `root`."""
         self._root, self._params = root, params
-        self.journal = journal
-        self.findings = Findings(root, params, journal.rows)
+        self.history = history
+        self.items = ReviewItems(root, params, history.rows)
         self.token, self.picture_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self.launch: str | None = None  # good once, for an address that others can see in `ps`
+        self.one_time_token: str | None = None  # for an address that others can see in `ps`
         self.port = 0  # known when the server listens
-        self._thumbnails: Thumbnails | None = None
+        self._thumbnails: ThumbnailPool | None = None
         self._loading = asyncio.Lock()
 
     def application(self) -> web.Application:
         """Return the application to serve."""
-        app = web.Application(middlewares=[self._guard], client_max_size=MOST_BODY_BYTES)
+        app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
         app.add_routes([web.get(path, self._file) for path in FILES])
         app.add_routes([
             web.post("/api/session", self._session),
@@ -86,7 +86,7 @@ class Review:
         app.on_cleanup.append(self._close)
         return app
 
-    def address(self, token: str) -> str:
+    def url(self, token: str) -> str:
         """Return the address to open."""
         return f"http://127.0.0.1:{self.port}/#{token}"
 
@@ -98,7 +98,7 @@ class Review:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            self._refuse_strangers(request)
+            self._check_access(request)
             response = await handler(request)
         except web.HTTPException as error:
             response = _error(error.status, error.text or error.reason)
@@ -110,7 +110,7 @@ class Review:
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
-    def _refuse_strangers(self, request: web.Request) -> None:
+    def _check_access(self, request: web.Request) -> None:
         ours = {f"{host}:{self.port}" for host in ("127.0.0.1", "localhost")}
         if request.headers.get("Host") not in ours:
             raise web.HTTPMisdirectedRequest(text="this server answers on the loopback alone")
@@ -127,8 +127,8 @@ class Review:
             given, wanted = request.cookies.get(self.cookie, ""), [self.picture_token]
         else:
             given, wanted = request.headers.get("X-Token", ""), [self.token]
-            if request.path == "/api/session" and self.launch:
-                wanted.append(self.launch)
+            if request.path == "/api/session" and self.one_time_token:
+                wanted.append(self.one_time_token)
         if guarded and not any(hmac.compare_digest(given.encode(), w.encode()) for w in wanted):
             raise web.HTTPUnauthorized(text="open the address that `make review` printed")
 
@@ -137,8 +137,8 @@ class Review:
         return web.Response(text=(HERE / name).read_text(), content_type=kind, charset="utf-8")
 
     async def _session(self, request: web.Request) -> web.Response:
-        if request.headers["X-Token"] == self.launch:
-            self.launch = None
+        if request.headers["X-Token"] == self.one_time_token:
+            self.one_time_token = None
         response = web.json_response({"token": self.token})
         response.set_cookie(
             self.cookie, self.picture_token, path="/picture/", httponly=True, samesite="Strict"
@@ -146,27 +146,27 @@ class Review:
         return response
 
     async def _items(self, request: web.Request) -> web.Response:
-        await self._refresh()
+        await self._reload()
         query = request.query
         kind, undecided = query.get("kind", KINDS[0]), query.get("undecided") == "1"
         words = query.get("query", "")
-        if kind not in KINDS or len(words) > LONGEST_QUERY:
+        if kind not in KINDS or len(words) > MAX_QUERY_LENGTH:
             raise web.HTTPBadRequest(text=f"kind: expected one of {', '.join(KINDS)}; got {kind!r}")
         start = _number(query.get("start", "0"), "start", 0, 10**9)
-        limit = _number(query.get("limit", str(PAGE_SIZE)), "limit", 1, LARGEST_PAGE)
-        findings, rows = self.findings, self.journal.rows
-        if place := findings.position(query.get("at", "")):
+        limit = _number(query.get("limit", str(PAGE_SIZE)), "limit", 1, MAX_PAGE_SIZE)
+        items, rows = self.items, self.history.rows
+        if place := items.position(query.get("at", "")):
             kind, start = place
             undecided, words = False, ""
         if query.get("backwards") == "1":
-            before = list(islice(findings.find(kind, start - 1, -1, words, undecided), limit))
+            before = list(islice(items.find(kind, start - 1, -1, words, undecided), limit))
             start = before[-1] if before else 0
-        found = list(islice(findings.find(kind, start, 1, words, undecided), limit + 1))
-        earlier = next(findings.find(kind, start - 1, -1, words, undecided), None)
+        found = list(islice(items.find(kind, start, 1, words, undecided), limit + 1))
+        earlier = next(items.find(kind, start - 1, -1, words, undecided), None)
         return web.json_response({
             "kind": kind,
             "items": [
-                {"position": n, **findings.describe(findings.items[kind][n], rows)}
+                {"position": n, **items.describe(items.by_kind[kind][n], rows)}
                 for n in found[:limit]
             ],
             "next": found[limit] if len(found) > limit else None,
@@ -175,25 +175,25 @@ class Review:
         })  # fmt: skip
 
     async def _item(self, request: web.Request) -> web.Response:
-        place = self.findings.position(request.query.get("id", ""))
+        place = self.items.position(request.query.get("id", ""))
         if place is None:
             raise web.HTTPNotFound(text="no such item")
-        item = self.findings.items[place[0]][place[1]]
-        found = self.findings.describe(item, self.journal.rows, most=MOST_DECISIONS)
+        item = self.items.by_kind[place[0]][place[1]]
+        found = self.items.describe(item, self.history.rows, most=MAX_DECISIONS)
         return web.json_response({"item": {"position": place[1], **found}, **self._state()})
 
     async def _decide(self, request: web.Request) -> web.Response:
         try:
             body = json.loads(await request.read())
-            given, where = body["decisions"], str(body.get("where", ""))[:LONGEST_QUERY]
+            given, where = body["decisions"], str(body.get("where", ""))[:MAX_QUERY_LENGTH]
             asked = [tuple(str(row.get(n, "")) for n in _FIELDS) for row in given]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise web.HTTPBadRequest(text="expected JSON with a list `decisions`") from error
-        if not 0 < len(asked) <= MOST_DECISIONS:
-            raise web.HTTPBadRequest(text=f"expected 1 to {MOST_DECISIONS} decisions")
-        self._reread()
+        if not 0 < len(asked) <= MAX_DECISIONS:
+            raise web.HTTPBadRequest(text=f"expected 1 to {MAX_DECISIONS} decisions")
+        self._reload_decisions()
         wanted = dict(self._change(*fields) for fields in asked)
-        self._note(self.journal.decide(wanted, where))
+        self._update_items(self.history.decide(wanted, where))
         return web.json_response(self._state())
 
     def _change(
@@ -210,9 +210,9 @@ class Review:
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         for name in filter(None, (row.key, row.other)):
-            if self.findings.place(name) is None:
+            if self.items.locate(name) is None:
                 raise web.HTTPNotFound(text=f"no image has the key {name}")
-        if row.decision == "keep" and not self.findings.decodes(row.key):
+        if row.decision == "keep" and not self.items.decodes(row.key):
             raise web.HTTPConflict(text="this file does not decode: there is nothing to keep")
         scale = self._params.train.scale
         if row.decision == "mean" and not scale.low <= float(row.value) <= scale.high:
@@ -222,27 +222,25 @@ class Review:
         return row.subject, row
 
     async def _undo(self, request: web.Request) -> web.Response:
-        return self._stepped(self.journal.undo)
+        return self._answer_with_step(self.history.undo)
 
     async def _redo(self, request: web.Request) -> web.Response:
-        return self._stepped(self.journal.redo)
+        return self._answer_with_step(self.history.redo)
 
-    def _stepped(self, move: Callable[[], Step | None]) -> web.Response:
-        self._reread()
+    def _answer_with_step(self, move: Callable[[], Step | None]) -> web.Response:
+        self._reload_decisions()
         step = move()
-        self._note(keys_of(step) if step else set())
+        self._update_items(keys_of(step) if step else set())
         return web.json_response({"where": step.where if step else None, **self._state()})
 
     async def _picture(self, request: web.Request) -> web.Response:
-        place = self.findings.place(key := request.match_info["key"])
-        if place is None or not self.findings.decodes(key):
+        place = self.items.locate(key := request.match_info["key"])
+        if place is None or not self.items.decodes(key):
             raise web.HTTPNotFound(text="no picture")
         if self._thumbnails is None:
-            self._thumbnails = Thumbnails()
+            self._thumbnails = ThumbnailPool()
         side = LARGE_PX if request.query.get("large") == "1" else SMALL_PX
-        picture = await self._thumbnails.get(
-            self.findings.folder, place, side, self.findings.max_pixels
-        )
+        picture = await self._thumbnails.get(self.items.folder, place, side, self.items.max_pixels)
         if not picture:
             raise web.HTTPNotFound(text="this image cannot be shown")
         # A key is the digest of the bytes: what it stands for never changes.
@@ -252,34 +250,34 @@ class Review:
     def _state(self) -> dict[str, Any]:
         scale = self._params.train.scale
         return {
-            "counts": self.findings.counts(),
-            "undo": len(self.journal.done),
-            "redo": len(self.journal.undone),
-            "labels": self.findings.labels,
-            "rated": self.findings.rated,
+            "counts": self.items.counts(),
+            "undo": len(self.history.undo_stack),
+            "redo": len(self.history.redo_stack),
+            "labels": self.items.labels,
+            "rated": self.items.rated,
             "scale": [scale.low, scale.high],
         }
 
-    def _reread(self) -> None:
+    def _reload_decisions(self) -> None:
         """Take in what another program wrote into the file, so that it is not overwritten."""
-        self._note(self.journal.refresh())
+        self._update_items(self.history.reload())
 
-    def _note(self, keys: set[str]) -> None:
+    def _update_items(self, keys: set[str]) -> None:
         if keys:
-            self.findings.refresh(keys, self.journal.rows)
+            self.items.refresh(keys, self.history.rows)
 
-    async def _refresh(self) -> None:
+    async def _reload(self) -> None:
         """Show what stages wrote since, and what another program wrote into the file."""
-        self._reread()
+        self._reload_decisions()
         async with self._loading:
-            now = stamp(self._root)
-            if now and now != self.findings.stamp:
+            now = table_times(self._root)
+            if now and now != self.items.table_times:
                 # half of a run: the next look tells
                 with suppress(FileNotFoundError, ValueError, UserError):
-                    self.findings = await asyncio.to_thread(
-                        Findings, self._root, self._params, dict(self.journal.rows)
+                    self.items = await asyncio.to_thread(
+                        ReviewItems, self._root, self._params, dict(self.history.rows)
                     )
-                    self._note({subject.key for subject in self.journal.rows})
+                    self._update_items({subject.key for subject in self.history.rows})
 
     async def _close(self, _: web.Application) -> None:
         if self._thumbnails:

@@ -22,14 +22,16 @@ SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dens
 QUALITY = 84
 WORKERS = 2
 TIMEOUT_S = 20.0
-MOST_BYTES = 64 * 2**20  # kept in memory
+MAX_CACHE_BYTES = 64 * 2**20  # kept in memory
 
 Size = int  # px of the long side
 
 
-def draw(folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: float) -> bytes:
+def make_thumbnail(
+    folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: float
+) -> bytes:
     """Return the JPEG of one image, none where it does not decode. Ends a process that hangs."""
-    faulthandler.dump_traceback_later(timeout_s, exit=True, file=_nowhere())
+    faulthandler.dump_traceback_later(timeout_s, exit=True, file=_devnull())
     try:
         content = read_member(folder, place)
         image = decode.open_image(content, max_pixels)
@@ -46,63 +48,63 @@ def draw(folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: 
 
 
 @cache
-def _nowhere() -> int:
+def _devnull() -> int:
     """Keep the last words of a process off the terminal."""
     return os.open(os.devnull, os.O_WRONLY)
 
 
-def _start() -> None:
+def _ignore_interrupts() -> None:
     """Leave Ctrl+C to the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 
-class Thumbnails:
+class ThumbnailPool:
     """Draws pictures on demand, some at a time, and remembers the latest ones."""
 
     def __init__(
         self,
-        draw: Callable[[Path, Place, Size, int, float], bytes] = draw,
+        make: Callable[[Path, Place, Size, int, float], bytes] = make_thumbnail,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Start no process yet; the first picture does. `draw` runs in one and is importable."""
-        self._draw, self._timeout_s = draw, timeout_s
-        self._free: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
+        """Start no process yet; the first picture does. `make` runs in one and is importable."""
+        self._make, self._timeout_s = make, timeout_s
+        self._idle: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
         for _ in range(WORKERS):
-            self._free.put_nowait(_new_worker())
-        self._drawn: OrderedDict[tuple[Place, Size], bytes] = OrderedDict()
+            self._idle.put_nowait(_new_worker())
+        self._cache: OrderedDict[tuple[Place, Size], bytes] = OrderedDict()
         self._size = 0
 
     async def get(self, folder: Path, place: Place, side_px: Size, max_pixels: int) -> bytes:
         """Return a JPEG, or nothing for an image that cannot be shown."""
-        asked = (place, side_px)
-        if asked in self._drawn:
-            self._drawn.move_to_end(asked)
-            return self._drawn[asked]
-        worker = await self._free.get()
+        wanted = (place, side_px)
+        if wanted in self._cache:
+            self._cache.move_to_end(wanted)
+            return self._cache[wanted]
+        worker = await self._idle.get()
         try:
             loop = asyncio.get_running_loop()
             task = (folder, place, side_px, max_pixels, self._timeout_s)
-            picture = await loop.run_in_executor(worker, self._draw, *task)
+            picture = await loop.run_in_executor(worker, self._make, *task)
         except BrokenProcessPool:  # the decoder crashed or hung: that image alone is lost
             worker.shutdown(wait=False)
             worker, picture = _new_worker(), b""
         finally:
-            self._free.put_nowait(worker)
-        self._remember(asked, picture)
+            self._idle.put_nowait(worker)
+        self._remember(wanted, picture)
         return picture
 
     def close(self) -> None:
         """End the processes."""
-        while not self._free.empty():
-            self._free.get_nowait().shutdown(wait=False, cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
 
-    def _remember(self, asked: tuple[Place, Size], picture: bytes) -> None:
-        self._size += len(picture) - len(self._drawn.get(asked, b""))
-        self._drawn[asked] = picture
-        while self._size > MOST_BYTES:
-            self._size -= len(self._drawn.popitem(last=False)[1])
+    def _remember(self, wanted: tuple[Place, Size], picture: bytes) -> None:
+        self._size += len(picture) - len(self._cache.get(wanted, b""))
+        self._cache[wanted] = picture
+        while self._size > MAX_CACHE_BYTES:
+            self._size -= len(self._cache.popitem(last=False)[1])
 
 
 def _new_worker() -> ProcessPoolExecutor:
-    return new_pool(1, _start)
+    return new_pool(1, _ignore_interrupts)

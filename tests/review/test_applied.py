@@ -49,24 +49,27 @@ def counts_of(root, stage):
     return json.loads((root / f"metrics/{stage}.json").read_text())["review"]
 
 
-def fate(records, name):
+def outcome(records, name):
     return tuple(records.loc[name, ["status", "reason"]])
 
 
 def test_a_rejected_image_goes_and_the_next_best_copy_takes_its_place(decide, undecided, store):
     records = decide((ALPHA, "", "reject"))
-    assert fate(undecided, ALPHA)[0] == "kept"
-    assert fate(records, ALPHA) == ("rejected", "review")
-    assert fate(records, COPY)[0] == "kept"
+    assert outcome(undecided, ALPHA)[0] == "kept"
+    assert outcome(records, ALPHA) == ("rejected", "review")
+    assert outcome(records, COPY)[0] == "kept"
     assert counts_of(store[0], "clean")["rejected"] == 1
     assert decide().equals(undecided)
 
 
 def test_a_kept_image_is_neither_flagged_away_nor_a_copy(decide, undecided, store):
     records = decide((COPY, "", "keep"), ("tiny.png", "", "keep"), ("broken.png", "", "keep"))
-    assert (fate(undecided, COPY)[1], fate(undecided, "tiny.png")[1]) == ("copy", "too_small")
-    assert {fate(records, name)[0] for name in (ALPHA, COPY, "tiny.png")} == {"kept"}
-    assert fate(records, "broken.png") == ("rejected", "truncated")
+    assert (outcome(undecided, COPY)[1], outcome(undecided, "tiny.png")[1]) == (
+        "copy",
+        "too_small",
+    )
+    assert {outcome(records, name)[0] for name in (ALPHA, COPY, "tiny.png")} == {"kept"}
+    assert outcome(records, "broken.png") == ("rejected", "truncated")
     keys, groups = store[1], groups_of(store[0])
     assert groups.at[keys[ALPHA], "family"] == groups.at[keys[COPY], "family"]
     assert groups.at[keys[COPY], "representative"] == keys[COPY]
@@ -75,14 +78,14 @@ def test_a_kept_image_is_neither_flagged_away_nor_a_copy(decide, undecided, stor
 
 
 def test_a_kept_leak_stays_on_its_side(decide, undecided):
-    assert fate(undecided, "leak/train.png") == ("rejected", "leaks_into_test")
+    assert outcome(undecided, "leak/train.png") == ("rejected", "leaks_into_test")
     records = decide(("leak/train.png", "", "keep"))
-    assert fate(records, "leak/train.png")[0] == fate(records, "leak/test.png")[0] == "kept"
+    assert outcome(records, "leak/train.png")[0] == outcome(records, "leak/test.png")[0] == "kept"
 
 
 def test_a_pair_that_is_no_copy_is_two_images_of_one_family(decide, store):
     records = decide((ALPHA, COPY, "not_duplicate"))
-    assert fate(records, ALPHA)[0] == fate(records, COPY)[0] == "kept"
+    assert outcome(records, ALPHA)[0] == outcome(records, COPY)[0] == "kept"
     keys, groups = store[1], groups_of(store[0])
     assert groups.at[keys[ALPHA], "family"] == groups.at[keys[COPY], "family"]
     assert groups.at[keys[ALPHA], "copy_group"] != groups.at[keys[COPY], "copy_group"]
@@ -102,17 +105,17 @@ def test_a_pair_that_the_rule_never_saw_is_merged(decide, store):
 
 def test_a_label_replaces_and_settles_a_conflict(decide, undecided, store):
     keys, name = store[1], "gamma 1.png"
-    assert fate(undecided, name) == ("rejected", "label_conflict")
+    assert outcome(undecided, name) == ("rejected", "label_conflict")
     records = decide((name, "", "label", "dog"), (ALPHA, "", "label", "bird"))
     groups = groups_of(store[0])
-    assert fate(records, name)[0] == "kept"
+    assert outcome(records, name)[0] == "kept"
     assert groups.loc[keys[name], ["label", "label_conflict"]].tolist() == ["dog", False]
     assert groups.at[keys[ALPHA], "label"] == "bird"
 
 
 def test_a_conflict_that_is_kept_has_no_label(decide, store):
     records = decide(("gamma 1.png", "", "keep"))
-    assert fate(records, "gamma 1.png")[0] == "kept"
+    assert outcome(records, "gamma 1.png")[0] == "kept"
     assert not isinstance(groups_of(store[0]).at[store[1]["gamma 1.png"], "label"], str)
 
 

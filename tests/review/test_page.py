@@ -1,4 +1,4 @@
-"""The page in a real browser: decide by key and by mouse, undo, reload; then stages obey."""
+"""The page in a real browser: decide by key and by mouse, undo, reload; stages apply it."""
 
 import re
 import shutil
@@ -57,7 +57,7 @@ class Page:
         self.wait(lambda: self.find(".item"))
 
     def wait(self, condition):
-        ignored = [StaleElementReferenceException]  # the page drew it anew meanwhile
+        ignored = [StaleElementReferenceException]  # the page has replaced it meanwhile
         waiting = WebDriverWait(self.browser, PATIENCE_S, 0.05, ignored_exceptions=ignored)
         return waiting.until(lambda _: condition())
 
@@ -146,7 +146,7 @@ def test_the_keyboard_alone_decides_undoes_and_survives_a_reload(page, store):
     page.wait(lambda: not page.find(".pill.mine"))
 
 
-def test_the_mouse_decides_and_the_stages_obey(page, store):
+def test_the_mouse_decides_and_the_stages_apply_it(page, store):
     root, keys = store
     before = develop(root, dedupe)
     assert before.loc["alpha copy.png", "status"] == "rejected"
@@ -209,13 +209,13 @@ def test_a_typed_label_is_saved_and_names_of_strangers_stay_text(page, store):
 
 
 def test_pictures_are_shown_and_broken_ones_are_not_asked_for(page):
-    page.wait(lambda: page.find(".shot img"))
-    script = "return [...document.querySelectorAll('.shot img')].every((i) => i.naturalWidth > 0)"
-    page.wait(lambda: page.browser.execute_script(script))
+    page.wait(lambda: page.find(".thumbnail img"))
+    loaded = "[...document.querySelectorAll('.thumbnail img')].every((i) => i.naturalWidth > 0)"
+    page.wait(lambda: page.browser.execute_script(f"return {loaded}"))
     page.press(" ")
     page.wait(lambda: len(page.find("#large[open] img")) == 2)
     page.press(Keys.ESCAPE)
     page.wait(lambda: not page.find("#large[open]"))
     page.open("rejected")
-    texts = [shot.text for shot in page.find(".shot.none")]
+    texts = [shot.text for shot in page.find(".thumbnail.none")]
     assert texts == ["No picture: truncated"]

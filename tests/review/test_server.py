@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 
 import pytest
 from aiohttp import DummyCookieJar
@@ -12,13 +11,14 @@ from benchmarks.review import write_groups
 from darkroom.core import shards, tables
 from darkroom.labels.decisions import REVIEW, read_decisions
 from darkroom.review import thumbnail_pool
-from darkroom.review.history import Journal
-from darkroom.review.server import MOST_BODY_BYTES, Review
+from darkroom.review.history import History
+from darkroom.review.server import MAX_BODY_BYTES, ReviewSession
+from tests.review.decoders import crash_or_hang
 from tests.review.stores import params_of, png
 
 
 class Visitor:
-    """Asks as a browser with our page would, unless told otherwise."""
+    """Asks as a browser with our page would, unless answer otherwise."""
 
     def __init__(self, client, review):
         self.client, self.review = client, review
@@ -34,8 +34,9 @@ class Visitor:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         async with self.client.request(method, path, data=data, headers=sent) as answer:
             content = await answer.read()
-            told = json.loads(content) if answer.content_type == "application/json" else content
-            return answer.status, told, answer.headers
+            if answer.content_type == "application/json":
+                content = json.loads(content)
+            return answer.status, content, answer.headers
 
     async def decide(self, *rows, **headers):
         return await self.ask("POST", "/api/decide", {"decisions": rows, "where": "x"}, **headers)
@@ -53,7 +54,7 @@ def visit(store):
 
     def run(story, root=store[0]):
         async def serve():
-            review = Review(root, params_of(root), Journal(root / REVIEW))
+            review = ReviewSession(root, params_of(root), History(root / REVIEW))
             jar = DummyCookieJar()  # the stories say themselves which cookie they send
             async with TestClient(TestServer(review.application()), cookie_jar=jar) as client:
                 review.port = client.port
@@ -128,7 +129,7 @@ A, B = "a" * 32, "b" * 32
         ({"decisions": [{"key": A, "clear": "everything"}]}, 400),
         ({"decisions": [{"key": A, "decision": "keep"}]}, 404),
         ({"decisions": [{"key": A, "other": B, "decision": "duplicate"}]}, 404),
-        (b" " * (MOST_BODY_BYTES + 1), 413),
+        (b" " * (MAX_BODY_BYTES + 1), 413),
         ({"decisions": [{"key": A, "decision": "keep"}] * 1001}, 400),
     ],
 )
@@ -171,7 +172,7 @@ def test_decisions_are_on_disk_before_the_answer_and_undone_step_by_step(visit, 
         assert (read_decisions(root).reject, read_decisions(root).keep) == (set(), {alpha})
         await visitor.ask("POST", "/api/redo")
         assert read_decisions(root).reject == {copy}
-        await visitor.decide({"key": alpha, "clear": "fate"})
+        await visitor.decide({"key": alpha, "clear": "status"})
         assert read_decisions(root).keep == set()
         _, answer, _ = await visitor.ask("POST", "/api/redo")
         assert answer["where"] is None
@@ -192,7 +193,7 @@ def test_what_another_program_writes_meanwhile_is_neither_lost_nor_overwritten(v
         shown = await visitor.items(kind="decided")
         assert [i["images"][0]["known"] for i in shown["items"]].count(False) == 1
         (root / REVIEW).write_text("broken\n")
-        status, answer, _ = await visitor.decide({"key": keys["beta.png"], "clear": "fate"})
+        status, answer, _ = await visitor.decide({"key": keys["beta.png"], "clear": "status"})
         assert (status, "line 1" in answer["error"]) == (409, True)
         assert (root / REVIEW).read_text() == "broken\n"
 
@@ -252,8 +253,8 @@ def test_pictures_need_their_cookie_and_are_jpegs_or_nothing(visit, store):
     keys = store[1]
 
     async def story(visitor):
-        _, told, sent = await visitor.ask("POST", "/api/session")
-        assert told == {"token": visitor.review.token}
+        _, answer, sent = await visitor.ask("POST", "/api/session")
+        assert answer == {"token": visitor.review.token}
         assert "SameSite=Strict" in sent["Set-Cookie"]
         assert "HttpOnly" in sent["Set-Cookie"]
         cookie = sent["Set-Cookie"].split(";")[0]
@@ -273,9 +274,9 @@ def test_pictures_need_their_cookie_and_are_jpegs_or_nothing(visit, store):
 
 def test_the_address_that_opens_the_browser_is_good_once(visit):
     async def story(visitor):
-        visitor.review.launch = "once"
-        status, told, _ = await visitor.ask("POST", "/api/session", X_Token="once")
-        assert (status, told["token"]) == (200, visitor.review.token)
+        visitor.review.one_time_token = "once"
+        status, answer, _ = await visitor.ask("POST", "/api/session", X_Token="once")
+        assert (status, answer["token"]) == (200, visitor.review.token)
         assert (await visitor.ask("POST", "/api/session", X_Token="once"))[0] == 401
 
     visit(story)
@@ -317,23 +318,9 @@ def test_thousands_of_groups_come_page_by_page(visit, large):
     visit(story, large)
 
 
-def draw_or_die(folder, place, *_):
-    """Stand for a decoder that a hostile file kills or hangs."""
-    if place.shard == "crash":
-        import os
-
-        os._exit(11)
-    if place.shard == "hang":
-        import faulthandler
-
-        faulthandler.dump_traceback_later(0.2, exit=True, file=thumbnail_pool._nowhere())
-        time.sleep(60)
-    return b"picture"
-
-
 def test_a_picture_that_crashes_or_hangs_its_decoder_costs_itself_alone(tmp_path):
     async def story():
-        drawn = thumbnail_pool.Thumbnails(draw_or_die)
+        drawn = thumbnail_pool.ThumbnailPool(crash_or_hang)
         places = [shards.Place(name, 0, 0) for name in ("a", "crash", "b", "hang", "c", "d")]
         try:
             return await asyncio.gather(*(drawn.get(tmp_path, p, 100, 1) for p in places))
@@ -348,6 +335,9 @@ def test_a_bomb_and_rubbish_give_no_picture(tmp_path, patches):
     cases = [(whole, 96 * 96), (whole, 96 * 96 - 1), (whole[:500], 10**6), (b"rubbish", 10**6)]
     for number, (content, max_pixels) in enumerate(cases):
         [place] = shards.write_shard(tmp_path / f"{number}.tar", [("x", content)])
-        drawn = thumbnail_pool.draw(tmp_path, place, 64, max_pixels, 5.0)
+        drawn = thumbnail_pool.make_thumbnail(tmp_path, place, 64, max_pixels, 5.0)
         assert bool(drawn) == (number == 0)
-    assert thumbnail_pool.draw(tmp_path, shards.Place("absent.tar", 0, 9), 64, 10**6, 5.0) == b""
+    assert (
+        thumbnail_pool.make_thumbnail(tmp_path, shards.Place("absent.tar", 0, 9), 64, 10**6, 5.0)
+        == b""
+    )

@@ -47,15 +47,15 @@ def settle(tmp_path, values, patches):
 def test_a_rejected_image_comes_back_with_the_setting(settle, name, reason, stricter, laxer):
     root, run = settle
 
-    def fate():
+    def status_or_reason():
         records = tables.read_table(root / "data/dedupe/records.parquet").set_index("name")
         status, reason = records.loc[name, ["status", "reason"]]
         return status if status == "kept" else reason
 
     strict = run(**stricter)
-    assert fate() == reason
+    assert status_or_reason() == reason
     lax = run(**laxer)
-    assert fate() == "kept"
+    assert status_or_reason() == "kept"
     assert run(**stricter) == strict
     assert run(**laxer) == lax
     stored = {path: content for path, content in strict.items() if path.startswith("data/raw")}

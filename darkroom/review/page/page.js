@@ -5,12 +5,12 @@ const KINDS = {
   candidates: ["Close calls", "Pairs that were nearly or barely taken for copies. The most open ones come first."],
   leaks: ["Leaks", "Copies across official splits: test keeps its image before validation, validation before train. Keeping a copy lets it leak."],
   conflicts: ["Label conflicts", "Identical files whose labels differ. Give the right one."],
-  rejected: ["Rejected", "What clean turned away, and why. What does not decode cannot be kept."],
-  decided: ["Your decisions", "All that data/review.csv says, also about images that are not here now. dvc repro obeys it."],
+  rejected: ["Rejected", "What clean rejected, and why. What does not decode cannot be kept."],
+  decided: ["Your decisions", "All that data/review.csv says, also about images that are not here now. dvc repro applies it."],
 };
 const ACTS = {
-  keep: { about: "fate", text: "Keep", key: "P", done: "Kept" },
-  reject: { about: "fate", text: "Reject", key: "X", done: "Rejected" },
+  keep: { about: "status", text: "Keep", key: "P", done: "Kept" },
+  reject: { about: "status", text: "Reject", key: "X", done: "Rejected" },
   duplicate: { about: "pair", text: "Same", key: "S", done: "The same", style: "same" },
   not_duplicate: { about: "pair", text: "Different", key: "D", done: "Not a duplicate", style: "apart" },
 };
@@ -121,7 +121,7 @@ async function moveOn(id) {
   const item = view.items[view.at];
   if (!item || item.id !== id) return;
   if (!item.settled && item.images.length > 1) {
-    const open = item.images.findIndex((image, n) => n > view.image && !image.fate && !item.pairs[n - 1]?.decision);
+    const open = item.images.findIndex((image, n) => n > view.image && !image.decision && !item.pairs[n - 1]?.decision);
     return open > 0 ? select(view.at, open) : undefined;
   }
   if (item.settled) await move(1);
@@ -132,9 +132,9 @@ async function press(kind, at = view.at, number = view.image) {
   const item = view.items[at], image = item?.images[number], { about, done } = ACTS[kind];
   if (!image) return;
   const name = nameOf(image);
-  if (about === "fate") {
+  if (about === "status") {
     if (kind === "keep" && !image.decodes) return say("This file does not decode: there is nothing to keep.", true);
-    if (image.fate === kind) return decide(item, [{ key: image.key, clear: about }], `Taken back: ${name}`, { advance: false });
+    if (image.decision === kind) return decide(item, [{ key: image.key, clear: about }], `Taken back: ${name}`, { advance: false });
     return decide(item, [{ key: image.key, decision: kind }], `${done}: ${name}`);
   }
   const pair = item.pairs[Math.max(0, number - 1)];
@@ -162,8 +162,8 @@ async function agree(at = view.at) {
   if (!wanted) return;
   if (item.more) { await showAll(at); item = view.items[at]; }
   const decisions = item.pairs.length
-    ? item.pairs.filter((pair, n) => !pair.decision && !item.images[n + 1].fate).map((pair) => ({ key: pair.a, other: pair.b, decision: wanted.kind }))
-    : item.images.filter((image) => !image.fate).map((image) => ({ key: image.key, decision: wanted.kind }));
+    ? item.pairs.filter((pair, n) => !pair.decision && !item.images[n + 1].decision).map((pair) => ({ key: pair.a, other: pair.b, decision: wanted.kind }))
+    : item.images.filter((image) => !image.decision).map((image) => ({ key: image.key, decision: wanted.kind }));
   if (!decisions.length) return move(1);
   await decide(item, decisions, wanted.text.replace("Agree: ", "Agreed: "));
 }
@@ -298,7 +298,7 @@ function renderItem(item, at) {
       make("h2", {}, pair ? `${nameOf(first)}  ·  ${nameOf(item.images[1])}` : nameOf(first)),
       what && make("span", { class: "what" }, what),
       make("div", { class: "side" },
-        item.gone ? make("span", { class: "muted" }, "no decision any more") : item.settled && make("span", { class: first.decodes || first.fate ? "tick" : "muted" }, first.decodes || first.fate ? "✓ decided" : "nothing to decide"),
+        item.gone ? make("span", { class: "muted" }, "no decision any more") : item.settled && make("span", { class: first.decodes || first.decision ? "tick" : "muted" }, first.decodes || first.decision ? "✓ decided" : "nothing to decide"),
         wanted && !item.settled && make("button", { type: "button", "aria-keyshortcuts": "Enter", onclick: () => act(() => { view.at = at; return agree(at); }) }, wanted.text, make("kbd", {}, "Enter")))),
     images);
 }
@@ -307,10 +307,10 @@ function renderImage(item, image, n, at, pair) {
   const name = nameOf(image);
   const link = n > 0 ? item.pairs[n - 1] : null;
   const tell = [image.width && `${image.width} × ${image.height}`, image.format, image.bytes && size(image.bytes)].filter(Boolean).join(" · ");
-  const figure = make("figure", { class: `image fate-${image.fate ?? "none"}`, tabindex: "-1", "data-key": image.key, "aria-label": `${name}, ${stateOf(image, n, item)}${image.fate ? `, you decided: ${image.fate}` : ""}` },
-    shot(image, at, n),
+  const figure = make("figure", { class: `image decision-${image.decision ?? "none"}`, tabindex: "-1", "data-key": image.key, "aria-label": `${name}, ${stateOf(image, n, item)}${image.decision ? `, you decided: ${image.decision}` : ""}` },
+    thumbnail(image, at, n),
     make("div", { class: "pills" }, pill(image, n, item),
-      image.fate && make("span", { class: `pill mine ${image.fate === "keep" ? "kept" : "gone"}` }, image.fate === "keep" ? "you: keep" : "you: reject"),
+      image.decision && make("span", { class: `pill mine ${image.decision === "keep" ? "kept" : "gone"}` }, image.decision === "keep" ? "you: keep" : "you: reject"),
       image.decided_label && make("span", { class: "pill mine" }, `you: ${image.decided_label}`),
       link?.decision && !pair && make("span", { class: "pill mine pairs" }, link.decision === "duplicate" ? "you: the same" : "you: not a duplicate"),
       ...(image.flags ?? []).filter((flag) => flag !== image.reason).map((flag) => make("span", { class: "pill flag" }, words(flag)))),
@@ -335,11 +335,11 @@ function stateOf(image, n, item) {
 }
 const pill = (image, n, item) => make("span", { class: `pill ${image.status === "kept" ? "kept" : image.status ? "gone" : ""}` }, stateOf(image, n, item));
 
-function shot(image, at, n) {
-  const none = (text) => make("div", { class: "shot none" }, text);
+function thumbnail(image, at, n) {
+  const none = (text) => make("div", { class: "thumbnail none" }, text);
   if (!image.known) return none("This image is not in data/raw now");
   if (!image.decodes) return none(`No picture: ${words(image.reason ?? "it does not decode")}`);
-  const button = make("button", { class: "shot", type: "button", tabindex: "-1", "aria-label": `See ${nameOf(image)} large`, onclick: () => { select(at, n); showLarge(true); } });
+  const button = make("button", { class: "thumbnail", type: "button", tabindex: "-1", "aria-label": `See ${nameOf(image)} large`, onclick: () => { select(at, n); showLarge(true); } });
   const picture = make("img", { src: `/picture/${image.key}`, alt: "", loading: "lazy", decoding: "async" });
   picture.addEventListener("error", () => button.replaceWith(none("This image cannot be shown")));
   button.append(picture);
@@ -362,7 +362,7 @@ function button(kind, pressed, onclick, disabled) {
   const { text, key, style } = ACTS[kind];
   return make("button", { type: "button", class: style ?? kind, title: TITLES[kind], "aria-pressed": String(pressed), "aria-keyshortcuts": key.toLowerCase(), "data-act": kind, onclick, disabled }, text, make("kbd", {}, key));
 }
-const imageAct = (kind, image, at, n) => button(kind, image.fate === kind, () => act(() => press(kind, at, n)), !image.known || (kind === "keep" && !image.decodes));
+const imageAct = (kind, image, at, n) => button(kind, image.decision === kind, () => act(() => press(kind, at, n)), !image.known || (kind === "keep" && !image.decodes));
 const pairButtons = (pair, at, n) => ["duplicate", "not_duplicate"].map((kind) => button(kind, pair.decision === kind, () => act(() => { view.at = at; view.image = n; return press(kind, at, n); })));
 const pairActs = (item, at, n) => make("div", { class: "acts" }, ...pairButtons(item.pairs[0], at, n));
 
@@ -401,8 +401,8 @@ function showLarge(start) {
   const shown = item.images.length > 1 ? [item.images[0], item.images[Math.max(1, number)]] : [item.images[0]];
   if (start && !shown.some((image) => image.decodes)) return;
   $("pictures").replaceChildren(...shown.map((image, n) => make("figure", {},
-    image.decodes ? make("img", { src: `/picture/${image.key}?large=1`, alt: nameOf(image) }) : make("div", { class: "shot none" }, "No picture"),
-    make("figcaption", {}, make("b", {}, nameOf(image)), ` ${[stateOf(image, n, item), image.width && `${image.width} × ${image.height}`, image.label, image.fate && `you: ${image.fate}`].filter(Boolean).join(" · ")}`))));
+    image.decodes ? make("img", { src: `/picture/${image.key}?large=1`, alt: nameOf(image) }) : make("div", { class: "thumbnail none" }, "No picture"),
+    make("figcaption", {}, make("b", {}, nameOf(image)), ` ${[stateOf(image, n, item), image.width && `${image.width} × ${image.height}`, image.label, image.decision && `you: ${image.decision}`].filter(Boolean).join(" · ")}`))));
   const pair = item.pairs[Math.max(0, number - 1)];
   $("compared").textContent = pair && pair.similarity !== undefined
     ? `normalised ${real(pair.normalised)} · cosine ${real(pair.similarity)} · agreement ${real(pair.agreement)} · SSIM ${real(pair.ssim)} · ${count(pair.inliers ?? 0)} inliers · ${VERDICTS[pair.decided_by] ?? words(pair.decided_by)}${pair.decision ? ` · you: ${words(pair.decision)}` : ""}` : "";
