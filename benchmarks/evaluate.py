@@ -115,7 +115,7 @@ def store(root: Path, images: Path) -> None:
     scaled = keras.layers.Rescaling(1 / 127.5, -1)
     image = keras.Input((SIDE_PX, SIDE_PX, 3))
     shares = keras.layers.Dense(SCALE.bins, activation="softmax")(backbone(scaled(image)))
-    card = {"task": "rating", "classes": [], "scale": SCALE.model_dump(),
+    card = {"task": "rating", "classes": [], "scale": SCALE.model_dump(), "preprocess": [],
             "input": {"size_px": SIDE_PX, "rule": "resize"}}  # fmt: skip
     probe = np.zeros((1, SIDE_PX, SIDE_PX, 3), np.float32)
     write_model(root / evaluate.MODEL, keras.Model(image, shares), card, probe)

@@ -43,9 +43,16 @@ from darkroom.images.decode import Pixels
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side
 from darkroom.models.saved import SavedModel
-from darkroom.models.training.examples import GROUPS, RAW, SPLIT, StoredImages, select_labelled
-from darkroom.models.training.fit import Examples, fit_model
-from stages.train import make_targets
+from darkroom.models.training.examples import (
+    GROUPS,
+    RAW,
+    SPLIT,
+    Examples,
+    make_targets,
+    select_labelled,
+)
+from darkroom.models.training.fit import fit_model
+from darkroom.models.training.stored_images import StoredImages
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
 

@@ -40,9 +40,9 @@ PHASES = ("extraction", "head", "fine_tune")  # of train
 SHARDS = "from darkroom.core import shards; shards.MAX_IMAGES = 50"
 SLOW_FEATURES = """
 import time
-from darkroom.models import features
-see, features.PART_IMAGES = features.viewer, 4
-features.viewer = lambda *given: lambda i: time.sleep(0.05) or see(*given)(i)
+from darkroom.models.training import features
+views, features.PART_IMAGES = features.inference_views, 4
+features.inference_views = lambda *given: lambda i: time.sleep(0.05) or views(*given)(i)
 """
 TROUBLES = ("gone", "short", "break", "moved", "noai", "gzip-bomb", "flaky", "html-as-jpeg",
             "reset", "later-unsaid")  # fmt: skip

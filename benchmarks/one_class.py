@@ -129,8 +129,9 @@ def _shown(metric: MetricTree) -> str:
 def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]]:
     """Yield the AUC, out of fold, of each alternative on each backbone's features."""
     from darkroom.models.backbones import build_backbone
-    from darkroom.models.training.examples import StoredImages, read_rows
+    from darkroom.models.training.examples import read_rows
     from darkroom.models.training.features import extract_features
+    from darkroom.models.training.stored_images import StoredImages
 
     rows = read_rows(root, "one_class")
     held = rows[(rows["split"] == "validation") & (rows["label"] == NORMAL)]
@@ -160,8 +161,8 @@ def _errors_out_of_fold(
     import keras
 
     from darkroom.models.one_class.fit import Subset, fit_one_class
+    from darkroom.models.training.examples import Examples
     from darkroom.models.training.features import inference_views
-    from darkroom.models.training.fit import Examples
 
     found: dict[str, list[float]] = {}
     for known, tested in _folds(normal, seed):

@@ -72,9 +72,8 @@ from darkroom.evaluation.metrics import Settings, bootstrap_metric, interval_key
 from darkroom.evaluation.statistic import weighted_mean
 from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.labels.official_splits import standard_split
-from darkroom.models.training.examples import RAW, SPLIT
+from darkroom.models.training.examples import RAW, SPLIT, make_targets
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train
-from stages.train import make_targets
 
 REPOSITORY = Path(__file__).parents[1]
 RECORDS = Path("data/dedupe/records.parquet")

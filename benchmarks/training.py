@@ -47,10 +47,11 @@ from darkroom.core.yaml import read_yaml
 from darkroom.models import inputs
 from darkroom.models.backbones import input_rule
 from darkroom.models.targets import one_hot
-from darkroom.models.training.examples import StoredImages
+from darkroom.models.training.examples import Examples
 from darkroom.models.training.features import random_views
-from darkroom.models.training.fit import Examples, fit_model
+from darkroom.models.training.fit import fit_model
 from darkroom.models.training.phases import shuffled_batches
+from darkroom.models.training.stored_images import StoredImages
 from darkroom.workers.cores import available_cores
 
 REPOSITORY = Path(__file__).parents[1]
@@ -247,7 +248,7 @@ def predict(folder: Path) -> Figures:
     params = settings(epochs={"head": 0, "fine_tune": 0})
     fitted = fit_model(*examples(folder, params), params, SEED)
     card = {
-        "task": "classification", "classes": list(CLASSES), "scale": None,
+        "task": "classification", "classes": list(CLASSES), "scale": None, "preprocess": [],
         "input": {"size_px": fitted.size_px, "rule": fitted.rule},
     }  # fmt: skip
     model = folder / "model"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
+from darkroom.core.paths import resolve_path
 from darkroom.embedding.keras_applications import build_application, scale_for
 from darkroom.models.inputs import InputRule
 from darkroom.models.small_backbone import SMALLEST_PX, build_small
@@ -48,6 +49,13 @@ def build_backbone(params: TrainParams) -> Backbone:
         return Backbone(_freeze_batch_norm(build_bundled(params.image_size)), "resize")
     network = _application(params)
     return Backbone(_freeze_batch_norm(network) if params.weights else network, "resize")
+
+
+def resolve_weights(root: Path, params: TrainParams) -> TrainParams:
+    """Return the parameters with `weights`, where it is a file, as a path from `root` on."""
+    if params.weights in (None, "imagenet"):
+        return params
+    return params.model_copy(update={"weights": str(resolve_path(root, str(params.weights)))})
 
 
 def _check_no_settings(params: TrainParams) -> None:

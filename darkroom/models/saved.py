@@ -94,8 +94,7 @@ class SavedModel:
         size, rule = (card["input"][name] for name in ("size_px", "rule"))
         if not (isinstance(size, int) and size > 0 and rule in ("crop", "resize")):
             raise ValueError(f"input: size_px {size!r} and rule {rule!r}")
-        # Models made before it was there have none.
-        filters = read_steps(card.get("preprocess", ()), f"{folder / CARD}: preprocess")
+        filters = read_steps(card["preprocess"], f"{folder / CARD}: preprocess")
         return cls(
             card["task"], tuple(card["classes"]), scale, size, rule, (folder / LITE).read_bytes(),
             tuple(filters),
@@ -150,7 +149,7 @@ def _read_scorer(path: Path, card: dict[str, Any]) -> Scorer:
         scorer = scores.from_bytes(path.read_bytes())
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no whole scorer: run `dvc repro -f train`") from error
-    expected = card.get("outlier_method", scorer.method)
+    expected = card["outlier_method"]
     if scorer.method != expected:
         raise UserError(
             f"{path}: expected {expected}, as {CARD} says, got {scorer.method}: {OTHER_MODELS}"

@@ -20,6 +20,7 @@ CARD = {
     "task": "rating",
     "classes": [],
     "scale": {"low": 0.0, "high": 1.0, "bins": 5},
+    "preprocess": [],
     "input": {"size_px": 64, "rule": "crop"},
 }
 

@@ -571,7 +571,7 @@ def test_the_saved_model_itself_predicts(tmp_path, params):
     model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(mean))
     weights = np.repeat((np.arange(10) - 4.5)[None] / 255, 3, axis=0)
     model.layers[-1].set_weights([weights, -1.5 * (np.arange(10) - 4.5)])
-    card = {"task": "rating", "classes": [], "scale": SCALE.model_dump(),
+    card = {"task": "rating", "classes": [], "scale": SCALE.model_dump(), "preprocess": [],
             "input": {"size_px": 16, "rule": "resize"}}  # fmt: skip
     write_model(tmp_path / "data/model", model, card, np.zeros((2, 16, 16, 3), np.float32))
     write_root(tmp_path, rated(120))

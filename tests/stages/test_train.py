@@ -19,6 +19,7 @@ from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.models.saved import SavedModel
 from darkroom.models.training import examples
+from darkroom.models.training.stored_images import StoredImages
 from stages import train
 from tests.harness import PATIENCE_S, tool_environment
 
@@ -285,7 +286,7 @@ def test_unlabelled_images_are_never_trained_on(tmp_path, patches):
 def test_stored_images_are_read_in_order(tmp_path, patches):
     keys = write_data(tmp_path, patches, {"train": 4, "validation": 2}, mean=[5.0])
     rows = examples.read_rows(tmp_path, "rating")
-    images = train.StoredImages(tmp_path, rows)
+    images = StoredImages(tmp_path, rows)
     raw = dict(zip(keys, range(6), strict=True))
     for key, image in zip(rows["key"], images, strict=True):
         if key in raw and raw[key] % 2 == 0:

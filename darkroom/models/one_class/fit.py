@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import generator
 from darkroom.images.decode import Pixels
-from darkroom.labels.normal_class import name_labels
 from darkroom.models import inputs
 from darkroom.models.backbones import Backbone, build_backbone, freeze_all_but_last
 from darkroom.models.heads import build_head
@@ -29,9 +27,9 @@ from darkroom.models.one_class.fit_scorers import fit_scorer
 from darkroom.models.training.augmentation_layers import build_augmenter
 from darkroom.models.training.checkpoints import Checkpoint, TrainingState
 from darkroom.models.training.dvclive import EpochCallback, ignore_history
+from darkroom.models.training.examples import Examples, training_classes
 from darkroom.models.training.features import cached_views, extract_features, random_views
 from darkroom.models.training.fit import (
-    Examples,
     FittedModel,
     apply_precision,
     check_learning_rate,
@@ -80,28 +78,6 @@ class ReferenceExamples(NamedTuple):
 
     train: Examples
     validation: Examples
-
-
-def training_classes(params: TrainParams) -> tuple[str, ...]:
-    """Return the labels to learn from: the normal one, and for `deep` the reference ones."""
-    deep = params.outlier_method == "deep"
-    return (str(params.normal_class), *(sorted(set(params.reference_classes)) if deep else ()))
-
-
-def select_training_classes(rows: pd.DataFrame, params: TrainParams) -> pd.DataFrame:
-    """Return the rows with a label to learn from. Raises UserError for a label that no row has.
-
-    All others are outliers or irrelevant, and are not read before the evaluation.
-    """
-    wanted = training_classes(params)
-    for setting, names in (("normal_class", wanted[:1]), ("reference_classes", wanted[1:])):
-        absent = sorted(set(names) - set(rows["label"]))
-        if absent:
-            raise UserError(
-                f"params.yaml: train.{setting}: expected labels of train or validation images,"
-                f" {name_labels(rows['label'])}; got {', '.join(map(repr, absent))}"
-            )
-    return rows[rows["label"].isin(wanted)].reset_index(drop=True)
 
 
 def fit_one_class(

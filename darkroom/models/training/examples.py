@@ -4,10 +4,11 @@ Only labelled ones: originals of the train split with their augmented images, wh
 parents' labels, and originals of the validation split.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,17 @@ from numpy.typing import NDArray
 
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
+from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import digest_number
-from darkroom.filters.preprocess import Step, preprocess
-from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.filters.preprocess import Step
+from darkroom.images.decode import Pixels
 from darkroom.labels.labelled import is_labelled
+from darkroom.labels.normal_class import name_labels
 from darkroom.labels.official_splits import SPLITS
+from darkroom.models.backbones import input_rule
+from darkroom.models.inputs import min_side
+from darkroom.models.targets import Distributions, distributions, one_hot, strata
+from darkroom.models.training.stored_images import StoredImages
 
 RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
@@ -30,30 +37,85 @@ MAX_NAMED = 10  # classes in one message
 logger = logging.getLogger(__name__)
 
 
-class StoredImages(Sequence[Pixels]):
-    """Images that are read from their shards, decoded and prepared, when asked for."""
+class Examples(NamedTuple):
+    """Images with the target of each; images may be read when asked for."""
 
-    def __init__(
-        self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = (),
-        min_side: int | None = None,
-    ) -> None:  # fmt: skip
-        """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters.
+    images: Sequence[Pixels]
+    targets: Distributions  # (n, bins or classes), rows sum to 1
 
-        `min_side` is that of `decode_at_least`.
-        """
-        self._root, self._steps, self._min_side = root, steps, min_side
-        self._places = list(rows[["folder", "shard", "offset", "size"]].itertuples(index=False))
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._places)
+class TrainingSet(NamedTuple):
+    """What one training learns from, and what it is validated on."""
 
-    def __getitem__(self, position: Any) -> Any:
-        """Read, decode and prepare one image."""
-        folder, shard, offset, size = self._places[position]
-        place = shards.Place(shard, int(offset), int(size))
-        content = shards.read_member(self._root / folder, place)
-        return preprocess(decode_at_least(content, self._min_side), self._steps)
+    rows: pd.DataFrame  # `key`, `parent`, `split` and labels of all images, below in two parts
+    classes: tuple[str, ...]  # in the order of the outputs; empty unless classification
+    train: Examples
+    validation: Examples
+    left_out: int  # originals beyond `train.max_per_class`
+    digest: str
+
+
+def load_training_set(
+    root: Path, params: TrainParams, steps: Sequence[Step], seed: int
+) -> TrainingSet:
+    """Return the examples that the tables under `root` have for these parameters.
+
+    `steps` are the filters that each image goes through. Raises UserError where nothing can be
+    learned.
+    """
+    rows = read_rows(root, params.task)
+    if params.task == "one_class":
+        rows = select_training_classes(rows, params)
+    classes = find_classes(rows) if params.task == "classification" else ()
+    targets = make_targets(rows, classes, params)
+    used = limit_per_class(rows, strata(targets), params.max_per_class, seed)
+    left_out = int((rows["key"] == rows["parent"])[~used].sum())
+    rows, targets = rows[used], targets[used]
+    side = min_side(params.image_size, input_rule(params), params.task, bool(steps))
+    train, validation = (
+        Examples(StoredImages(root, rows[part], steps, side), targets[part])
+        for part in (rows["split"] == name for name in ("train", "validation"))
+    )
+    return TrainingSet(rows, classes, train, validation, left_out, digest(rows, targets))
+
+
+def make_targets(
+    rows: pd.DataFrame, classes: tuple[str, ...], params: TrainParams
+) -> Distributions:
+    """Return the target of each row: (n, bins or classes)."""
+    if params.task == "one_class":
+        return one_hot(list(rows["label"]), training_classes(params))
+    if params.task == "classification":
+        return one_hot(list(rows["label"]), classes)
+    return distributions(rows, params.scale)
+
+
+def digest(rows: pd.DataFrame, targets: Distributions) -> str:
+    """Return a digest of the training data: keys are content hashes, so it covers the pixels."""
+    keys = "\n".join(f"{row.split} {row.key}" for row in rows.itertuples())
+    return hashlib.sha256(keys.encode() + targets.tobytes()).hexdigest()
+
+
+def training_classes(params: TrainParams) -> tuple[str, ...]:
+    """Return the labels to learn from: the normal one, and for `deep` the reference ones."""
+    deep = params.outlier_method == "deep"
+    return (str(params.normal_class), *(sorted(set(params.reference_classes)) if deep else ()))
+
+
+def select_training_classes(rows: pd.DataFrame, params: TrainParams) -> pd.DataFrame:
+    """Return the rows with a label to learn from. Raises UserError for a label that no row has.
+
+    All others are outliers or irrelevant, and are not read before the evaluation.
+    """
+    wanted = training_classes(params)
+    for setting, names in (("normal_class", wanted[:1]), ("reference_classes", wanted[1:])):
+        absent = sorted(set(names) - set(rows["label"]))
+        if absent:
+            raise UserError(
+                f"params.yaml: train.{setting}: expected labels of train or validation images,"
+                f" {name_labels(rows['label'])}; got {', '.join(map(repr, absent))}"
+            )
+    return rows[rows["label"].isin(wanted)].reset_index(drop=True)
 
 
 def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from darkroom.models.targets import Distributions, balanced_weights, strata
 from darkroom.models.training.augmentation_layers import build_augmenter
 from darkroom.models.training.checkpoints import Checkpoint, HistoryRow, TrainingState
 from darkroom.models.training.dvclive import EpochCallback, ignore_history
+from darkroom.models.training.examples import Examples
 from darkroom.models.training.features import cached_views, extract_features, random_views
 from darkroom.models.training.phases import Batch, Phase, run_phase, shuffled_batches
 from darkroom.models.training.steps import (
@@ -42,13 +43,6 @@ if TYPE_CHECKING:
 CODE_VERSION = "4"  # raised when a change makes old checkpoints unusable
 
 logger = logging.getLogger(__name__)
-
-
-class Examples(NamedTuple):
-    """Images with the target of each; images may be read when asked for."""
-
-    images: Sequence[Pixels]
-    targets: Distributions  # (n, bins or classes), rows sum to 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +64,12 @@ class FittedModel:
         """Return one distribution per image, as SavedModel does."""
         views = (inputs.views(image, self.size_px, self.rule) for image in images)
         return inputs.predict_each(build_predictor(self.model), views)
+
+    def first_inputs(self, images: Sequence[Pixels], count: int) -> NDArray[np.float32]:
+        """Return the first views of `count` images, as the network takes them: (b, s, s, 3)."""
+        some = range(min(count, len(images)))
+        views = [inputs.views(images[i], self.size_px, self.rule)[0] for i in some]
+        return np.stack(views).astype(np.float32)
 
 
 def fit_model(

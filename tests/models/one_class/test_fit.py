@@ -14,11 +14,15 @@ from darkroom.models import inputs, predict
 from darkroom.models.backbones import Backbone
 from darkroom.models.one_class import fit, scores
 from darkroom.models.one_class.autoencoder import build_autoencoder
-from darkroom.models.one_class.fit import fit_one_class, select_training_classes
+from darkroom.models.one_class.fit import fit_one_class
 from darkroom.models.saved import SavedModel
 from darkroom.models.training import steps
 from darkroom.models.training.checkpoints import Checkpoint
-from darkroom.models.training.fit import Examples
+from darkroom.models.training.examples import (
+    Examples,
+    select_training_classes,
+    training_classes,
+)
 from stages import evaluate, train
 from tests.stages.test_train import write_data
 
@@ -114,7 +118,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
 ):
     params = settings(method).train
-    classes = fit.training_classes(params)
+    classes = training_classes(params)
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
@@ -142,7 +146,7 @@ def test_features_made_before_a_kill_are_not_made_again(
     tmp_path, patches, settings, monkeypatch, tiny, method
 ):
     params = settings(method).train
-    classes = fit.training_classes(params)
+    classes = training_classes(params)
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
@@ -178,7 +182,7 @@ def test_the_autoencoders_error_is_compared_with_that_of_a_copy_in_cells(patches
 
 def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkeypatch):
     params = settings("autoencoder", precision="mixed", epochs={"head": 0, "fine_tune": 1}).train
-    part = examples(patches, np.zeros(6, int), fit.training_classes(params))
+    part = examples(patches, np.zeros(6, int), training_classes(params))
     used = []
 
     def remember(model, *rest):
@@ -197,7 +201,7 @@ def test_the_autoencoder_learns_in_mixed_precision_too(patches, settings, monkey
 
 def test_a_wrong_layer_stops_before_the_first_epoch(patches, settings, tiny):
     params = settings("deep", augment=[{"layer": "RandomNonsense"}]).train
-    classes = fit.training_classes(params)
+    classes = training_classes(params)
     part = examples(patches, np.arange(9) % len(classes), classes)
     seen = []
     with pytest.raises(UserError, match=r"augment\[0\]\.layer"):

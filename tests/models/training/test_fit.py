@@ -10,6 +10,7 @@ from darkroom.models import inputs
 from darkroom.models.backbones import Backbone
 from darkroom.models.saved import SavedModel, keras_bytes, write_model
 from darkroom.models.training import checkpoints, features, fit
+from darkroom.models.training.examples import Examples
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -41,9 +42,9 @@ def tiny(values, monkeypatch):
     rng = np.random.default_rng(5)
     bright = np.arange(24) % 2
     images = [(rng.integers(0, 120, (36, 40, 3)) + 130 * side).astype(np.uint8) for side in bright]
-    examples = fit.Examples(images, np.eye(2, dtype=np.float32)[bright])
+    examples = Examples(images, np.eye(2, dtype=np.float32)[bright])
     first, rest = slice(0, 16), slice(16, 24)
-    parts = [fit.Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
+    parts = [Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
     return *parts, check_params(values, Params).train
 
 
@@ -177,7 +178,7 @@ def test_frozen_layers_stay_and_the_last_ones_learn(tiny):
 def test_class_weights_make_up_for_rarity(tiny):
     train, validation, params = tiny
     rare = [i for i in range(16) if i % 2 or i in (0, 2)]  # 2 dark, 8 bright
-    few = fit.Examples([train.images[i] for i in rare], train.targets[rare])
+    few = Examples([train.images[i] for i in rare], train.targets[rare])
     plain, balanced = (
         fit.fit_model(few, validation, params.model_copy(update={"class_weights": how}), 17)
         for how in ("none", "balanced")
@@ -210,11 +211,12 @@ def test_a_backbone_learns_and_its_export_agrees(values, tmp_path, backbone, siz
     rng = np.random.default_rng(5)
     images = list(rng.integers(0, 256, (12, 150, 140, 3)).astype(np.uint8))
     scores = rng.dirichlet(np.ones(10), 12).astype(np.float32)
-    train, validation = (fit.Examples(images[s], scores[s]) for s in (slice(8), slice(8, 12)))
+    train, validation = (Examples(images[s], scores[s]) for s in (slice(8), slice(8, 12)))
     fitted = fit.fit_model(train, validation, check_params(values, Params).train, 17)
     assert [row["phase"] for row in fitted.history] == ["head", "fine_tune"]
     probe = np.stack([inputs.views(i, size_px, fitted.rule)[0] for i in images]).astype(np.float32)
-    card = {"task": "rating", "classes": [], "scale": {"low": 1.0, "high": 10.0, "bins": 10},
+    card = {"task": "rating", "classes": [],
+            "scale": {"low": 1.0, "high": 10.0, "bins": 10}, "preprocess": [],
             "input": {"size_px": size_px, "rule": fitted.rule}}  # fmt: skip
     assert write_model(tmp_path, fitted.model, card, probe) < 1e-4
     loaded = SavedModel.load(tmp_path).predict(images)
@@ -223,7 +225,7 @@ def test_a_backbone_learns_and_its_export_agrees(values, tmp_path, backbone, siz
 
 def test_fine_tuning_that_does_harm_is_not_kept(tiny):
     train, validation, params = tiny
-    swapped = fit.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
+    swapped = Examples(validation.images, validation.targets[:, ::-1])  # learning harms
     rates = params.learning_rate.model_copy(update={"head": 0.1, "fine_tune": 0.1})
     head, both = (
         fit.fit_model(
@@ -242,7 +244,7 @@ def test_fine_tuning_that_does_harm_is_not_kept(tiny):
 
 def test_training_stops_when_validation_gets_no_better(tiny):
     train, validation, params = tiny
-    swapped = fit.Examples(validation.images, validation.targets[:, ::-1])  # learning harms
+    swapped = Examples(validation.images, validation.targets[:, ::-1])  # learning harms
     changes = {
         "epochs": params.epochs.model_copy(update={"head": 6, "fine_tune": 0}),
         "learning_rate": params.learning_rate.model_copy(update={"head": 0.1}),
@@ -305,7 +307,7 @@ def test_without_epochs_the_model_is_a_plain_guess(tiny):
 )
 def test_nothing_to_learn_from_is_said(tiny, part, word):
     train, validation, params = tiny
-    empty = fit.Examples([], np.zeros((0, 2), np.float32))
+    empty = Examples([], np.zeros((0, 2), np.float32))
     parts = {"train": train, "validation": validation} | {part: empty}
     with pytest.raises(UserError, match=word):
         fit.fit_model(**parts, params=params, seed=17)
@@ -317,4 +319,4 @@ def test_targets_that_are_no_distribution_are_said(tiny):
         targets = train.targets.copy()
         targets[3, 0] = wrong
         with pytest.raises(UserError, match="sum to 1"):
-            fit.fit_model(fit.Examples(train.images, targets), validation, params, 17)
+            fit.fit_model(Examples(train.images, targets), validation, params, 17)

@@ -1,0 +1,37 @@
+"""Training images, read from their shards when asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from darkroom.core import shards
+from darkroom.filters.preprocess import Step, preprocess
+from darkroom.images.decode import Pixels, decode_at_least
+
+
+class StoredImages(Sequence[Pixels]):
+    """Images that are read from their shards, decoded and prepared, when asked for."""
+
+    def __init__(
+        self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = (),
+        min_side: int | None = None,
+    ) -> None:  # fmt: skip
+        """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters.
+
+        `min_side` is that of `decode_at_least`.
+        """
+        self._root, self._steps, self._min_side = root, steps, min_side
+        self._places = list(rows[["folder", "shard", "offset", "size"]].itertuples(index=False))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._places)
+
+    def __getitem__(self, position: Any) -> Any:
+        """Read, decode and prepare one image."""
+        folder, shard, offset, size = self._places[position]
+        place = shards.Place(shard, int(offset), int(size))
+        content = shards.read_member(self._root / folder, place)
+        return preprocess(decode_at_least(content, self._min_side), self._steps)
