@@ -21,7 +21,7 @@ from darkroom.labels.votes import bin_scores, mean_of_votes
 from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
 from darkroom.models.targets import from_ratings
-from darkroom.models.training.examples import StoredImages
+from darkroom.models.training.stored_images import StoredImages
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
