@@ -41,7 +41,8 @@ from darkroom.dedupe.search import candidate_pairs
 from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Network
 from darkroom.evaluation.intervals import proportion_interval, wilson
-from darkroom.images.decode import DecodeError, Pixels, decode, resize
+from darkroom.images.decode import DecodeError, Pixels, decode
+from darkroom.images.resize import resize
 from tools.fit_copy_network import is_held_out, read_photographs
 
 Transform = Callable[[Pixels], Pixels]

@@ -34,7 +34,8 @@ import pyarrow as pa
 
 from darkroom.core import shards, tables
 from darkroom.embedding.network import Network
-from darkroom.images.decode import decode_at_least, resize
+from darkroom.images.decode import decode_at_least
+from darkroom.images.resize import resize
 
 REPOSITORY = Path(__file__).parents[1]
 PROCESSES = 2

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.evaluation.intervals import wilson
-from darkroom.images.decode import decode, resize
+from darkroom.images.decode import decode
+from darkroom.images.resize import resize
 
 OURS_BY_THEIRS = {
     "blurry": "blurry", "dark": "dark", "light": "light", "low_information": "low_information",

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from darkroom.core import shards, tables
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.images.decode import decode, resize
+from darkroom.images.decode import decode
+from darkroom.images.resize import resize
 from stages import clean, dedupe, download, embed, scan
 
 CELL_PX, COLUMNS, ROWS = 120, 6, 10
@@ -98,7 +99,7 @@ def near_misses(root: Path) -> pd.DataFrame:
 def draw_sheets(root: Path, copies: pd.DataFrame, out: Path) -> None:
     """Write the contact sheets."""
     index = tables.read_table(root / "data/raw/index.parquet", tables.INDEX)
-    places = {row.Index: shards.Place(*row[1:]) for row in by_key(index).itertuples()}
+    places = {row.Index: shards.Location(*row[1:]) for row in by_key(index).itertuples()}
 
     def thumb(key: str) -> NDArray[np.uint8]:
         pixels = decode(shards.read_member(root / "data/raw", places[key]))

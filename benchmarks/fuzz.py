@@ -31,7 +31,8 @@ from benchmarks.mutations import CUTS, OTHERS, encodings
 from darkroom.core import shards, tables
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.images.decode import DecodeError, decode, sniff_extension
+from darkroom.images.decode import DecodeError, decode
+from darkroom.images.formats import sniff_extension
 from stages import clean
 
 REPOSITORY = Path(__file__).parents[1]

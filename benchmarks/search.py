@@ -37,7 +37,8 @@ from darkroom.core.params.whole import Params
 from darkroom.dedupe.normalise import background_similarity, cosine, load_background, normalise
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.embedding.network import Network
-from darkroom.images.decode import DecodeError, decode, resize
+from darkroom.images.decode import DecodeError, decode
+from darkroom.images.resize import resize
 from tools.fit_copy_network import read_photographs
 
 TRANSFORMS = [*list(EASY.values())[1:], *HARD.values()]

@@ -28,7 +28,8 @@ from darkroom.dedupe.search import candidate_pairs
 from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Network
 from darkroom.evaluation.intervals import wilson
-from darkroom.images.decode import Pixels, decode, resize
+from darkroom.images.decode import Pixels, decode
+from darkroom.images.resize import resize
 from darkroom.sources.sample.degradations import KINDS, degrade
 from darkroom.sources.sample.edits import EDITS, edit
 from darkroom.sources.sample.photographs import SIDE_PX, has_contrast

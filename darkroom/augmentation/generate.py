@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """Variants `first` to `last` - 1 of one parent, and all that they depend on."""
 
     folder: Path
-    place: shards.Place
+    place: shards.Location
     parent: str
     first: int
     last: int
@@ -46,7 +46,7 @@ def plan_batches(
 ) -> list[Batch]:
     """Return what to make: for each parent so many variants; `stored` says where its bytes are."""
     rows = stored[stored["key"].isin(variants)].itertuples()
-    places = {row.key: shards.Place(row.shard, row.offset, row.size) for row in rows}
+    places = {row.key: shards.Location(row.shard, row.offset, row.size) for row in rows}
     return [
         Batch(folder, places[parent], parent, first, min(first + VARIANTS_PER_BATCH, count),
               seed, recipe)
@@ -110,7 +110,7 @@ def write_shards(folder: Path, images: Iterable[NewImage]) -> pd.DataFrame:
             yield f"{key}.png", head.content
             members, size, head = members + 1, size + len(head.content), next(waiting, None)
 
-    places: list[shards.Place] = []
+    places: list[shards.Location] = []
     number = 0
     while head is not None:
         places += shards.write_shard(folder / shards.shard_name(number), fill())

@@ -11,7 +11,7 @@ from darkroom.checks.measure import MEASUREMENTS
 from darkroom.checks.outliers import outlier_scores
 from darkroom.checks.scores import DIGITS
 from darkroom.core.params.clean import CleanParams, Issue
-from darkroom.images.decode import OUT_OF_MEMORY
+from darkroom.images.errors import OUT_OF_MEMORY
 from darkroom.labels.decisions import Decisions
 from darkroom.workers.mapper import CRASHED, HUNG
 

@@ -14,6 +14,8 @@ from darkroom.checks.headers import GREY_MODES
 from darkroom.checks.scores import SHORT_SIDE_PX, Scores, score
 from darkroom.core import tables
 from darkroom.images import decode
+from darkroom.images.errors import OUT_OF_MEMORY
+from darkroom.images.orientation import upright_size
 from darkroom.workers.mapper import ShardTask, guarded
 
 VERSION = "3"  # raise when the same bytes give other measurements
@@ -61,7 +63,7 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
     row: dict[str, Any] = {"bytes": len(content)}
     try:
         image = decode.open_image(content, max_pixels)
-        width, height = decode.upright_size(image)
+        width, height = upright_size(image)
         row |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
         tables = getattr(image, "quantization", None)  # of JPEGs
         grey = image.mode in GREY_MODES
@@ -69,9 +71,9 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
     except decode.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except MemoryError:  # the picture fitted, what is measured on it did not
-        row |= {"fault": decode.OUT_OF_MEMORY}
+        row |= {"fault": OUT_OF_MEMORY}
     except cv2.error as error:
         if error.code != cv2.Error.StsNoMem:
             raise
-        row |= {"fault": decode.OUT_OF_MEMORY}
+        row |= {"fault": OUT_OF_MEMORY}
     return row

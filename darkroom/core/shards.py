@@ -21,7 +21,7 @@ MAX_BYTES = 256 * 2**20
 _BLOCK = 512
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where the bytes of one member lie."""
 
     shard: str
@@ -39,43 +39,45 @@ def shard_name(number: int) -> str:
     return f"{number:05d}.tar"
 
 
-def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Place]:
-    """Publish a shard of (name, bytes); times, owners and modes are fixed. Return each place."""
-    places = []
+def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Location]:
+    """Publish a shard of (name, bytes) and say where each lies; times, owners, modes are fixed."""
+    locations = []
     temporary = unfinished(path)
     with naming(path), temporary.open("wb") as handle:
         for name, content in members:
             handle.write(_header(name, len(content)))
-            places.append(Place(path.name, handle.tell(), len(content)))
+            locations.append(Location(path.name, handle.tell(), len(content)))
             handle.write(content + b"\0" * (-len(content) % _BLOCK))
         handle.write(b"\0" * 2 * _BLOCK)
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(path)
-    return places
+    return locations
 
 
-def read_member(folder: Path, place: Place) -> bytes:
-    """Return the bytes at `place`. Raises ValueError when the shard is shorter than it says."""
-    with (folder / place.shard).open("rb") as handle:
-        handle.seek(place.offset)
-        content = handle.read(place.size)
-    if len(content) != place.size:
-        raise ValueError(f"{folder / place.shard}: expected {place}, got {len(content)} bytes")
+def read_member(folder: Path, location: Location) -> bytes:
+    """Return the bytes at `location`. Raises ValueError when the shard is shorter than that."""
+    with (folder / location.shard).open("rb") as handle:
+        handle.seek(location.offset)
+        content = handle.read(location.size)
+    if len(content) != location.size:
+        raise ValueError(
+            f"{folder / location.shard}: expected {location}, got {len(content)} bytes"
+        )
     return content
 
 
-def read_places(path: Path) -> list[tuple[str, Place]]:
-    """Return key and place of each member of a shard, in order, without reading their bytes."""
+def read_locations(path: Path) -> list[tuple[str, Location]]:
+    """Return key and location of each member of a shard, in order, without reading their bytes."""
     with tarfile.open(path, "r:") as archive:
         return [
-            (Path(info.name).stem, Place(path.name, info.offset_data, info.size))
+            (Path(info.name).stem, Location(path.name, info.offset_data, info.size))
             for info in archive
         ]
 
 
-def require_places(index: pd.DataFrame) -> None:
-    """Raise UserError where an index lacks the place of a key, or names one elsewhere."""
+def require_locations(index: pd.DataFrame) -> None:
+    """Raise UserError where an index lacks the location of a key, or names one elsewhere."""
     present = index[index["key"].notna() & index["shard"].notna()]
     named = present["shard"].drop_duplicates().str.fullmatch(r"\d{5,}\.tar")
     if not (named.all() and (present[["offset", "size"]] >= 0).all(axis=None)):
@@ -91,7 +93,7 @@ def stored(index: pd.DataFrame) -> pd.DataFrame:
     Members of withdrawn records are included: they still lie in their shard. Raises UserError for
     an index that was not written by `download`.
     """
-    require_places(index)
+    require_locations(index)
     present = index[index["key"].notna() & index["shard"].notna()]
     unique = present.drop_duplicates("key")[["key", "shard", "offset", "size"]]
     unique = unique.astype({"offset": "int64", "size": "int64"})

@@ -154,8 +154,8 @@ Question = tuple[str, str, bool]  # the two keys, and whether they are tried as 
 class Comparison(NamedTuple):
     """Two stored pictures, by key and location, and whether to try them as wholes."""
 
-    a: tuple[str, shards.Place]
-    b: tuple[str, shards.Place]
+    a: tuple[str, shards.Location]
+    b: tuple[str, shards.Location]
     whole: bool
 
 
@@ -167,7 +167,9 @@ def _verify_unknown(
     cache: EvidenceCache,
 ) -> None:
     """Add the evidence on unknown pairs to the cache, a part every few seconds."""
-    where = {row.Index: (str(row.Index), shards.Place(*row[1:])) for row in locations.itertuples()}
+    where = {
+        row.Index: (str(row.Index), shards.Location(*row[1:])) for row in locations.itertuples()
+    }
     progress = Progress("dedupe, verify", len(unknown), "pair")
     done: list[tuple[Any, ...]] = []
     added = time.monotonic()
@@ -242,7 +244,7 @@ def verify_task(folder: Path, shared: Path, task: list[Comparison]) -> list[Evid
 
 
 @lru_cache(maxsize=HELD_PICTURES)
-def _prepared(folder: Path, shared: Path, key: str, place: shards.Place) -> Prepared:
+def _prepared(folder: Path, shared: Path, key: str, place: shards.Location) -> Prepared:
     """Return a picture as any worker prepared it; prepare it for all if none has."""
     path = shared / f"{key}.npz"
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.images.decode import Pixels, decode_at_least, resize
+from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.images.resize import resize
 
 BUNDLED = Path(__file__).with_name("network.tflite")
 BATCH = 16  # as fast as any larger one on two cores

@@ -22,11 +22,11 @@ import pandas as pd
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
-from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Place, read_member, stored
+from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Location, read_member, stored
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, null_to_none, read_table
 from darkroom.export.label_tables import write_label_tables
 from darkroom.export.writers import FORMATS, LABELS, ExportedImage
-from darkroom.images.decode import sniff_extension
+from darkroom.images.formats import sniff_extension
 
 RAW, AUGMENTED_FOLDER = Path("data/raw"), Path("data/augmented")
 GROUPS_TABLE, SPLIT_TABLE = Path("data/dedupe/groups.parquet"), Path("data/split.parquet")
@@ -85,7 +85,7 @@ def read_images(root: Path, rows: pd.DataFrame) -> Iterator[ExportedImage]:
     """Yield each image with its bytes, one at a time."""
     progress = Progress("export", len(rows))
     for row in rows.to_dict("records"):
-        place = Place(row["shard"], int(row["offset"]), int(row["size"]))
+        place = Location(row["shard"], int(row["offset"]), int(row["size"]))
         content = read_member(root / row["folder"], place)
         labels = {name: null_to_none(row[name]) for name in LABELS}
         name = f"{row['key']}.{sniff_extension(content)}"

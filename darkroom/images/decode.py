@@ -1,28 +1,24 @@
 """Bytes to pixels: the one way in which every stage decodes, and the reasons why it cannot.
 
-Formats are an allow-list (`decoding.formats`); a file is judged by its bytes, never by its name.
-Pixels come as RGB uint8 in sRGB (`decoding.colours`), (height, width, 3), with the orientation
+Formats are an allow-list (`formats`); a file is judged by its bytes, never by its name.
+Pixels come as RGB uint8 in sRGB (`colours`), (height, width, 3), with the orientation
 applied. Of an animation, a burst or a document the first picture counts, of a HEIF the primary one;
-the others must be there, too (`decoding.streams`), but are not decoded.
+the others must be there, too (`integrity`), but are not decoded.
 """
 
 import warnings
 
-import cv2
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image
+from PIL import Image
 
 from darkroom.images import formats, header_size
 from darkroom.images.colours import Pixels, to_rgb, to_srgb
 from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
-from darkroom.images.formats import EXTENSIONS, sniff_extension
 from darkroom.images.integrity import boxes, check, png, tiff
+from darkroom.images.orientation import exif_orientation, upright
 
-__all__ = [
-    "EXTENSIONS", "OUT_OF_MEMORY", "DecodeError", "Pixels", "decode", "decode_at_least",
-    "open_image", "pixels_of", "resize", "sniff_extension", "upright", "upright_size",
-]  # fmt: skip
+__all__ = ["DecodeError", "Pixels", "decode", "decode_at_least", "open_image", "pixels_of"]
 
 _PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
 
@@ -96,7 +92,7 @@ def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -
                 if kind == "TIFF":
                     tiff.check_strips(content)
                 pixels = to_rgb(image)
-            return upright(pixels, _orientation(image))
+            return upright(pixels, exif_orientation(image))
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins raise anything on hostile data
@@ -171,44 +167,7 @@ def decode_at_least(content: bytes, min_side: int | None) -> Pixels:
         return np.asarray(pixels)
     image = formats.open_as("JPEG", content)
     pixels = to_srgb(pixels, image.info.get("icc_profile"), grey=image.mode == "L")
-    return upright(pixels, _orientation(image))
+    return upright(pixels, exif_orientation(image))
 
 
 _HEAD_BYTES = 2**18  # Exif, its thumbnail and what else stands before a profile
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; unreadable EXIF harms no pixel and counts as 1."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # EXIF is hostile input too
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return (width, height) as the opened image is looked at."""
-    if image.format == "TIFF":  # Pillow turns these itself
-        return image.size
-    return image.size[::-1] if _orientation(image) >= 5 else image.size
-
-
-def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn and mirror stored pixels as their EXIF orientation says (EXIF 2.3, tag 0x0112)."""
-    if orientation in {5, 6, 7, 8}:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def resize(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Resize by area when shrinking, else bilinear."""
-    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    source = np.ascontiguousarray(pixels)
-    return np.asarray(cv2.resize(source, (width, height), interpolation=method), np.uint8)

@@ -32,7 +32,8 @@ from typing import Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.images.decode import Pixels, resize
+from darkroom.images.decode import Pixels
+from darkroom.images.resize import resize
 from darkroom.workers.cores import available_cores
 
 Item = TypeVar("Item")

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from darkroom.core.shards import Place, read_member, stored
-from darkroom.images.decode import DecodeError, Pixels, decode, decode_at_least, resize
+from darkroom.core.shards import Location, read_member, stored
+from darkroom.images.decode import DecodeError, Pixels, decode, decode_at_least
+from darkroom.images.resize import resize
 
 SIDE_PX, QUALITY = 144, 80  # of a thumbnail: about 5 KB each, the page stays below 3 MB
 SMALL_SIDE_PX, SMALL_QUALITY = 88, 72  # about 2 KB each, where there are many
@@ -27,7 +28,7 @@ class ImageStore:
         if key not in self._places.index:
             return None
         row = self._places.loc[key]
-        place = Place(str(row["shard"]), int(row["offset"]), int(row["size"]))
+        place = Location(str(row["shard"]), int(row["offset"]), int(row["size"]))
         return read_member(self.folder, place)
 
     def thumbnail(self, key: str) -> str | None:

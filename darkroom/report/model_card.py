@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from darkroom.core.params.clean import CleanParams
-from darkroom.images.decode import EXTENSIONS
+from darkroom.images.formats import EXTENSIONS
 from darkroom.labels.labelled import is_labelled
 from darkroom.report import metric_tables, metric_values
 from darkroom.report.counts import SplitCount

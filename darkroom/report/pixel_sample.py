@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darkroom.images.decode import DecodeError, Pixels, decode_at_least, resize
+from darkroom.images.decode import DecodeError, Pixels, decode_at_least
+from darkroom.images.resize import resize
 from darkroom.report.image_store import ImageStore
 
 MAX_IMAGES = 500  # images for the histograms, and as many again for the eigenimages

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from darkroom.core import shards, tables
 from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
-from darkroom.core.shards import Place
+from darkroom.core.shards import Location
 from darkroom.core.tables import null_to_none
 from darkroom.labels.decisions import Decision, Subject
 from darkroom.labels.labelled import is_rated
@@ -178,12 +178,12 @@ class ReviewItems:
         found = (n for n in places if self.by_kind[kind][n].id == identity)
         return next(((kind, n) for n in found), None)
 
-    def locate(self, key: str) -> Place | None:
+    def locate(self, key: str) -> Location | None:
         """Return where the bytes of an image lie."""
         if key not in self._places.index:
             return None
         row = self._places.loc[key]
-        return Place(str(row["shard"]), int(row["offset"]), int(row["size"]))
+        return Location(str(row["shard"]), int(row["offset"]), int(row["size"]))
 
     def decodes(self, key: str) -> bool:
         """Return whether clean could decode an image to its end."""

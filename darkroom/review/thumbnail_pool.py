@@ -14,8 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from darkroom.core.shards import Place, read_member
+from darkroom.core.shards import Location, read_member
 from darkroom.images import decode
+from darkroom.images.resize import resize
 from darkroom.workers.pool import new_pool
 
 SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dense screens
@@ -28,7 +29,7 @@ Size = int  # px of the long side
 
 
 def make_thumbnail(
-    folder: Path, place: Place, side_px: Size, max_pixels: int, timeout_s: float
+    folder: Path, place: Location, side_px: Size, max_pixels: int, timeout_s: float
 ) -> bytes:
     """Return the JPEG of one image, none where it does not decode. Ends a process that hangs."""
     faulthandler.dump_traceback_later(timeout_s, exit=True, file=_devnull())
@@ -42,7 +43,7 @@ def make_thumbnail(
         faulthandler.cancel_dump_traceback_later()
     height, width = whole.shape[:2]
     scale = min(1.0, side_px / max(height, width))
-    small = decode.resize(whole, max(1, round(width * scale)), max(1, round(height * scale)))
+    small = resize(whole, max(1, round(width * scale)), max(1, round(height * scale)))
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     return cv2.imencode(".jpg", np.ascontiguousarray(small[:, :, ::-1]), options)[1].tobytes()
 
@@ -64,7 +65,7 @@ class ThumbnailPool:
 
     def __init__(
         self,
-        make: Callable[[Path, Place, Size, int, float], bytes] = make_thumbnail,
+        make: Callable[[Path, Location, Size, int, float], bytes] = make_thumbnail,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Start no process yet; the first picture does. `make` runs in one and is importable."""
@@ -72,10 +73,10 @@ class ThumbnailPool:
         self._idle: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
         for _ in range(WORKERS):
             self._idle.put_nowait(_new_worker())
-        self._cache: OrderedDict[tuple[Place, Size], bytes] = OrderedDict()
+        self._cache: OrderedDict[tuple[Location, Size], bytes] = OrderedDict()
         self._size = 0
 
-    async def get(self, folder: Path, place: Place, side_px: Size, max_pixels: int) -> bytes:
+    async def get(self, folder: Path, place: Location, side_px: Size, max_pixels: int) -> bytes:
         """Return a JPEG, or nothing for an image that cannot be shown."""
         wanted = (place, side_px)
         if wanted in self._cache:
@@ -99,7 +100,7 @@ class ThumbnailPool:
         while not self._idle.empty():
             self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
 
-    def _remember(self, wanted: tuple[Place, Size], picture: bytes) -> None:
+    def _remember(self, wanted: tuple[Location, Size], picture: bytes) -> None:
         self._size += len(picture) - len(self._cache.get(wanted, b""))
         self._cache[wanted] = picture
         while self._size > MAX_CACHE_BYTES:

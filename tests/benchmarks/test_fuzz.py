@@ -2,7 +2,7 @@ import numpy as np
 
 from benchmarks.fuzz import ORIGINAL, judge_cut, mutate, read_originals
 from benchmarks.mutations import CUTS
-from darkroom.images.decode import EXTENSIONS, sniff_extension
+from darkroom.images.formats import EXTENSIONS, sniff_extension
 
 
 def test_mutations_repeat_and_cuts_are_beginnings_of_their_original():

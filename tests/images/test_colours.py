@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from darkroom.images import decode as decoding
 from darkroom.images.decode import decode, decode_at_least
+from darkroom.images.orientation import upright_size
 from tests.images.integrity.test_check import SAMPLES, encode, photograph
 
 GREYS = np.linspace(0, 255, 40 * 30).round().astype(np.uint8).reshape(30, 40)
@@ -202,7 +203,7 @@ def test_pictures_of_every_format_stand_upright(kind):
     expected = np.rot90(np.asarray(photograph()), -1).astype(int)
     assert np.abs(decode(content).astype(int) - expected).mean() < 8
     image = decoding.open_image(content, 10**6)
-    assert decoding.upright_size(image) == expected.shape[1::-1]
+    assert upright_size(image) == expected.shape[1::-1]
 
 
 def test_a_heif_is_turned_by_its_own_property_once():
@@ -210,4 +211,4 @@ def test_a_heif_is_turned_by_its_own_property_once():
     upright = decode((SAMPLES / "chelsea.heic").read_bytes()).astype(int)
     turned = decode(content).astype(int)
     assert np.abs(turned - np.rot90(upright)).mean() < 8
-    assert decoding.upright_size(decoding.open_image(content, 10**6)) == (64, 96)
+    assert upright_size(decoding.open_image(content, 10**6)) == (64, 96)

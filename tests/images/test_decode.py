@@ -9,6 +9,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from darkroom.images import decode as decoding
 from darkroom.images.decode import DecodeError, decode, decode_at_least
+from darkroom.images.orientation import upright_size
+from darkroom.images.resize import resize
 from tests.harness import fault_of
 
 ODD = Path(__file__).parents[2] / ".." / "shared" / "data" / "odd"
@@ -148,9 +150,9 @@ def test_exif_orientation_is_applied_as_pillow_does(orientation):
     assert np.array_equal(decode(content), expected)
     reduced = decode_at_least(content, 30)  # half
     assert reduced.shape == (expected.shape[0] // 2, expected.shape[1] // 2, 3)
-    halved = decoding.resize(expected, reduced.shape[1], reduced.shape[0])
+    halved = resize(expected, reduced.shape[1], reduced.shape[0])
     assert np.abs(reduced.astype(float) - halved).mean() < 3
-    assert decoding.upright_size(image) == expected.shape[1::-1]
+    assert upright_size(image) == expected.shape[1::-1]
 
 
 def test_unreadable_exif_harms_no_image():

@@ -321,7 +321,7 @@ def test_thousands_of_groups_come_page_by_page(visit, large):
 def test_a_picture_that_crashes_or_hangs_its_decoder_costs_itself_alone(tmp_path):
     async def story():
         drawn = thumbnail_pool.ThumbnailPool(crash_or_hang)
-        places = [shards.Place(name, 0, 0) for name in ("a", "crash", "b", "hang", "c", "d")]
+        places = [shards.Location(name, 0, 0) for name in ("a", "crash", "b", "hang", "c", "d")]
         try:
             return await asyncio.gather(*(drawn.get(tmp_path, p, 100, 1) for p in places))
         finally:
@@ -338,6 +338,6 @@ def test_a_bomb_and_rubbish_give_no_picture(tmp_path, patches):
         drawn = thumbnail_pool.make_thumbnail(tmp_path, place, 64, max_pixels, 5.0)
         assert bool(drawn) == (number == 0)
     assert (
-        thumbnail_pool.make_thumbnail(tmp_path, shards.Place("absent.tar", 0, 9), 64, 10**6, 5.0)
+        thumbnail_pool.make_thumbnail(tmp_path, shards.Location("absent.tar", 0, 9), 64, 10**6, 5.0)
         == b""
     )

@@ -22,7 +22,7 @@ from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.core.shards import Place, key_of, read_member
+from darkroom.core.shards import Location, key_of, read_member
 from darkroom.core.tables import INDEX, read_table
 from darkroom.export.dataset import export_dataset
 from darkroom.sources import remote_files
@@ -61,7 +61,7 @@ def run(root, *sources, **changes):
 
 def contents(root, index):
     return {
-        name: read_member(root / "data/raw", Place(row.shard, int(row.offset), int(row["size"])))
+        name: read_member(root / "data/raw", Location(row.shard, int(row.offset), int(row["size"])))
         for name, row in index[index["status"] == "kept"].iterrows()
     }
 

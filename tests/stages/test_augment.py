@@ -80,7 +80,7 @@ def contents_of(root):
 
 
 def image_of(root, row):
-    place = shards.Place(row.shard, row.offset, row.size)
+    place = shards.Location(row.shard, row.offset, row.size)
     return shards.read_member(root / "data/augmented", place)
 
 
@@ -107,7 +107,7 @@ def test_the_index_tells_how_each_image_was_made(tmp_path, values):
     for row in index.itertuples():
         content = image_of(tmp_path, row)
         assert shards.key_of(content) == row.key
-        place = shards.Place(*raw.loc[row.parent])
+        place = shards.Location(*raw.loc[row.parent])
         parent = decode.decode(shards.read_member(tmp_path / "data/raw", place))
         chain = json.loads(row.operations)
         assert np.array_equal(decode.decode(content), apply(parent, chain))

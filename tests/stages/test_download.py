@@ -22,7 +22,7 @@ from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.core.shards import Place, key_of, read_member, read_tar
+from darkroom.core.shards import Location, key_of, read_member, read_tar
 from darkroom.core.tables import INDEX, read_table
 from darkroom.sources.failure_reasons import REASONS
 from darkroom.sources.sample import generate
@@ -64,7 +64,7 @@ def write(root, **files):
 
 def contents(root, index):
     return {
-        name: read_member(root / "data/raw", Place(row.shard, int(row.offset), int(row["size"])))
+        name: read_member(root / "data/raw", Location(row.shard, int(row.offset), int(row["size"])))
         for name, row in index[index["key"].notna()].iterrows()
     }
 

@@ -11,7 +11,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.embedding.embed import VERSION, EmbedSettings
-from darkroom.images.decode import resize
+from darkroom.images.resize import resize
 from darkroom.workers.mapper import ShardTask, fingerprint
 from stages import clean, embed
 from tests.embedding.test_feature_map import pooled_plainly

@@ -32,6 +32,6 @@ class StoredImages(Sequence[Pixels]):
     def __getitem__(self, position: Any) -> Any:
         """Read, decode and prepare one image."""
         folder, shard, offset, size = self._places[position]
-        place = shards.Place(shard, int(offset), int(size))
+        place = shards.Location(shard, int(offset), int(size))
         content = shards.read_member(self._root / folder, place)
         return preprocess(decode_at_least(content, self._min_side), self._steps)

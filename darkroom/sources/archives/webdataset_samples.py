@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from darkroom.core.errors import UserError
-from darkroom.images.decode import sniff_extension
+from darkroom.images.formats import sniff_extension
 from darkroom.sources.archives import tar
 from darkroom.sources.archives.members import (
     BrokenArchive,

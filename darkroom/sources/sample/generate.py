@@ -28,6 +28,7 @@ from PIL import Image
 
 from darkroom.core.randomness import generator
 from darkroom.images import decode
+from darkroom.images.formats import sniff_extension
 from darkroom.sources.sample.degradations import KINDS, Kind, degrade
 from darkroom.sources.sample.edits import EDITS, edit
 from darkroom.sources.sample.photographs import PHOTOGRAPHS, Pixels, cut
@@ -171,8 +172,8 @@ def _copies(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFi
 
 
 def _corrupt(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
-    jpegs = iter([p for p in chosen if decode.sniff_extension(originals[p].content) == "jpg"])
-    pngs = iter([p for p in chosen if decode.sniff_extension(originals[p].content) == "png"])
+    jpegs = iter([p for p in chosen if sniff_extension(originals[p].content) == "jpg"])
+    pngs = iter([p for p in chosen if sniff_extension(originals[p].content) == "png"])
     broken: list[tuple[int, bytes, str]] = []
     for places, shares in ((jpegs, TRUNCATED_AT), (pngs, PNG_TRUNCATED_AT)):
         for share in shares:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.core.files import naming, write_text
-from darkroom.core.shards import Place, key_of, read_member, read_places
+from darkroom.core.shards import Location, key_of, read_locations, read_member
 
 JOURNAL, BODIES, PARTS, SHARDS = "journal", "bodies", "parts", "shards"
 FILE_BYTES = 2**25  # a file of bodies goes when all of them lie in shards
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
     key: str | None
     reason: str | None = None
-    place: Place | None = None
+    place: Location | None = None
 
     def line(self, digest: str) -> str:
         """Return this as a line of the journal."""
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 def _parse(line: str) -> tuple[str, Outcome] | None:
     match line.split(" "):
         case [digest, key, name, offset, size, "."] if offset.isdecimal() and size.isdecimal():
-            return digest, Outcome(key, None, Place(name, int(offset), int(size)))
+            return digest, Outcome(key, None, Location(name, int(offset), int(size)))
         case [digest, failed, "."] if failed.startswith("!"):
             return digest, Outcome(None, failed[1:])
     return None
@@ -115,12 +115,12 @@ class Journal:
             raise ValueError(f"expected a body, got {outcome}")
         return read_member(self.bodies, outcome.place)
 
-    def put(self, content: bytes) -> Place:
+    def put(self, content: bytes) -> Location:
         """Keep a whole body; it counts from its line in the journal on."""
         descriptor, self._file = self._file, None  # not written to again if this goes wrong
         if descriptor is None or self._end + len(content) > FILE_BYTES:
             descriptor = self._next_file(descriptor)
-        place = Place(self._name, self._end, len(content))
+        place = Location(self._name, self._end, len(content))
         with self._lock:
             self._live[self._name] += 1
         with naming(self.bodies / self._name):
@@ -128,10 +128,10 @@ class Journal:
         self._file, self._end = descriptor, self._end + len(content)
         return place
 
-    def complete(self, digest: str, part: "Part") -> Place:
+    def complete(self, digest: str, part: "Part") -> Location:
         """Make a body of a part that is whole."""
         self.bodies.mkdir(parents=True, exist_ok=True)
-        place = Place(digest, 0, part.size)
+        place = Location(digest, 0, part.size)
         with self._lock:
             self._live[digest] = 1
         part.path.replace(self.bodies / digest)
@@ -261,7 +261,7 @@ def remove_images(folder: Path, purged: Collection[str]) -> None:
 
 def _may_hold(shard: Path, purged: Collection[str]) -> bool:
     try:
-        return any(key in purged for key, _ in read_places(shard))
+        return any(key in purged for key, _ in read_locations(shard))
     except tarfile.ReadError:
         return True
 

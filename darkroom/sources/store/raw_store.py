@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from darkroom.core.shards import Place, key_of, require_places
+from darkroom.core.shards import Location, key_of, require_locations
 from darkroom.core.tables import INDEX, LABEL_COLUMNS, null_to_none, read_table, write_table
 from darkroom.sources.entries import Entry, Unreadable
 from darkroom.sources.store.shard_writer import ShardWriter
@@ -117,9 +117,9 @@ class RawStore:
                 path.unlink()  # of a killed run, or with purged bytes in it
         return index
 
-    def _known_places(self) -> dict[str, Place]:
+    def _known_places(self) -> dict[str, Location]:
         return {
-            row["key"]: Place(row["shard"], int(row["offset"]), int(row["size"]))
+            row["key"]: Location(row["shard"], int(row["offset"]), int(row["size"]))
             for row in self.before
             if row["key"] is not None and row["shard"] is not None
         }
@@ -163,6 +163,6 @@ def _read_index(path: Path) -> list[Row]:
     if not path.exists():
         return []
     index = read_table(path, INDEX)
-    require_places(index)
+    require_locations(index)
     records = index.astype(object).to_dict("records")
     return [{str(name): null_to_none(cell) for name, cell in row.items()} for row in records]

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from darkroom.core import shards
 from darkroom.core.files import unfinished
-from darkroom.core.shards import Place, read_member, read_places
-from darkroom.images.decode import sniff_extension
+from darkroom.core.shards import Location, read_locations, read_member
+from darkroom.images.formats import sniff_extension
 
 
 class ShardWriter:
     """Takes in bytes by key, and knows the place of each."""
 
-    def __init__(self, folder: Path, staging: Path | None, known: dict[str, Place]) -> None:
+    def __init__(self, folder: Path, staging: Path | None, known: dict[str, Location]) -> None:
         """Start from the places that the index of `folder` names, and what lies staged.
 
         Without a staging folder new shards are published at once.
@@ -96,7 +96,7 @@ class ShardWriter:
         """Go on from the shards that a killed run has staged."""
         for path in sorted(staging.glob("[0-9]*.tar")):
             try:
-                members = read_places(path)
+                members = read_locations(path)
             except tarfile.ReadError:  # not as it was written: its images are taken in anew
                 path.unlink()
                 continue
@@ -118,7 +118,7 @@ class ShardWriter:
             self._next += 1
         return name
 
-    def _read(self, place: Place) -> bytes:
+    def _read(self, place: Location) -> bytes:
         staged = (self.staging / place.shard).exists()
         return read_member(self.staging if staged else self.folder, place)
 

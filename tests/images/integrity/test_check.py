@@ -14,7 +14,7 @@ from darkroom.images.formats import sniff, sniff_extension
 from darkroom.images.integrity import check, jpeg, png, tiff
 from tests.harness import fault_of
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def photograph(width=42, height=30) -> Image.Image:

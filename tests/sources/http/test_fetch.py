@@ -13,7 +13,7 @@ import yaml
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.core.paths import without_secrets
-from darkroom.core.shards import Place, key_of
+from darkroom.core.shards import Location, key_of
 from darkroom.sources.http import response
 from darkroom.sources.http.fetch import fetch_all
 from darkroom.sources.http.response import Job, check_range, validator_of
@@ -197,7 +197,7 @@ def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
 
 
 def test_a_torn_journal_is_read_as_far_as_it_holds(tmp_path):
-    journal, stored = Journal(tmp_path), Outcome("b" * 32, None, Place("000000", 3, 5))
+    journal, stored = Journal(tmp_path), Outcome("b" * 32, None, Location("000000", 3, 5))
     failed = Outcome(None, "http_404")
     journal.note("a" * 32, stored)
     journal.close()

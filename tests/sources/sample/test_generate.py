@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from darkroom.images import decode
+from darkroom.images.formats import sniff_extension
 from darkroom.sources.sample import degradations, edits, generate, photographs
 
 REPOSITORY = Path(__file__).parents[3]
@@ -172,7 +173,7 @@ def test_wrong_extensions_are_fine_images(truth, by_name):
     assert len(wrong) == generate.WRONG_EXTENSIONS
     for name in wrong["name"]:
         told = name.rpartition(".")[2]
-        assert decode.sniff_extension(by_name[name].content) != told
+        assert sniff_extension(by_name[name].content) != told
         Image.open(io.BytesIO(by_name[name].content)).load()
 
 

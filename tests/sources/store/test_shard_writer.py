@@ -1,6 +1,6 @@
 """Where bytes lie: what a killed run has staged is never lost, whatever came in between."""
 
-from darkroom.core.shards import key_of, read_member, read_places, shard_name, write_shard
+from darkroom.core.shards import key_of, read_locations, read_member, shard_name, write_shard
 from darkroom.sources.store.shard_writer import ShardWriter
 
 PICTURES = [b"picture %d" % number for number in range(4)]
@@ -13,7 +13,7 @@ def test_staged_shards_keep_apart_when_others_took_their_numbers(tmp_path):
         write_shard(staging / shard_name(number), [(f"{key_of(content)}.bin", content)])
     other = key_of(PICTURES[3])
     write_shard(raw / shard_name(1), [(f"{other}.bin", PICTURES[3])])
-    known = dict(read_places(raw / shard_name(1)))
+    known = dict(read_locations(raw / shard_name(1)))
     writer = ShardWriter(raw, staging, known)
     writer.publish()
     assert set(writer.places) == {key_of(content) for content in PICTURES}

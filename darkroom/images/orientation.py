@@ -1,0 +1,37 @@
+"""The EXIF orientation: how stored pixels are turned to be looked at."""
+
+import warnings
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from darkroom.images.colours import Pixels
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; unreadable EXIF harms no pixel and counts as 1."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # EXIF is hostile input too
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) as the opened image is looked at."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return image.size
+    return image.size[::-1] if exif_orientation(image) >= 5 else image.size
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror stored pixels as their EXIF orientation says (EXIF 2.3, tag 0x0112)."""
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
