@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from darkroom.augmentation.chains import LABEL_PRESERVING, allowed_operations, apply
 from darkroom.augmentation.operations import OPERATIONS
@@ -140,8 +141,12 @@ def preview_filters(pixels: Pixels) -> list[PreviewRow]:
 
 
 def _compress_channels(pixels: Pixels, components: int) -> tuple[Pixels, float]:
-    """Return what `preprocess` does, and the mean share of variance that the components explain."""
-    planes = [compress(np.ascontiguousarray(pixels[:, :, i]), components) for i in range(3)]
+    """Return what `preprocess` does, and the mean share of variance that the components explain.
+
+    One thread: of planes this small, several wait for each other longer than they work.
+    """
+    with threadpool_limits(1):
+        planes = [compress(np.ascontiguousarray(pixels[:, :, i]), components) for i in range(3)]
     return np.stack([plane for plane, _ in planes], 2), float(np.mean([s for _, s in planes]))
 
 
