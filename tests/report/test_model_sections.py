@@ -1,6 +1,16 @@
 import re
 
-from tests.report.data_set import ROC, build, figure, full, judged, section, shared, text_of
+from tests.report.data_set import (
+    ROC,
+    DataSet,
+    build,
+    figure,
+    full,
+    judged,
+    section,
+    shared,
+    text_of,
+)
 
 
 def test_results_come_with_intervals_method_and_warnings():
@@ -20,25 +30,28 @@ def test_results_come_with_intervals_method_and_warnings():
     assert 'aria-label="loss by epoch"' in html
 
 
-def test_several_classes_have_a_curve_and_figures_each(tmp_path):
-    data = full("classification")
-    rows = [f"{name},{x},{y},\n" for name in "abcde" for x, y in [(0, 0), (0.1, 0.7), (1, 1)]]
+def with_curves_of_classes(task) -> DataSet:
+    """Five classes; the names of three look like a number or like nothing."""
+    data = full(task)
+    names = ("01", "NA", "None", "d", "e")
+    rows = [f"{name},{x},{y},\n" for name in names for x, y in [(0, 0), (0.1, 0.7), (1, 1)]]
     data.plots["evaluate/roc.csv"] = ROC + "".join(rows)
     classes = {name: {"n": 3, "auc": {"value": 0.7}} for name in ("a", "no%2E1")}
     data.metrics["evaluate"]["classes"] = classes
-    html = build(tmp_path, data).page
+    return data
+
+
+def test_several_classes_have_a_curve_and_metrics_each():
+    html = shared(with_curves_of_classes, "classification").page
     lines = 2 + 1 + 5 + 1 + 3  # training, chance, classes; square images, tones
     assert html.count("<polyline") == lines
     assert "no.1 3 0.700" in text_of(html)
     assert "bands are in" not in text_of(html)  # there are none
 
 
-def test_classes_keep_names_that_look_like_numbers_or_nothing(tmp_path):
-    data = full("classification")
-    rows = [f"{name},{x},{x},\n" for name in ("01", "NA", "None") for x in (0, 1)]
-    data.plots["evaluate/roc.csv"] = ROC + "".join(rows)
-    text = text_of(section(build(tmp_path, data).page, "test"))
-    assert "01 NA None Dashed: chance." in text
+def test_classes_keep_names_that_look_like_numbers_or_nothing():
+    test = section(shared(with_curves_of_classes, "classification").page, "test")
+    assert "01 NA None d e Dashed: chance." in text_of(test)
 
 
 def test_of_several_curves_it_says_where_their_bands_are(tmp_path):

@@ -17,21 +17,19 @@ def test_the_counts_reconcile():
     assert "test 5 5" in text
 
 
-def test_withdrawn_files_are_counted_apart(tmp_path):
-    data = full()
-    data.records.append({"name": "old.jpg", "status": "withdrawn", "reason": "gone"})
-    text = text_of(build(tmp_path, data).page)
-    assert "From 29 files, 20 distinct" in text
-    assert "Files ever given 30 records" in text
-    assert "Files given 29 records − 1 withdrawn" in text
-    assert "Every count adds up" in text
-
-
-def test_purged_files_are_counted_apart(tmp_path):
-    data = full()
+def with_withdrawn_files(task) -> DataSet:
+    """Photographs of a folder, two of which are gone: one was deleted, one purged."""
+    data = full(task)
+    data.kind = "folder"
     for name, reason in (("old.jpg", "gone"), ("taken.jpg", "purged")):
         data.records.append({"name": name, "status": "withdrawn", "reason": reason})
-    text = text_of(build(tmp_path, data).page)
+    return data
+
+
+def test_withdrawn_and_purged_files_are_counted_apart():
+    text = text_of(shared(with_withdrawn_files).page)
+    assert "From 29 files, 20 distinct" in text
+    assert "Files ever given 31 records" in text
     assert "Files given 29 records − 1 withdrawn − 1 purged" in text
     assert "Every count adds up" in text
 
@@ -89,10 +87,8 @@ def test_sheets_are_limited(tmp_path):
     assert len(html) < 3_000_000
 
 
-def test_ratings_of_people_are_not_called_simulated(tmp_path):
-    data = full()
-    data.kind = "folder"
-    assert "simulated" not in text_of(build(tmp_path, data).page)
+def test_ratings_of_people_are_not_called_simulated():
+    assert "simulated" not in text_of(shared(with_withdrawn_files).page)
 
 
 def test_without_a_task_there_is_a_page_without_a_model(tmp_path):
