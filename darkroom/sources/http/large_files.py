@@ -1,32 +1,26 @@
 """Single large files over http and https: what version a server has, and fetching it with resume.
 
-The same suspicion as for images: addresses are checked after resolving and after each redirect, and
-a server that says nothing for `timeout_s` is tried again. There is no limit to the whole time, as a
+A server that says nothing for `timeout_s` is tried again. There is no limit to the whole time, as a
 large archive takes hours; what has arrived stays, and a later try asks for the rest alone.
 """
 
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import aiohttp
-from yarl import URL
 
 from darkroom.core.params.download import DownloadParams
 from darkroom.sources.entries import Unreadable, Version
 from darkroom.sources.http import retry_policy
-from darkroom.sources.http.addresses import Resolver, check_url
-from darkroom.sources.http.errors import Transient, translated
+from darkroom.sources.http.client import Client, status_error
+from darkroom.sources.http.errors import Transient
 
-MAX_REDIRECTS = 5
 _CHUNK = 2**20
 _T = TypeVar("_T")
-_AGAIN = {408, 429}  # and 5xx
 _NO_HEAD = {403, 405, 501}  # servers and signed URLs that allow GET alone
 
 
@@ -42,7 +36,7 @@ class Transfer(NamedTuple):
     version: Version  # as `probe` found it
     target: Path
     max_bytes: int
-    told: Callable[[int], None]  # called with the size of each piece
+    on_bytes: Callable[[int], None]  # called with the size of each piece
 
 
 def fetch_file(transfer: Transfer, params: DownloadParams) -> None:
@@ -60,28 +54,30 @@ async def _probe_all(urls: list[str], params: DownloadParams) -> dict[str, Versi
     async def one(url: str) -> Version | Unreadable:
         async with gate:
             try:
-                return await _again(lambda: _probe(session, url, params), params)
+                return await _retry(lambda: _probe(client, url), params)
             except Unreadable as failure:
                 return failure
 
-    async with _session(params) as session:
+    async with Client(params) as client:
         found = await asyncio.gather(*(one(url) for url in urls))
     return dict(zip(urls, found, strict=True))
 
 
-async def _probe(session: aiohttp.ClientSession, url: str, params: DownloadParams) -> Version:
-    async with _answer(session, "HEAD", url, {}, params) as response:
+async def _probe(client: Client, url: str) -> Version:
+    async with client.request("HEAD", url, {}) as response:
+        client.check_robots_tag(response)
         if response.status == 200:
             return _version(response, response.content_length)
         if response.status not in _NO_HEAD:
-            raise _refusal(response)
-    async with _answer(session, "GET", url, {"Range": "bytes=0-0"}, params) as response:
+            raise status_error(response)
+    async with client.request("GET", url, {"Range": "bytes=0-0"}) as response:
+        client.check_robots_tag(response)
         if response.status == 206:
             whole = response.headers.get("Content-Range", "").rpartition("/")[2]
             return _version(response, int(whole) if whole.isdigit() else None)
         if response.status == 200:
             return _version(response, response.content_length)
-        raise _refusal(response)
+        raise status_error(response)
 
 
 def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
@@ -90,13 +86,11 @@ def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
 
 
 async def _fetch_file(transfer: Transfer, params: DownloadParams) -> None:
-    async with _session(params) as session:
-        await _again(lambda: _go_on(session, transfer, params), params, transfer.target)
+    async with Client(params) as client:
+        await _retry(lambda: _resume(client, transfer), params, transfer.target)
 
 
-async def _go_on(
-    session: aiohttp.ClientSession, transfer: Transfer, params: DownloadParams
-) -> None:
+async def _resume(client: Client, transfer: Transfer) -> None:
     target = transfer.target
     token = transfer.version.token
     if not token or token.startswith("W/"):  # what came may be of another version: RFC 9110, 13.1.5
@@ -105,7 +99,8 @@ async def _go_on(
     asked = {"Range": f"bytes={have}-"} if have else {}
     if have:
         asked["If-Range"] = token
-    async with _answer(session, "GET", transfer.url, asked, params) as response:
+    async with client.request("GET", transfer.url, asked) as response:
+        client.check_robots_tag(response)
         if response.status == 416 and _whole(response) == have:
             return  # all of it is there
         if response.status == 206 and not _starts_at(response, have):
@@ -116,14 +111,14 @@ async def _go_on(
         if response.status == 416:
             raise Transient("incomplete")
         if response.status not in {200, 206}:
-            raise _refusal(response)
+            raise status_error(response)
         with target.open("ab") as handle:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 have += len(chunk)
                 if have > transfer.max_bytes:
                     raise Unreadable("too_large")
                 handle.write(chunk)
-                transfer.told(len(chunk))
+                transfer.on_bytes(len(chunk))
             handle.flush()
             await asyncio.to_thread(os.fsync, handle.fileno())
 
@@ -137,15 +132,14 @@ def _starts_at(response: aiohttp.ClientResponse, offset: int) -> bool:
     return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
 
 
-async def _again(
+async def _retry(
     call: Callable[[], Awaitable[_T]], params: DownloadParams, growing: Path | None = None
 ) -> _T:
     """Call until it succeeds; a try after which `growing` is larger does not count."""
     attempt, size = 0, -1
     while True:
         try:
-            with translated():
-                return await call()
+            return await call()
         except Transient as failure:
             now = growing.stat().st_size if growing and growing.exists() else -1
             attempt, size = (1 if now > size else attempt + 1), max(size, now)
@@ -153,46 +147,3 @@ async def _again(
             if attempt > params.retries or wait is None:
                 raise Unreadable(failure.reason) from failure
             await asyncio.sleep(wait)
-
-
-def _refusal(response: aiohttp.ClientResponse) -> Exception:
-    reason = f"http_{response.status}"
-    if response.status not in _AGAIN and response.status < 500:
-        return Unreadable(reason)
-    asked = retry_policy.parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-    return Transient(reason, asked)
-
-
-def _session(params: DownloadParams) -> aiohttp.ClientSession:
-    # Read as they lie: a body that the server also packs would not fit its ranges.
-    headers = {"User-Agent": params.user_agent, "Accept-Encoding": "identity"}
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=Resolver(params.allow_private_hosts)),
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=params.timeout_s, sock_read=params.timeout_s
-        ),
-        headers=headers, cookie_jar=aiohttp.DummyCookieJar(),
-    )  # fmt: skip
-
-
-@asynccontextmanager
-async def _answer(
-    session: aiohttp.ClientSession, method: str, url: str, headers: dict[str, str],
-    params: DownloadParams,
-) -> AsyncIterator[aiohttp.ClientResponse]:  # fmt: skip
-    """Give the answer after redirects, each of which is checked. Raises Unreadable."""
-    place = URL(url)
-    for _ in range(MAX_REDIRECTS + 1):
-        place = check_url(place, params.allow_private_hosts)
-        async with session.request(
-            method, place, headers=headers, allow_redirects=False
-        ) as response:
-            location = response.headers.get("Location")
-            if not (300 <= response.status < 400 and location):
-                tags = response.headers.getall("X-Robots-Tag", [])
-                if params.obey_robots_tag and retry_policy.forbids(tags, params.user_agent):
-                    raise Unreadable("robots_tag")
-                yield response
-                return
-            place = place.join(URL(location))
-    raise Unreadable("too_many_redirects")

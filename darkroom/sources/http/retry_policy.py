@@ -1,18 +1,11 @@
-"""What a server may ask of its visitors, and how long to wait before asking again."""
+"""How long to wait before asking a server again, and how long it asks us to wait."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 FIRST_DELAY_S = 0.5  # doubled at every try
 MAX_DELAY_S = 60.0
 MAX_RETRY_AFTER_S = 120.0  # a server that asks for more gets its URL failed until `make retry`
-
-# X-Robots-Tag directives that forbid the use in a data set: as img2dataset, and their sum `none`.
-FORBIDDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-_WITH_VALUE = frozenset(
-    {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
-)
 
 
 def delay(attempt: int, retry_after: float | None, jitter: float) -> float | None:
@@ -35,21 +28,3 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - now).total_seconds())
-
-
-def forbids(tags: Iterable[str], user_agent: str) -> bool:
-    """Return whether X-Robots-Tag headers forbid the use to everybody, or to this user agent.
-
-    `noai, noindex` is said to all, `bot: noai` to one; a name holds until the next in its header.
-    """
-    us = {"*", *(product.partition("/")[0].lower() for product in user_agent.split())}
-    for tag in tags:
-        named = None
-        for part in tag.lower().split(","):
-            before, colon, after = (text.strip() for text in part.partition(":"))
-            directive = before
-            if colon and before not in _WITH_VALUE:
-                named, directive = before, after
-            if directive in FORBIDDING and (named is None or named in us):
-                return True
-    return False

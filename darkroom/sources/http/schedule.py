@@ -27,8 +27,8 @@ class Host:
     answered: bool = False
     given_up: str | None = None  # the reason for every URL that is left
 
-    def learn(self, reason: str | None) -> None:
-        """Take note of how one URL ended; None is success."""
+    def record(self, reason: str | None) -> None:
+        """Record how one URL ended; None is success."""
         if reason not in UNANSWERED and reason not in REFUSED:
             self.answered, self.silent = True, 0
             return

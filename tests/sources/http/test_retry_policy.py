@@ -1,13 +1,12 @@
-"""What servers ask for: to wait, or to be left out."""
+"""How long to wait before asking again."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from darkroom.sources.http.retry_policy import MAX_RETRY_AFTER_S, delay, forbids, parse_retry_after
+from darkroom.sources.http.retry_policy import MAX_RETRY_AFTER_S, delay, parse_retry_after
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
-AGENT = "darkroom/2 (builds image data sets; me@example.org)"
 
 
 @pytest.mark.parametrize(
@@ -34,20 +33,3 @@ def test_delays_grow_and_obey_the_server():
     assert delay(0, 30.0, 0.5) == 30
     assert delay(3, 1.0, 0.5) == 4
     assert delay(0, MAX_RETRY_AFTER_S + 1, 0.5) is None
-
-
-@pytest.mark.parametrize(
-    ("tags", "forbidden"),
-    [
-        ([], False), (["all"], False), (["nofollow, nosnippet"], False), ([""], False),
-        (["noai"], True), (["noimageai"], True), (["noindex"], True), (["noimageindex"], True),
-        (["none"], True), (["NoFollow,NOINDEX"], True), (["nofollow", "noai"], True),
-        (["darkroom: noai"], True), (["Darkroom:none"], True), (["*: noai"], True),
-        (["otherbot: noai"], False), (["otherbot: nofollow, noindex"], False),
-        (["otherbot: noindex, darkroom: noai"], True), (["otherbot: noindex", "noai"], True),
-        (["unavailable_after: 25 Jun 2030 15:00:00 PST, noindex"], True),
-        (["max-image-preview: none"], False), (["noaid"], False), (["darkroomer: noai"], False),
-    ],
-)  # fmt: skip
-def test_robots_tags_are_obeyed(tags, forbidden):
-    assert forbids(tags, AGENT) is forbidden

@@ -62,20 +62,20 @@ def test_a_host_that_asked_to_wait_is_left_alone_and_others_go_on():
 def test_a_host_is_given_up_soon_if_it_never_answered_and_late_if_it_did():
     for first, limit in [(None, GIVE_UP_LATER), ("http_404", GIVE_UP_LATER)]:
         host = Host()
-        host.learn(first)
+        host.record(first)
         for _ in range(limit - 1):
-            host.learn("timeout")
+            host.record("timeout")
         assert host.given_up is None
-        host.learn("timeout")
+        host.record("timeout")
         assert host.given_up == "timeout"
     host = Host()
     for _ in range(GIVE_UP_AT_ONCE):
-        host.learn("unknown_host")
+        host.record("unknown_host")
     assert host.given_up == "unknown_host"
 
 
 def test_an_answer_restores_patience():
     host = Host()
     for number in range(1000):
-        host.learn("http_503" if number % 20 else None)
+        host.record("http_503" if number % 20 else None)
     assert host.given_up is None
