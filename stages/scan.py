@@ -19,7 +19,7 @@ from darkroom.core.files import write_json
 from darkroom.core.params.download import DownloadParams, Source
 from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
-from darkroom.sources.kinds import dispatch
+from darkroom.sources.kinds.dispatch import open_source
 
 TARGET = Path("data/sources.json")
 
@@ -30,13 +30,13 @@ def run(root: Path, params: Params) -> None:
     """Write `data/sources.json`, if any source has changed."""
     before = read_sources(root / TARGET)
     settings = params.download
-    found = {source.title: describe(source, root, settings, before) for source in settings.sources}
-    if found != before:
-        write_json(root / TARGET, found)
+    now = {source.title: describe(source, root, settings, before) for source in settings.sources}
+    if now != before:
+        write_json(root / TARGET, now)
     code = write_stage_code(root)
     logger.info(
         "scan: %d sources, %s; %s",
-        len(found), "changed" if found != before else "unchanged",
+        len(now), "changed" if now != before else "unchanged",
         f"changed code of {', '.join(code)}" if code else "code unchanged",
     )  # fmt: skip
 
@@ -58,10 +58,11 @@ def describe(
     source: Source, root: Path, params: DownloadParams, before: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the entry of one source; the one of `before` if the source is not on this machine."""
-    if source.title in before and not dispatch.is_present(source, root, params):
+    opened = open_source(source, root, params)
+    if source.title in before and not opened.is_present():
         logger.warning("scan: source %s is not on this machine; what was known stays", source.title)
         return dict(before[source.title])
-    return dispatch.describe(source, root, params)
+    return opened.describe()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ _CHUNK = 2**20
 
 
 class FileState(NamedTuple):
-    """What a file looked like when its key was computed."""
+    """Size, time and key of a file when its key was computed."""
 
     size: int
     mtime_ns: int
@@ -22,32 +22,32 @@ class FileState(NamedTuple):
 
 
 class HashCache:
-    """The keys of files; `save` keeps those that were asked for, and forgets the others."""
+    """The keys of files; `save` keeps those that were looked up, and forgets the others."""
 
     def __init__(self, cache: Path) -> None:
         """Read what is known."""
-        self._cache, self._known = cache, _read(cache)
-        self._seen: dict[str, FileState] = {}
+        self._path, self._known = cache, _read(cache)
+        self._looked_up: dict[str, FileState] = {}
         self._now = time.time_ns()
 
-    def of(self, name: str, path: Path) -> FileState:
+    def look_up(self, name: str, path: Path) -> FileState:
         """Return size, time and key of a file, read only if it has changed. Raises OSError."""
         status = path.stat()
-        seen, known = (status.st_size, status.st_mtime_ns), self._known.get(name)
-        key = known.key if known and known[:2] == seen else hash_file(path)
-        note = FileState(*seen, key)
-        if note.mtime_ns < self._now - FRESH_NS:
-            self._seen[name] = note
-        return note
+        size_and_time, known = (status.st_size, status.st_mtime_ns), self._known.get(name)
+        key = known.key if known and known[:2] == size_and_time else hash_file(path)
+        state = FileState(*size_and_time, key)
+        if state.mtime_ns < self._now - FRESH_NS:
+            self._looked_up[name] = state
+        return state
 
     def save(self) -> None:
         """Write the cache, if it is no longer as it was."""
-        if self._seen != self._known:
-            _write(self._cache, self._seen)
+        if self._looked_up != self._known:
+            _write(self._path, self._looked_up)
 
 
 def hash_file(path: Path) -> str:
-    """Return the key of a file's bytes, as lib.shards.key_of."""
+    """Return the key of a file's bytes, as core.shards.key_of."""
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         while chunk := handle.read(_CHUNK):
@@ -65,11 +65,11 @@ def _read(path: Path) -> dict[str, FileState]:
         return {}
 
 
-def _write(path: Path, seen: dict[str, FileState]) -> None:
-    # A name with a line break would be two lines: such a file is read anew each time.
+def _write(path: Path, states: dict[str, FileState]) -> None:
+    # A name with a line break would be two lines: such a file is read again each time.
     lines = [
-        f"{note.size}\t{note.mtime_ns}\t{note.key}\t{name}\n"
-        for name, note in sorted(seen.items())
+        f"{state.size}\t{state.mtime_ns}\t{state.key}\t{name}\n"
+        for name, state in sorted(states.items())
         if not {"\n", "\r"} & set(name)
     ]
     write_text(path, "".join(lines))

@@ -28,10 +28,10 @@ class Labels:
 class Unreadable(Exception):
     """The bytes cannot be had; `reason` is the code that becomes the record's reason."""
 
-    def __init__(self, reason: str, words: str = "") -> None:
-        """Keep the reason code, as `permission_denied`, and what a library said, for messages."""
+    def __init__(self, reason: str, message: str = "") -> None:
+        """Keep the reason code, as `permission_denied`, and a library's own message."""
         super().__init__(reason)
-        self.reason, self.words = reason, words or reason
+        self.reason, self.message = reason, message or reason
 
 
 class Version(NamedTuple):
@@ -57,16 +57,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Stream:
+class EntryStream:
     """Entries that come one after another, each to be loaded before the next is asked for."""
 
     entries: Iterator[Entry]
     expected: int | None  # how many, where it is known beforehand
 
-    def __len__(self) -> int:
-        """Return how many entries are known to come."""
-        return self.expected or 0
-
-    def __iter__(self) -> Iterator[Entry]:
-        """Yield the entries, once."""
-        return self.entries
+    def read(
+        self, store: object, journal: object, advance: Callable[[int], None]
+    ) -> Iterator[Entry]:
+        """Yield the entries, once; neither store nor journal is needed for them."""
+        for entry in self.entries:
+            yield entry
+            advance(1)

@@ -1,8 +1,8 @@
-"""Sources that are not on this machine: http and https by our own rules, others through fsspec.
+"""Files that are not on this machine: http and https by our own client, others through fsspec.
 
 A driver is the user's to install; it finds credentials in its own places (environment, files below
 the home folder), never in params.yaml, so that none reach a table or a log. What was fetched waits
-in `.darkroom/remote/` under a name made of URL and version, and is gone on with after a kill.
+in `.darkroom/remote/` under a name made of URL and version, and is resumed after a kill.
 """
 
 import hashlib
@@ -58,9 +58,8 @@ def protocol(url: str) -> str:
 def versions(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
     """Return the version of each URL, or why it cannot be had. They share one protocol."""
     if urls and protocol(urls[0]) in WEB:
-        from darkroom.sources.http import (
-            large_files,
-        )  # here, as below: importing aiohttp takes a while
+        # here, as below: importing aiohttp takes a while
+        from darkroom.sources.http import large_files
 
         return large_files.probe(urls, params)
     return {url: _stat(url) for url in urls}
@@ -77,13 +76,14 @@ def fetch_to_cache(
     if (version.size or 0) > max_bytes:
         raise Unreadable("too_large")
     whole.parent.mkdir(parents=True, exist_ok=True)
-    told = _shown(url, version)
+    on_bytes = _byte_progress(url, version)
     if protocol(url) in WEB:
         from darkroom.sources.http import large_files
 
-        large_files.fetch_file(large_files.Transfer(url, version, part, max_bytes, told), params)
+        transfer = large_files.Transfer(url, version, part, max_bytes, on_bytes)
+        large_files.fetch_file(transfer, params)
     else:
-        _call_driver(lambda: _copy(url, part, max_bytes, told))
+        _call_driver(lambda: _copy(url, part, max_bytes, on_bytes))
     if version.size not in {None, part.stat().st_size}:
         part.unlink()
         raise Unreadable("incomplete")
@@ -99,16 +99,16 @@ def list_folder(url: str) -> list[RemoteFile]:
             " listed over http; use kind: list for its URLs, or kind: archive for one file"
         )
     system, path = _open(url)
-    found: dict[str, Any] = _call_driver(lambda: dict(system.find(path, detail=True)))
-    return sorted(_below(path, found))
+    files: dict[str, Any] = _call_driver(lambda: dict(system.find(path, detail=True)))
+    return sorted(_below(path, files))
 
 
 def glob(url: str) -> dict[str, Version]:
     """Return the URLs that a pattern stands for, with their versions. Raises Unreadable."""
     system, path = _open(url)
-    found: dict[str, Any] = _call_driver(lambda: dict(system.glob(path, detail=True)))
+    files: dict[str, Any] = _call_driver(lambda: dict(system.glob(path, detail=True)))
     name = protocol(url)
-    return {f"{name}://{path.lstrip('/')}": _version(found[path]) for path in sorted(found)}
+    return {f"{name}://{path.lstrip('/')}": _version(files[path]) for path in sorted(files)}
 
 
 def sibling(url: str, name: str) -> str:
@@ -123,17 +123,17 @@ def read_many(url: str, files: list[RemoteFile]) -> list[bytes | Unreadable]:
     sized = [file for file in files if file.version.size]
     paths = [file.path for file in sized]
     sizes = [file.version.size for file in sized]
-    found: list[Any] = []
+    contents: list[Any] = []
     if sized:
-        found = _call_driver(lambda: list(system.cat_ranges(paths, [0] * len(paths), sizes)))
-    read = dict(zip(paths, found, strict=True))
-    return [_content(file, read.get(file.path, b"")) for file in files]
+        contents = _call_driver(lambda: list(system.cat_ranges(paths, [0] * len(paths), sizes)))
+    by_path = dict(zip(paths, contents, strict=True))
+    return [_content(file, by_path.get(file.path, b"")) for file in files]
 
 
-def _content(file: RemoteFile, found: Any) -> bytes | Unreadable:
-    if isinstance(found, Exception):
-        return Unreadable(_reason(found))
-    content = bytes(found)
+def _content(file: RemoteFile, read: Any) -> bytes | Unreadable:
+    if isinstance(read, Exception):
+        return Unreadable(_reason(read))
+    content = bytes(read)
     return content if len(content) == file.version.size else Unreadable("incomplete")
 
 
@@ -176,9 +176,9 @@ def _reason(error: Exception) -> str:
 
 
 def _without_secrets(error: Exception) -> str:
-    """Return what an error says, without what may be a password or a signature."""
-    words = re.sub(r"//[^/\s@]*@", "//", re.sub(r"\?\S+", "", str(error)))
-    return f"{type(error).__name__}: {words[:300]}"
+    """Return an error's message without what may be a password or a signature."""
+    message = re.sub(r"//[^/\s@]*@", "//", re.sub(r"\?\S+", "", str(error)))
+    return f"{type(error).__name__}: {message[:300]}"
 
 
 def _stat(url: str) -> Version | Unreadable:
@@ -196,30 +196,30 @@ def _version(info: dict[str, Any]) -> Version:
     return Version(int(size) if size is not None else None, token)
 
 
-def _below(folder: str, found: dict[str, Any]) -> Iterator[RemoteFile]:
-    for path, info in found.items():
-        judged = check_member_name(path.removeprefix(folder.rstrip("/")).lstrip("/"))
-        if judged and not judged[1]:
-            yield RemoteFile(judged[0], path, _version(info))
+def _below(folder: str, files: dict[str, Any]) -> Iterator[RemoteFile]:
+    for path, info in files.items():
+        checked = check_member_name(path.removeprefix(folder.rstrip("/")).lstrip("/"))
+        if checked and not checked[1]:
+            yield RemoteFile(checked[0], path, _version(info))
 
 
-def _shown(url: str, version: Version) -> Callable[[int], None]:
-    """Return what is to be told of each piece that arrives, so that a long transfer shows."""
+def _byte_progress(url: str, version: Version) -> Callable[[int], None]:
+    """Return what shows the progress of a long transfer, to be called with each piece's size."""
     title = f"fetch {PurePosixPath(without_secrets(url)).name}"
     size = version.size or 0
     progress = Progress(title, size // _MEGABYTE, "MB", open_ended=version.size is None)
     arrived = 0
 
-    def told(more: int) -> None:
+    def advance(more: int) -> None:
         nonlocal arrived
         before, arrived = arrived, arrived + more
         progress.advance(arrived // _MEGABYTE - before // _MEGABYTE)
 
-    return told
+    return advance
 
 
-def _copy(url: str, part: Path, max_bytes: int, told: Callable[[int], None]) -> None:
-    """Copy a file, going on from what is there."""
+def _copy(url: str, part: Path, max_bytes: int, on_bytes: Callable[[int], None]) -> None:
+    """Copy a file, resuming from what is there."""
     system, path = _open(url)
     with system.open(path, "rb") as source, part.open("ab") as handle:
         source.seek(handle.tell())
@@ -227,6 +227,6 @@ def _copy(url: str, part: Path, max_bytes: int, told: Callable[[int], None]) -> 
             if handle.tell() + len(chunk) > max_bytes:
                 raise Unreadable("too_large")
             handle.write(chunk)
-            told(len(chunk))
+            on_bytes(len(chunk))
         handle.flush()
         os.fsync(handle.fileno())

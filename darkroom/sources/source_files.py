@@ -28,12 +28,26 @@ from darkroom.sources.failure_reasons import REASONS
 SCAN_CACHE = Path(".darkroom/scan")
 
 
-class Place(NamedTuple):
-    """One file."""
+class SourceFile(NamedTuple):
+    """One file of a source."""
 
     shown: str  # for tables and messages, without secrets
     version: str  # changes when the content does
     fetch: Callable[[], Path]  # where it lies on this disk; raises Unreadable
+
+    def path(self) -> Path:
+        """Return where it lies on this disk, fetched if it must be. Raises UserError."""
+        try:
+            return self.fetch()
+        except Unreadable as failure:
+            raise unreachable(self.shown, failure) from failure
+
+    def read(self) -> bytes:
+        """Return its content. Raises UserError."""
+        try:
+            return self.path().read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read {explain(error)}") from error
 
 
 def hash_cache_path(root: Path, source: LocatedSource) -> Path:
@@ -42,48 +56,48 @@ def hash_cache_path(root: Path, source: LocatedSource) -> Path:
     return original_root(root) / SCAN_CACHE / f"{digest}.tsv"
 
 
-def here(shown: str, path: Path, hashes: HashCache) -> Place:
-    """Return the place of a local file. Raises OSError."""
-    return Place(shown, hashes.of(str(path), path).key, lambda: path)
+def local_file(shown: str, path: Path, hashes: HashCache) -> SourceFile:
+    """Return a local file with its version. Raises OSError."""
+    return SourceFile(shown, hashes.look_up(str(path), path).key, lambda: path)
 
 
-def there(url: str, version: Version, root: Path, params: DownloadParams) -> Place:
-    """Return the place of a remote file."""
+def remote_file(url: str, version: Version, root: Path, params: DownloadParams) -> SourceFile:
+    """Return a remote file, which is fetched once it is wanted."""
     limit = params.max_archive_bytes
     fetch = partial(remote_files.fetch_to_cache, url, version, root, params, limit)
     # Files that came to a server together may be equal in size and ETag (nginx makes it of both and
     # the second). Of a URL that is signed anew each day the path is enough, if there is a token.
     named = without_secrets(url) if version.token else url
-    told = hashlib.sha256(f"{named}\0{version}".encode("utf-8", "surrogatepass")).hexdigest()
-    return Place(without_secrets(url), told, fetch)
+    digest = hashlib.sha256(f"{named}\0{version}".encode("utf-8", "surrogatepass")).hexdigest()
+    return SourceFile(without_secrets(url), digest, fetch)
 
 
-def find(path: str, root: Path, params: DownloadParams, hashes: HashCache) -> Place:
-    """Return the place of one file of params.yaml. Raises UserError."""
+def find_file(path: str, root: Path, params: DownloadParams, hashes: HashCache) -> SourceFile:
+    """Return the file that a path or URL of params.yaml means. Raises UserError."""
     if is_url(path):
-        return _reached(path, root, params)
+        return _find_remote(path, root, params)
     file = resolve_path(root, path)
     where = f"params.yaml: download.sources: path: {path}"
     try:
         if file.is_dir():
             raise UserError(f"{where}: {file} is a folder; expected a file (or use kind: folder)")
-        return here(path, file, hashes)
+        return local_file(path, file, hashes)
     except FileNotFoundError as error:
         raise UserError(f"{where}: there is no file {file}; correct the path") from error
     except OSError as error:
         raise UserError(f"{where}: cannot read {explain(error)}") from error
 
 
-def _reached(url: str, root: Path, params: DownloadParams) -> Place:
+def _find_remote(url: str, root: Path, params: DownloadParams) -> SourceFile:
     version = remote_files.versions([url], params)[url]
     if isinstance(version, Unreadable):
         raise unreachable(url, version)
-    return there(url, version, root, params)
+    return remote_file(url, version, root, params)
 
 
-def _small(shown: str, path: Path) -> Place:
+def _local_table(shown: str, path: Path) -> SourceFile:
     try:
-        return Place(shown, hash_file(path), lambda: path)
+        return SourceFile(shown, hash_file(path), lambda: path)
     except OSError as error:
         raise UserError(f"cannot read {explain(error)}") from error
 
@@ -91,9 +105,9 @@ def _small(shown: str, path: Path) -> Place:
 def unreachable(url: str, failure: Unreadable) -> UserError:
     """Return the error of a remote file that cannot be had."""
     shown = without_secrets(url) if is_url(url) else url
-    meaning = REASONS.get(failure.reason) if failure.words == failure.reason else None
+    meaning = REASONS.get(failure.reason) if failure.message == failure.reason else None
     return UserError(
-        f"params.yaml: download.sources: {shown} cannot be reached: {failure.words}"
+        f"params.yaml: download.sources: {shown} cannot be reached: {failure.message}"
         f"{f' ({meaning})' if meaning else ''}; correct the URL, or the access to it"
     )
 
@@ -105,9 +119,9 @@ def is_reachable(path: str, root: Path, params: DownloadParams) -> bool:
     return resolve_path(root, path).is_file()
 
 
-def label_table(
+def find_label_table(
     source: LabelledSource | WebDatasetSource, root: Path, params: DownloadParams
-) -> Place | None:
+) -> SourceFile | None:
     """Return the label table below the repository or beside the source, None where neither has it.
 
     Raises UserError when it is a URL that cannot be reached.
@@ -115,45 +129,36 @@ def label_table(
     if source.labels is None:
         return None
     if is_url(source.labels):
-        return _reached(source.labels, root, params)
-    for place in table_places(source, root):
-        if is_url(place):
-            version = remote_files.versions([place], params)[place]
+        return _find_remote(source.labels, root, params)
+    for path in _label_table_paths(source, root):
+        if is_url(path):
+            version = remote_files.versions([path], params)[path]
             if isinstance(version, Version):
-                return there(place, version, root, params)
-        elif Path(place).is_file():
-            return _small(source.labels, Path(place))
+                return remote_file(path, version, root, params)
+        elif Path(path).is_file():
+            return _local_table(source.labels, Path(path))
     return None
 
 
-def table_places(source: LabelledSource | WebDatasetSource, root: Path) -> list[str]:
+def _label_table_paths(source: LabelledSource | WebDatasetSource, root: Path) -> list[str]:
     """Return where a label table may lie: below the repository, or with the source."""
     name = source.labels or ""
     inside = isinstance(source, FolderSource)
-    places = [str(resolve_path(root, name))]
+    paths = [str(resolve_path(root, name))]
     if is_url(source.path):
-        places.append(remote_files.sibling(f"{source.path.rstrip('/')}{'/x' * inside}", name))
+        paths.append(remote_files.sibling(f"{source.path.rstrip('/')}{'/x' * inside}", name))
     else:
         folder = resolve_path(root, source.path)
-        places.append(str((folder if inside else folder.parent) / name))
-    return list(dict.fromkeys(places))
-
-
-def read_table(place: Place) -> bytes:
-    """Return the content of a label table. Raises UserError."""
-    try:
-        return place.fetch().read_bytes()
-    except Unreadable as failure:
-        raise unreachable(place.shown, failure) from failure
-    except OSError as error:
-        raise UserError(f"cannot read {explain(error)}") from error
+        paths.append(str((folder if inside else folder.parent) / name))
+    return list(dict.fromkeys(paths))
 
 
 def missing_label_table(
     source: LabelledSource | WebDatasetSource, root: Path, also: str = ""
 ) -> UserError:
     """Return the error of a label table that is nowhere."""
-    tried = " and ".join(without_secrets(p) if is_url(p) else p for p in table_places(source, root))
+    paths = _label_table_paths(source, root)
+    tried = " and ".join(without_secrets(path) if is_url(path) else path for path in paths)
     return UserError(
         f"params.yaml: download.sources: labels: {source.labels} is not there; tried {tried}{also}"
     )

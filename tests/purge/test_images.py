@@ -257,7 +257,7 @@ def test_unfinished_work_and_caches_go_and_what_is_harmless_stays(project):
     bodies = journal.Journal(waiting)
     for letter in ("other", "b"):
         place = bodies.put(content_of(letter))
-        bodies.note(letter * 32, journal.Outcome(key(letter), None, place))
+        bodies.record(letter * 32, journal.Outcome(key(letter), None, place))
     for number, letter in enumerate(["a", "other"]):
         member = (f"{key(letter)}.bin", content_of(letter))
         write_shard(waiting / "shards" / shard_name(number), [member])

@@ -26,7 +26,7 @@ from darkroom.core.shards import Location, key_of, read_member
 from darkroom.core.tables import INDEX, read_table
 from darkroom.export.dataset import export_dataset
 from darkroom.sources import remote_files
-from darkroom.sources.kinds import archive
+from darkroom.sources.archives import formats
 from stages import download, scan
 from tests.harness import REPOSITORY, read_values, tool_environment
 from tests.sources.make_archives import PACKERS, special, tar_of, zip_of
@@ -91,8 +91,8 @@ def test_an_archive_becomes_records(tmp_path, kind):
 def test_an_archive_is_read_once_and_then_only_for_what_is_missing(tmp_path, monkeypatch):
     (tmp_path / "photos.bin").write_bytes(PACKERS["tar.xz"](tar_of(PICTURES)))
     passes = []
-    real = archive.read_members
-    monkeypatch.setattr(archive, "read_members", lambda *a: passes.append(a) or real(*a))
+    real = formats.read_members
+    monkeypatch.setattr(formats, "read_members", lambda *a: passes.append(a) or real(*a))
     _, before = run(tmp_path, ARCHIVE)
     _, after = run(tmp_path, {**ARCHIVE, "label_from": "parent"})
     assert len(passes) == 1

@@ -25,6 +25,7 @@ from darkroom.core.params.whole import Params
 from darkroom.core.shards import Location, key_of, read_member, read_tar
 from darkroom.core.tables import INDEX, read_table
 from darkroom.sources.failure_reasons import REASONS
+from darkroom.sources.kinds.dispatch import open_source
 from darkroom.sources.sample import generate
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import write_purged
@@ -692,8 +693,8 @@ def test_a_stop_is_obeyed_at_once_and_leaves_what_was_fetched(tmp_path, server):
     write_list(tmp_path, f"{server.url}/0", f"{server.url}/stall", f"{server.url}/1")
     params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 60}), Params)
     store, bodies = download.RawStore(tmp_path / "raw"), download.Journal(tmp_path / "spool")
-    listing = download.url_list.read_requests(params.download.sources[0], tmp_path, params.download)
-    entries = download.list_entries(listing, "s", store, bodies, params.download, lambda _: None)
+    source = open_source(params.download.sources[0], tmp_path, params.download)
+    entries = source.list_entries().read(store, bodies, lambda _: None)
     assert next(entries).load() == body_of("/0")
     while len(bodies.outcomes()) < 2:
         time.sleep(0.01)

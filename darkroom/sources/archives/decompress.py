@@ -11,7 +11,8 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from darkroom.sources.archives.members import BrokenArchive, Limits
+from darkroom.sources.archives.limits import Limits
+from darkroom.sources.archives.members import BrokenArchive
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 XZ_MEMORY = 256 * 2**20  # `xz -9` asks for 65 MiB to unpack; a hostile header for 4 GiB

@@ -9,26 +9,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 from darkroom.sources.entries import Labels, Unreadable
+from darkroom.sources.find_files import printable
 
 MAX_NAME = 4096  # PATH_MAX of Linux: no file ever had a longer path
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
-class Limits(NamedTuple):
-    """How much an archive may unpack to."""
-
-    file_bytes: int  # one member
-    archive_bytes: int  # all of them
-    ratio: float  # unpacked over packed, counted once more than one file's worth is unpacked
-
-    def is_bomb(self, unpacked: int, packed: int) -> bool:
-        """Return whether so many bytes, out of so many packed ones, are too many."""
-        if unpacked > self.archive_bytes:
-            return True
-        return unpacked > self.file_bytes and unpacked > self.ratio * max(packed, 1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,7 @@ def _refuse(reason: str) -> bytes:
 
 
 def check_member_name(given: str) -> tuple[str, str | None] | None:
-    """Return (name to show, reason to refuse it or None); None for what is passed over."""
+    """Return (name to show, reason to refuse it or None); None for what is hidden."""
     path = given.replace("\\", "/")
     if len(path) > MAX_NAME:
         return printable(given[:200] + "…"), "bad_name"
@@ -69,11 +55,6 @@ def check_member_name(given: str) -> tuple[str, str | None] | None:
     if not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
         return None
     return printable("/".join(parts)), None
-
-
-def printable(name: str) -> str:
-    """Return a name that UTF-8 can hold, whatever bytes it was made of."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def refuse_duplicates(members: Iterable[Member]) -> Iterator[Member]:

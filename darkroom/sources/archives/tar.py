@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.sources.archives.decompress import Unpacked
+from darkroom.sources.archives.limits import Limits
 from darkroom.sources.archives.members import (
     BrokenArchive,
-    Limits,
     Member,
     check_member_name,
     refused_member,
@@ -45,10 +45,10 @@ def read_members(path: Path, limits: Limits, title: str) -> Iterator[Member]:
     stream = Unpacked(path, limits)
     try:
         while (header := _Header.read(stream)) is not None:
-            member = _Open(stream, header.size, limits.file_bytes)
-            judged = header.judge()
-            if judged is not None:
-                name, reason = judged
+            member = _OpenMember(stream, header.size, limits.file_bytes)
+            checked = header.check()
+            if checked is not None:
+                name, reason = checked
                 yield refused_member(name, reason) if reason else Member(name, member.read)
             if member.broken:
                 return  # its own row says so
@@ -99,21 +99,21 @@ class _Header:
                     more = (stream.read(BLOCK) or bytes(BLOCK))[504]
                 return header
 
-    def judge(self) -> tuple[str, str | None] | None:
+    def check(self) -> tuple[str, str | None] | None:
         """Return (name, reason to refuse it or None); None for what is passed over."""
         if self.kind in {_DIRECTORY, _LABEL} or self.name.endswith("/"):
             return None
-        judged = check_member_name(self.name)
-        if judged is None or judged[1]:
-            return judged
+        checked = check_member_name(self.name)
+        if checked is None or checked[1]:
+            return checked
         if self.kind in _LINKS:
-            return judged[0], "link"
+            return checked[0], "link"
         if self.kind not in _REGULAR or self.sparse:
-            return judged[0], "special_file"
-        return judged
+            return checked[0], "special_file"
+        return checked
 
 
-class _Open:
+class _OpenMember:
     """The bytes of the member at which the stream is."""
 
     def __init__(self, stream: Unpacked, size: int, max_bytes: int) -> None:
@@ -147,7 +147,7 @@ def _extended(stream: Unpacked, size: int) -> bytes:
 
 def _records(content: bytes) -> dict[bytes, bytes]:
     """Return the key=value records of a PAX header (POSIX.1-2001, "pax Extended Header")."""
-    found, at = {}, 0
+    records, at = {}, 0
     end = len(content.rstrip(b"\0"))  # once: a header of 1 MiB may hold 170,000 records
     while at < end:
         length, space, _ = content[at : at + 21].partition(b" ")
@@ -155,9 +155,9 @@ def _records(content: bytes) -> dict[bytes, bytes]:
         key, equals, value = content[at + len(length) + 1 : at + size].partition(b"=")
         if not space or not equals or not value.endswith(b"\n"):
             raise BrokenArchive("corrupt")
-        found[key] = value[:-1]
+        records[key] = value[:-1]
         at += size
-    return found
+    return records
 
 
 def _number(digits: bytes) -> int:

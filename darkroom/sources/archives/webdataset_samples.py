@@ -16,26 +16,23 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 from darkroom.images.formats import sniff_extension
 from darkroom.sources.archives import tar
+from darkroom.sources.archives.formats import detect_format
+from darkroom.sources.archives.limits import Limits
 from darkroom.sources.archives.members import (
     BrokenArchive,
-    Limits,
     Member,
     refuse_duplicates,
     refused_member,
 )
 from darkroom.sources.entries import Labels, Unreadable
-from darkroom.sources.kinds.archive import kind_of
+from darkroom.sources.find_files import IMAGE_EXTENSIONS
 from darkroom.sources.label_tables.match import parse_row, rating_columns
 from darkroom.sources.label_tables.read import item_row
 
 logger = logging.getLogger(__name__)
 
-IMAGES = {
-    "jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm",
-    "pnm", "avif", "heic", "heif", "jp2", "j2k", "bin",
-}  # fmt: skip  # bin: as data/raw names what it does not know
 MAX_SIDE_BYTES = 2**20  # of a .json or .cls
-UNKNOWN = "bin"  # the extension of bytes that are no image
+UNKNOWN = "bin"  # the extension of bytes that are no image, as data/raw names them
 
 
 def read_samples(path: Path, title: str, limits: Limits) -> Iterator[Member]:
@@ -44,7 +41,7 @@ def read_samples(path: Path, title: str, limits: Limits) -> Iterator[Member]:
     What concerns the shard as a whole has no name.
     """
     try:
-        kind = kind_of(path, limits)
+        kind = detect_format(path, limits)
     except BrokenArchive as fault:
         yield refused_member("", fault.reason)
         return
@@ -69,7 +66,7 @@ def _images(
         room = 2 * limits.file_bytes  # that one sample may take in memory
         for member in group:
             kind = _split(member.name)[1]
-            held = _held(member, kind, room, side, ignored)
+            held = _hold_image(member, kind, room, side, ignored)
             if held is not None:
                 images.append(held[0])
                 room -= held[1]
@@ -88,7 +85,7 @@ def _images(
         )  # fmt: skip
 
 
-def _held(
+def _hold_image(
     member: Member, kind: str, room: int, side: dict[str, bytes], ignored: Counter[str]
 ) -> tuple[Member, int] | None:
     """Return an image with its bytes held, and their number; put aside what says something."""
@@ -100,7 +97,7 @@ def _held(
     if kind in {"json", "cls"} and len(content) <= MAX_SIDE_BYTES:
         side[kind] = content
         return None
-    if last not in IMAGES and sniff_extension(content) == UNKNOWN:
+    if f".{last}" not in IMAGE_EXTENSIONS | {f".{UNKNOWN}"} and sniff_extension(content) == UNKNOWN:
         ignored[last] += 1
         return None
     if len(content) > room:

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from darkroom.core.errors import UserError
-from darkroom.sources.archives.members import Limits, Member, check_member_name, refused_member
+from darkroom.sources.archives.limits import Limits
+from darkroom.sources.archives.members import Member, check_member_name, refused_member
 from darkroom.sources.entries import Unreadable
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -29,10 +30,10 @@ def read_members(path: Path, limits: Limits) -> Iterator[Member]:
         overlapping = _overlapping(infos)
         unpacked = packed = 0
         for info in infos:
-            judged = check_member_name(info.orig_filename)
-            if judged is None or info.is_dir() or stat.S_ISDIR(_mode(info)):
+            checked = check_member_name(info.orig_filename)
+            if checked is None or info.is_dir() or stat.S_ISDIR(_mode(info)):
                 continue
-            name, reason = judged
+            name, reason = checked
             reason = reason or _refusal(info, limits)
             if reason is None and info.header_offset in overlapping:
                 reason = "overlaps"
@@ -85,15 +86,15 @@ def _overlapping(infos: list[zipfile.ZipInfo]) -> set[int]:
 
     See D. Fifield, "A better zip bomb", 2019. Only what the table of contents says is counted.
     """
-    found, owner, end = set[int](), -1, 0
+    starts, owner, end = set[int](), -1, 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         start = info.header_offset
         if start < end:
-            found |= {owner, start}
+            starts |= {owner, start}
         size = _LOCAL_HEADER + len(info.orig_filename) + info.compress_size
         if start + size > end:
             owner, end = start, start + size
-    return found
+    return starts
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -75,10 +75,10 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of `host`. Raises Unreadable when one is private."""
-        found = await self._resolver.resolve(host, port, family)
-        if not self._allow_private and not all(is_public(result["host"]) for result in found):
+        results = await self._resolver.resolve(host, port, family)
+        if not self._allow_private and not all(is_public(result["host"]) for result in results):
             raise Unreadable("private_address")
-        return found
+        return results
 
     async def close(self) -> None:
         """Release what the system's resolver holds."""

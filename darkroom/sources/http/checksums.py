@@ -1,4 +1,4 @@
-"""Checksums that a list of URLs gives for its images: md5, sha1, sha256 or sha512, told by length.
+"""Checksums that a list of URLs gives for its images: md5, sha1, sha256 or sha512, by length.
 
 Written as hexadecimal digits or base64, with or without the name of the algorithm before it, as
 `sha256:9f86…` or `sha256-n4bQ…`.
@@ -20,7 +20,7 @@ class Checksum(NamedTuple):
     algorithm: str
     digest: bytes
 
-    def holds(self, content: bytes) -> bool:
+    def matches(self, content: bytes) -> bool:
         """Return whether these are the bytes that were meant."""
         return hashlib.new(self.algorithm, content, usedforsecurity=False).digest() == self.digest
 

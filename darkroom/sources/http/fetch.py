@@ -26,7 +26,7 @@ from darkroom.sources.http.client import Client, drain, status_error
 from darkroom.sources.http.errors import Transient
 from darkroom.sources.http.response import Job, Limits, receive, request_headers
 from darkroom.sources.http.schedule import UNANSWERED, Schedule
-from darkroom.sources.store.journal import Journal, Outcome, Part
+from darkroom.sources.store.journal import Journal, Outcome, PartialBody
 
 # Open at a time over all hosts; as many files again may be open for other reasons.
 CONNECTIONS = min(256, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
@@ -170,7 +170,7 @@ class _FetchLoop:
         self.attempts.pop(position, None)
         if outcome.key is None:
             self.journal.part(job.digest).drop()
-        self.journal.note(job.digest, outcome)
+        self.journal.record(job.digest, outcome)
         self.schedule.finish(position)
         self.done.put((position, outcome))
 
@@ -181,7 +181,7 @@ class _FetchLoop:
             await self._check(response, part)
             return await receive(response, job, part, self.journal, self.limits)
 
-    async def _check(self, response: aiohttp.ClientResponse, part: Part) -> None:
+    async def _check(self, response: aiohttp.ClientResponse, part: PartialBody) -> None:
         """Refuse what is no image for us, by status and by what the server asks."""
         if response.status not in _OK:
             await drain(response)

@@ -40,7 +40,7 @@ class Transfer(NamedTuple):
 
 
 def fetch_file(transfer: Transfer, params: DownloadParams) -> None:
-    """Fetch one file, going on from what is there if the server still has the same version.
+    """Fetch one file, resuming from what is there if the server still has the same version.
 
     Raises Unreadable.
     """
@@ -59,8 +59,8 @@ async def _probe_all(urls: list[str], params: DownloadParams) -> dict[str, Versi
                 return failure
 
     async with Client(params) as client:
-        found = await asyncio.gather(*(one(url) for url in urls))
-    return dict(zip(urls, found, strict=True))
+        versions = await asyncio.gather(*(one(url) for url in urls))
+    return dict(zip(urls, versions, strict=True))
 
 
 async def _probe(client: Client, url: str) -> Version:
@@ -96,10 +96,10 @@ async def _resume(client: Client, transfer: Transfer) -> None:
     if not token or token.startswith("W/"):  # what came may be of another version: RFC 9110, 13.1.5
         target.unlink(missing_ok=True)
     have = target.stat().st_size if target.exists() else 0
-    asked = {"Range": f"bytes={have}-"} if have else {}
+    headers = {"Range": f"bytes={have}-"} if have else {}
     if have:
-        asked["If-Range"] = token
-    async with client.request("GET", transfer.url, asked) as response:
+        headers["If-Range"] = token
+    async with client.request("GET", transfer.url, headers) as response:
         client.check_robots_tag(response)
         if response.status == 416 and _whole(response) == have:
             return  # all of it is there

@@ -1,4 +1,4 @@
-"""Receiving one body: bounded in bytes and patience, decoded, continued where it broke off.
+"""Receiving one body: bounded in bytes and time, decoded, resumed where it broke off.
 
 What comes is held in memory up to SPILL_BYTES, from there on in a part on disk. The part outlives a
 break of the connection if the server named a validator under which it would send the rest: a strong
@@ -6,11 +6,11 @@ ETag, or a Last-Modified that is old enough to be one (RFC 9110, 8.8 and 14).
 """
 
 import re
-import time
 import zlib
 from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 import aiohttp
@@ -19,7 +19,7 @@ from darkroom.core.shards import key_of
 from darkroom.sources.entries import Unreadable
 from darkroom.sources.http.checksums import Checksum
 from darkroom.sources.http.errors import Transient
-from darkroom.sources.store.journal import Journal, Outcome, Part
+from darkroom.sources.store.journal import Journal, Outcome, PartialBody
 
 SPILL_BYTES = 2**18  # × CONNECTIONS is held at most
 MIN_RATE = 1024  # bytes per second, over each timeout_s: below this a server drips
@@ -83,7 +83,7 @@ class Inflater:
             raise Unreadable("bad_encoding")
 
 
-def request_headers(part: Part) -> dict[str, str]:
+def request_headers(part: PartialBody) -> dict[str, str]:
     """Return what asks for the rest of a part, if there is one."""
     if not part.size or not part.validator:
         return {}
@@ -105,11 +105,11 @@ def validator_of(headers: Mapping[str, str]) -> str | None:
 
 def check_range(headers: Mapping[str, str], size: int, total: int | None, validator: str) -> bool:
     """Return whether a 206 sends the rest of the very body of which `size` bytes are here."""
-    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-    if not found:
+    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if not match:
         return False
-    first, last = int(found[1]), int(found[2])
-    whole = total if found[3] == "*" else int(found[3])
+    first, last = int(match[1]), int(match[2])
+    whole = total if match[3] == "*" else int(match[3])
     return (
         first == size
         and first <= last
@@ -122,7 +122,7 @@ def check_range(headers: Mapping[str, str], size: int, total: int | None, valida
 
 
 async def receive(
-    response: aiohttp.ClientResponse, job: Job, part: Part, journal: Journal, limits: Limits
+    response: aiohttp.ClientResponse, job: Job, part: PartialBody, journal: Journal, limits: Limits
 ) -> Outcome:
     """Take the body of a 200, or the rest of it of a 206, into the journal.
 
@@ -153,9 +153,9 @@ async def receive(
             buffered.clear()
 
     try:
-        pace = _Pace(limits.timeout_s)
+        rate = _MinRate(limits.timeout_s)
         async for chunk in response.content.iter_any():
-            pace.check(len(chunk))
+            rate.check(len(chunk))
             buffered += decoder.feed(chunk, limits.max_bytes - part.size - len(buffered))
             if part.size + len(buffered) > limits.max_bytes:
                 part.drop()
@@ -176,14 +176,14 @@ async def receive(
     return _keep(job, part, bytes(buffered), journal, resumed)
 
 
-def _keep(job: Job, part: Part, rest: bytes, journal: Journal, resumed: bool) -> Outcome:
+def _keep(job: Job, part: PartialBody, rest: bytes, journal: Journal, resumed: bool) -> Outcome:
     """Check and store a whole body."""
     if part.validator is None:
         content = rest
     else:
         part.append(rest)
         content = part.read()
-    if job.checksum is not None and not job.checksum.holds(content):
+    if job.checksum is not None and not job.checksum.matches(content):
         part.drop()
         # Of a resumed body the halves may not belong together: once more, from the start.
         raise Transient("wrong_checksum") if resumed else Unreadable("wrong_checksum")
@@ -192,18 +192,18 @@ def _keep(job: Job, part: Part, rest: bytes, journal: Journal, resumed: bool) ->
     return Outcome(key_of(content), None, place)
 
 
-class _Pace:
-    """Finds a body that drips: fewer than MIN_RATE bytes per second over a time of patience."""
+class _MinRate:
+    """Refuses a body that drips: fewer than MIN_RATE bytes per second over each timeout."""
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._since, self._bytes = time.monotonic(), 0
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._since, self._bytes = monotonic(), 0
 
-    def check(self, came: int) -> None:
-        """Count what came. Raises Transient."""
-        self._bytes += came
-        elapsed = time.monotonic() - self._since
-        if elapsed >= self._patience_s:
+    def check(self, received: int) -> None:
+        """Count what was received. Raises Transient."""
+        self._bytes += received
+        elapsed = monotonic() - self._since
+        if elapsed >= self._timeout_s:
             if self._bytes < MIN_RATE * elapsed:
                 raise Transient("too_slow")
-            self._since, self._bytes = time.monotonic(), 0
+            self._since, self._bytes = monotonic(), 0

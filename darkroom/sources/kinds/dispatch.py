@@ -1,39 +1,68 @@
-"""Whether a source is there, and whether it has changed: for each kind its own answer."""
+"""The kinds of sources: what each of them can do, and which one a setting of params.yaml means."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from darkroom.core.params.download import (
     ArchiveSource,
     DownloadParams,
     FolderSource,
     ListSource,
+    SampleSource,
     Source,
     WebDatasetSource,
 )
-from darkroom.sources.kinds import archive, folder, url_list, webdataset_shards
-from darkroom.sources.sample import photographs
+from darkroom.sources.entries import Entry
+from darkroom.sources.kinds.archive import Archive
+from darkroom.sources.kinds.folder import Folder
+from darkroom.sources.kinds.sample import Sample
+from darkroom.sources.kinds.url_list import UrlList
+from darkroom.sources.kinds.webdataset import WebDataset
+
+if TYPE_CHECKING:
+    from darkroom.sources.store.journal import Journal
+    from darkroom.sources.store.raw_store import RawStore
 
 
-def is_present(source: Source, root: Path, params: DownloadParams) -> bool:
-    """Return whether the source can be read on this machine."""
-    if isinstance(source, FolderSource):
-        return folder.is_present(source, root, params)
-    if isinstance(source, ArchiveSource):
-        return archive.is_present(source, root, params)
-    if isinstance(source, WebDatasetSource):
-        return webdataset_shards.is_present(source, root, params)
-    return not isinstance(source, ListSource) or url_list.is_present(source, root, params)
+class Entries(Protocol):
+    """The entries of one source: listed, with their labels, and not loaded yet."""
+
+    @property
+    def expected(self) -> int | None:
+        """How many, where it is known beforehand."""
+
+    def read(
+        self, store: "RawStore", journal: "Journal", advance: Callable[[int], None]
+    ) -> Iterator[Entry]:
+        """Yield the entries in order; `store` takes in each before the next is asked for.
+
+        `advance` is called with the number of entries that are done.
+        """
 
 
-def describe(source: Source, root: Path, params: DownloadParams) -> dict[str, Any]:
-    """Return what scan notes of a source: its kind, and a digest of what it holds."""
-    if isinstance(source, FolderSource):
-        return folder.describe(source, root, params)
-    if isinstance(source, ArchiveSource):
-        return archive.describe(source, root, params)
-    if isinstance(source, WebDatasetSource):
-        return webdataset_shards.describe(source, root, params)
-    if isinstance(source, ListSource):
-        return url_list.describe(source, root, params)
-    return {"kind": "sample", "digest": photographs.digest()}
+class SourceKind(Protocol):
+    """One source, of whatever kind."""
+
+    def is_present(self) -> bool:
+        """Return whether it can be read on this machine."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what scan notes of it: its kind, and a digest of what it holds."""
+
+    def list_entries(self) -> Entries:
+        """Return its entries; label tables are read, and wrong ones raise UserError."""
+
+
+_KINDS: dict[type[Source], Callable[[Any, Path, DownloadParams], SourceKind]] = {
+    SampleSource: Sample,
+    FolderSource: Folder,
+    ListSource: UrlList,
+    ArchiveSource: Archive,
+    WebDatasetSource: WebDataset,
+}
+
+
+def open_source(source: Source, root: Path, params: DownloadParams) -> SourceKind:
+    """Return the source that a setting means."""
+    return _KINDS[type(source)](source, root, params)

@@ -1,43 +1,96 @@
-"""A folder of image files: which files belong to it, their keys, and labels from folder names.
+"""A folder of files, on this machine or on a remote store; labels may be its folders' names.
 
-Every regular file below the folder counts, whatever its name: bytes are judged by `clean`. Hidden
-files and folders are passed over. Links to files are followed where they stay inside; with
-`follow_links` all links are, wherever they lead, but never in a circle.
+Every regular file below the folder counts, whatever its name: bytes are judged by `clean`.
 """
 
 import hashlib
-import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from darkroom.core.errors import UserError
-from darkroom.core.explain import explain
 from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.core.paths import is_url, original_root, resolve_path
 from darkroom.sources import remote_files
-from darkroom.sources.archives.members import printable
 from darkroom.sources.content_hashes import HashCache
-from darkroom.sources.entries import Entry, Stream, Unreadable
+from darkroom.sources.entries import Entry, EntryStream, Unreadable
+from darkroom.sources.find_files import find_files
 from darkroom.sources.kinds import remote_folder
 from darkroom.sources.label_tables.match import labels_by_name
 from darkroom.sources.source_files import (
-    Place,
+    SourceFile,
+    find_label_table,
     hash_cache_path,
-    label_table,
     missing_label_table,
-    read_table,
 )
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FolderFile:
+class Folder:
+    """A folder, as params.yaml gives it."""
+
+    source: FolderSource
+    root: Path
+    params: DownloadParams
+
+    def is_present(self) -> bool:
+        """Return whether the folder can be reached from this machine."""
+        if not is_url(self.source.path):
+            return resolve_path(self.root, self.source.path).is_dir()
+        try:
+            return bool(remote_files.list_folder(self.source.path))
+        except Unreadable:
+            return False
+
+    def describe(self) -> dict[str, Any]:
+        """Return what scan notes of the folder. Raises UserError."""
+        table = self._table()
+        if is_url(self.source.path):
+            remote = remote_folder.list_files(self.source, table)
+            lines = [f"{file.name}\0{file.version}\n" for file in remote]
+        else:
+            local = _list_files(self.source, self.root, table)
+            lines = [f"{file.name}\0{file.key or file.reason}\n" for file in local]
+        files = len(lines)
+        if table is not None:
+            lines.append(f"\0labels\0{table.version}\n")
+        digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+        return {"kind": "folder", "files": files, "digest": digest}
+
+    def list_entries(self) -> EntryStream:
+        """Return the folder's files as entries, by name. Raises UserError."""
+        table = self._table()
+        if is_url(self.source.path):
+            return remote_folder.list_entries(self.source, self.root, self.params, table)
+        files = _list_files(self.source, self.root, table)
+        content = None if table is None else table.read()
+        names = [file.name for file in files]
+        labels = labels_by_name(self.source, table and Path(table.shown), content, names)
+        entries = [
+            Entry(
+                name=file.name,
+                uri=f"{self.source.path.rstrip('/')}/{file.name}",
+                load=_loader(file, self.params.max_file_bytes),
+                key=file.key if file.size <= self.params.max_file_bytes else None,
+                labels=labels[file.name],
+            )
+            for file in files
+        ]
+        return EntryStream(iter(entries), len(entries))
+
+    def _table(self) -> SourceFile | None:
+        """Return the label table. Raises UserError when it is asked for and nowhere."""
+        table = find_label_table(self.source, self.root, self.params)
+        if self.source.labels and table is None:
+            raise missing_label_table(self.source, self.root)
+        return table
+
+
+@dataclass(frozen=True)
+class _File:
     """One file of the folder; `key` is None when it cannot be read."""
 
     name: str  # relative, with forward slashes
@@ -47,90 +100,36 @@ class FolderFile:
     reason: str | None = None
 
 
-def is_present(source: FolderSource, root: Path, params: DownloadParams) -> bool:
-    """Return whether the folder can be reached from this machine."""
-    if not is_url(source.path):
-        return resolve_path(root, source.path).is_dir()
-    try:
-        return bool(remote_files.list_folder(source.path))
-    except Unreadable:
-        return False
-
-
-def describe(source: FolderSource, root: Path, params: DownloadParams) -> dict[str, Any]:
-    """Return what scan notes of the folder. Raises UserError."""
-    table = _table(source, root, params)
-    if is_url(source.path):
-        found = remote_folder.list_files(source, table)
-        lines = [f"{file.name}\0{file.version}\n" for file in found]
-    else:
-        listed = list_files(source, root, table)
-        lines = [f"{file.name}\0{file.key or file.reason}\n" for file in listed]
-    if table is not None:
-        lines.append(f"\0labels\0{table.version}\n")
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    return {"kind": "folder", "files": len(lines) - (table is not None), "digest": digest}
-
-
-def read_entries(source: FolderSource, root: Path, params: DownloadParams) -> list[Entry] | Stream:
-    """Return the folder's files as entries, by name."""
-    table = _table(source, root, params)
-    if is_url(source.path):
-        return remote_folder.read_entries(source, root, params, table)
-    listed = list_files(source, root, table)
-    content = None if table is None else read_table(table)
-    names = [file.name for file in listed]
-    labels = labels_by_name(source, table and Path(table.shown), content, names)
-    return [
-        Entry(
-            name=file.name,
-            uri=f"{source.path.rstrip('/')}/{file.name}",
-            load=_loader(file, params.max_file_bytes),
-            key=file.key if file.size <= params.max_file_bytes else None,
-            labels=labels[file.name],
-        )
-        for file in listed
-    ]
-
-
-def _table(source: FolderSource, root: Path, params: DownloadParams) -> Place | None:
-    """Return where the label table lies. Raises UserError when it is asked for and nowhere."""
-    table = label_table(source, root, params)
-    if source.labels and table is None:
-        raise missing_label_table(source, root)
-    return table
-
-
-def list_files(source: FolderSource, root: Path, table: Place | None) -> list[FolderFile]:
+def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> list[_File]:
     """Return the folder's files with their keys, by name, without the label table.
 
     Raises UserError when the folder is missing, cannot be read, or holds no file.
     """
     folder = resolve_path(root, source.path)
     _require_folder(source, folder)
-    _require_foreign(source, folder, original_root(root))
-    leave_out = None if table is None else table.fetch().stat()
+    _refuse_own_output(source, folder, original_root(root))
+    leave_out = None if table is None else table.path().stat()
     hashes = HashCache(hash_cache_path(root, source))
-    listed = []
-    for name, path in sorted(_walk(folder, source.follow_links)):
+    files = []
+    for name, path in sorted(find_files(folder, source.follow_links)):
         file = _identify(name, path, hashes)
-        if leave_out is None or not _is(path, leave_out):
-            listed.append(file)
-    if not listed:
+        if leave_out is None or not _is_same_file(path, leave_out):
+            files.append(file)
+    if not files:
         raise UserError(
             f"params.yaml: download.sources: path: {source.path}: no file in {folder}; "
             "put images there, or remove the source"
         )
     hashes.save()
-    return listed
+    return files
 
 
-def _identify(name: str, path: Path, hashes: HashCache) -> FolderFile:
+def _identify(name: str, path: Path, hashes: HashCache) -> _File:
     try:
-        note = hashes.of(name, path)
+        state = hashes.look_up(name, path)
     except OSError as error:
-        return FolderFile(name, path, 0, None, _reason(error))
-    return FolderFile(name, path, note.size, note.key)
+        return _File(name, path, 0, None, _reason(error))
+    return _File(name, path, state.size, state.key)
 
 
 def _require_folder(source: FolderSource, folder: Path) -> None:
@@ -143,7 +142,7 @@ def _require_folder(source: FolderSource, folder: Path) -> None:
         raise UserError(f"{where}: no permission to read {folder}; give yourself read access")
 
 
-def _require_foreign(source: FolderSource, folder: Path, root: Path) -> None:
+def _refuse_own_output(source: FolderSource, folder: Path, root: Path) -> None:
     """Raise UserError for a folder that holds what the pipeline itself writes."""
     folder = folder.resolve()
     own = root / "data" / "raw"
@@ -154,56 +153,9 @@ def _require_foreign(source: FolderSource, folder: Path, root: Path) -> None:
         )
 
 
-def _walk(folder: Path, follow: bool) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file that is not hidden; two names for a strange one differ."""
-    inside = folder.resolve()
-    outside = 0
-    refused: list[OSError] = []
-    given: Counter[str] = Counter()
-    for parent, files in _folders(folder, follow, refused):
-        for file in files:
-            path = Path(parent) / file
-            if file.startswith(".") or not path.is_file():
-                continue
-            if not follow and path.is_symlink() and not path.resolve().is_relative_to(inside):
-                outside += 1
-                continue
-            name = printable(path.relative_to(folder).as_posix())
-            given[name] += 1
-            yield name if given[name] == 1 else f"{name}~{given[name]}", path
-    if outside:
-        logger.warning(
-            "%s: %d links lead outside and are passed over; follow_links: true takes them in",
-            folder, outside,
-        )  # fmt: skip
-    if refused:
-        if isinstance(refused[0], PermissionError):
-            raise UserError(
-                f"no permission to read {refused[0].filename}; give yourself read access"
-            )
-        raise UserError(explain(refused[0]))
-
-
-def _folders(folder: Path, follow: bool, refused: list[OSError]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder that is not hidden with its files; one that contains itself only once."""
-    above: dict[str, frozenset[tuple[int, int]]] = {}
-    # os.walk, since Path.walk comes with Python 3.12
-    for parent, folders, files in os.walk(folder, onerror=refused.append, followlinks=follow):
-        if follow:
-            status = Path(parent).stat()
-            around = above.get(str(Path(parent).parent), frozenset())
-            here = (status.st_dev, status.st_ino)
-            if here in around:  # a link to a folder around it
-                folders.clear()
-                continue
-            above[parent] = around | {here}
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield parent, sorted(files)
-
-
-def _is(path: Path, file: os.stat_result) -> bool:
+def _is_same_file(path: Path, status: os.stat_result) -> bool:
     try:
-        return os.path.samestat(path.stat(), file)
+        return os.path.samestat(path.stat(), status)
     except OSError:
         return False
 
@@ -214,7 +166,7 @@ def _reason(error: OSError) -> str:
     return "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
-def _loader(file: FolderFile, max_bytes: int) -> Callable[[], bytes]:
+def _loader(file: _File, max_bytes: int) -> Callable[[], bytes]:
     if file.reason is not None:
         return partial(_refuse, file.reason)
     return partial(_load, file.path, max_bytes)

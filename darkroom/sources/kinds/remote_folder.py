@@ -1,6 +1,6 @@
 """A folder on a remote store, such as s3://bucket/photos: listed once, files fetched together.
 
-A file's version is what the store says of it. The key of each version is noted once it is known, so
+A file's version is what the store says of it. The key of each version is kept once it is known, so
 that nothing is fetched twice; what is fetched waits in `.darkroom/remote/` for its shard.
 """
 
@@ -16,21 +16,21 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import unfinished, write_bytes
 from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.sources import remote_files
-from darkroom.sources.entries import Entry, Stream, Unreadable
+from darkroom.sources.entries import Entry, EntryStream, Unreadable
 from darkroom.sources.label_tables.match import labels_by_name
-from darkroom.sources.source_files import Place, hash_cache_path, read_table, unreachable
+from darkroom.sources.source_files import SourceFile, hash_cache_path, unreachable
 
-TOGETHER, TOGETHER_BYTES = 32, 64 * 2**20  # files asked for at a time, and what they may hold
+BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20  # asked for at a time
 
 
-def list_files(source: FolderSource, table: Place | None) -> list[remote_files.RemoteFile]:
+def list_files(source: FolderSource, table: SourceFile | None) -> list[remote_files.RemoteFile]:
     """Return the files by name, without the label table. Raises UserError when there are none."""
     try:
-        found = remote_files.list_folder(source.path)
+        listed = remote_files.list_folder(source.path)
     except Unreadable as failure:
         raise unreachable(source.path, failure) from failure
     own = None if table is None else table.shown.removeprefix(f"{source.place.rstrip('/')}/")
-    files = [file for file in found if file.name != own]
+    files = [file for file in listed if file.name != own]
     if not files:
         raise UserError(
             f"params.yaml: download.sources: path: {source.place}: no file there; correct the path"
@@ -38,44 +38,42 @@ def list_files(source: FolderSource, table: Place | None) -> list[remote_files.R
     return files
 
 
-def read_entries(
-    source: FolderSource, root: Path, params: DownloadParams, table: Place | None
-) -> Stream:
+def list_entries(
+    source: FolderSource, root: Path, params: DownloadParams, table: SourceFile | None
+) -> EntryStream:
     """Return the folder's files as entries, by name."""
     files = list_files(source, table)
-    content = None if table is None else read_table(table)
+    content = None if table is None else table.read()
     names = [file.name for file in files]
     labels = labels_by_name(source, table and Path(table.shown), content, names)
-    note = hash_cache_path(root, source).with_suffix(".jsonl")
-    known = _read_note(note)
+    key_cache = hash_cache_path(root, source).with_suffix(".jsonl")
+    known = _read_keys(key_cache)
     keys = [known.get((file.name, str(file.version))) for file in files]
-    fetching = _Fetching(source.path, root, params.max_file_bytes)
-    fetching.waiting.extend(f for f, key in zip(files, keys, strict=True) if key is None)
+    prefetcher = _Prefetcher(source.path, root, params.max_file_bytes)
+    prefetcher.waiting.extend(f for f, key in zip(files, keys, strict=True) if key is None)
 
     def entries() -> Iterator[Entry]:
-        temporary = unfinished(note)
+        temporary = unfinished(key_cache)
         with temporary.open("w", encoding="utf-8") as handle:
             for file, key in zip(files, keys, strict=True):
                 uri = f"{source.place.rstrip('/')}/{file.name}"
-                yield Entry(file.name, uri, partial(fetching.load, file), key, labels[file.name])
+                yield Entry(file.name, uri, partial(prefetcher.load, file), key, labels[file.name])
                 line = {"name": file.name, "version": str(file.version),
-                        "key": key or fetching.keys.pop(file.name, None)}  # fmt: skip
+                        "key": key or prefetcher.keys.pop(file.name, None)}  # fmt: skip
                 if line["key"]:
                     handle.write(json.dumps(line) + "\n")
-        temporary.replace(note)
+        temporary.replace(key_cache)
 
-    return Stream(entries(), len(files))
+    return EntryStream(entries(), len(files))
 
 
-class _Fetching:
+class _Prefetcher:
     """Fetches some files ahead of the one that is asked for."""
 
     def __init__(self, url: str, root: Path, max_bytes: int) -> None:
         self._url, self._max_bytes = url, max_bytes
         self._folder = root / remote_files.SCRATCH
-        self.waiting: deque[remote_files.RemoteFile] = (
-            deque()
-        )  # in the order in which they will be asked for
+        self.waiting = deque[remote_files.RemoteFile]()  # in the order in which they are asked for
         self._reasons: dict[str, str] = {}
         self.keys: dict[str, str] = {}
 
@@ -99,21 +97,21 @@ class _Fetching:
         while self.waiting and self.waiting[0].name < first.name:
             self.waiting.popleft()
         batch, size = [first], first.version.size or 0
-        for file in islice(self.waiting, TOGETHER):
+        for file in islice(self.waiting, BATCH_FILES):
             more = file.version.size or 0
             if file.name == first.name or more > self._max_bytes or self._body(file).exists():
                 continue
-            if size + more > TOGETHER_BYTES:
+            if size + more > BATCH_BYTES:
                 break
             batch, size = [*batch, file], size + more
         return batch
 
     def _fetch(self, batch: list[remote_files.RemoteFile]) -> None:
         try:
-            found = remote_files.read_many(self._url, batch)
+            contents = remote_files.read_many(self._url, batch)
         except Unreadable as failure:
-            found = [failure] * len(batch)
-        for file, content in zip(batch, found, strict=True):
+            contents = [failure] * len(batch)
+        for file, content in zip(batch, contents, strict=True):
             if isinstance(content, Unreadable):
                 self._reasons[file.name] = content.reason
             else:
@@ -124,8 +122,8 @@ class _Fetching:
         return self._folder / f"file-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _read_note(path: Path) -> dict[tuple[str, str], str]:
-    """Return the key by name and version; a note that is not as written counts as empty."""
+def _read_keys(path: Path) -> dict[tuple[str, str], str]:
+    """Return the key by name and version; a file that is not as written counts as empty."""
     try:
         with path.open(encoding="utf-8") as handle:
             lines = [json.loads(line) for line in handle]

@@ -1,111 +1,41 @@
-"""A list of image URLs: CSV, TSV or Parquet with a column of URLs, or a text file, one per line."""
+"""A list of image URLs; each line of it is a record."""
 
-import hashlib
-from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from darkroom.core.errors import UserError
 from darkroom.core.params.download import DownloadParams, ListSource
-from darkroom.core.paths import is_url, resolve_path, without_secrets
 from darkroom.sources.content_hashes import HashCache
-from darkroom.sources.entries import Labels
-from darkroom.sources.http.checksums import Checksum, parse_checksum
-from darkroom.sources.label_tables.match import parse_rows
-from darkroom.sources.label_tables.read import PARQUET, Row, decode_text, read_rows
-from darkroom.sources.source_files import Place, find, hash_cache_path, is_reachable, read_table
+from darkroom.sources.kinds.url_requests import read_requests
+from darkroom.sources.source_files import SourceFile, find_file, hash_cache_path, is_reachable
 
-_UNLABELLED = Labels()
+if TYPE_CHECKING:
+    from darkroom.sources.kinds.url_entries import UrlEntries
 
 
-class Request(NamedTuple):
-    """One line of the list."""
+@dataclass(frozen=True)
+class UrlList:
+    """A list on this machine, or elsewhere."""
 
-    name: str
-    uri: str
-    url: str  # may hold credentials: never written to a table or a log
-    labels: Labels
-    checksum: Checksum | None = None
+    source: ListSource
+    root: Path
+    params: DownloadParams
 
-    @property
-    def digest(self) -> str:
-        """Return what names this request in the journal: equal for equal URL and checksum."""
-        return digest_of(self.url + (f"\0{self.checksum.digest.hex()}" if self.checksum else ""))
+    def is_present(self) -> bool:
+        """Return whether the list can be reached from this machine."""
+        return is_reachable(self.source.path, self.root, self.params)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what scan notes of the list. Raises UserError."""
+        return {"kind": "list", "digest": self._file().version}
 
-def is_present(source: ListSource, root: Path, params: DownloadParams) -> bool:
-    """Return whether the list can be reached from this machine."""
-    return is_reachable(source.path, root, params)
+    def list_entries(self) -> "UrlEntries":
+        """Return the lines of the list as entries, in its order. Raises UserError."""
+        from darkroom.sources.kinds.url_entries import UrlEntries  # here: it brings aiohttp
 
+        requests = read_requests(self.source, self.root, self._file())
+        return UrlEntries(requests, self.source.title, self.params)
 
-def describe(source: ListSource, root: Path, params: DownloadParams) -> dict[str, Any]:
-    """Return what scan notes of the list. Raises UserError."""
-    return {"kind": "list", "digest": locate(source, root, params).version}
-
-
-def locate(source: ListSource, root: Path, params: DownloadParams) -> Place:
-    """Return where the list lies. Raises UserError."""
-    return find(source.path, root, params, HashCache(hash_cache_path(root, source)))
-
-
-def read_requests(source: ListSource, root: Path, params: DownloadParams) -> list[Request]:
-    """Return the lines of the list, in order. Raises UserError when there are none."""
-    place = locate(source, root, params)
-    content = read_table(place)
-    path = Path(place.shown) if is_url(source.path) else resolve_path(root, source.path)
-    if path.suffix.lower() in {".csv", ".tsv"} or content[:4] == PARQUET:
-        table = _read_table(path, content, source)
-    else:
-        lines = (line.strip() for line in decode_text(path, content).splitlines())
-        table = [(line, _UNLABELLED, None) for line in lines if line and line[0] != "#"]
-    table = [row for row in table if row[0]]
-    if not table:
-        raise UserError(
-            f"params.yaml: download.sources: path: {source.place}: no URL in {path}; "
-            "expected one per line"
-        )
-    return _named(table)
-
-
-_Line = tuple[str, Labels, Checksum | None]
-
-
-def _read_table(path: Path, content: bytes, source: ListSource) -> list[_Line]:
-    rows, column = read_rows(path, content), source.checksum_column
-    if column is None:
-        return [(url, labels, None) for url, labels in parse_rows(path, rows, source.url_column)]
-    if column not in rows[0]:
-        raise UserError(
-            f"{path}: expected a column `{column}` (download.sources: checksum_column); got "
-            f"{', '.join(rows[0])}"
-        )
-    checksums = [_checksum(row, column, row.where) for row in rows]
-    parsed = parse_rows(path, rows, source.url_column, {column})
-    return [(*line, sum_) for line, sum_ in zip(parsed, checksums, strict=True)]
-
-
-def _checksum(row: Row, column: str, where: str) -> Checksum | None:
-    try:
-        return parse_checksum(row[column])
-    except ValueError as error:
-        raise UserError(f"{where}: column {column}: {error}; correct or empty the cell") from error
-
-
-def digest_of(url: str) -> str:
-    """Return what names a URL where it must not be read."""
-    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _named(table: list[_Line]) -> list[Request]:
-    """Name each line by its URL without secrets; what that hides goes in as a short digest."""
-    seen: Counter[str] = Counter()
-    requests = []
-    for url, labels, checksum in table:
-        uri = without_secrets(url)
-        uri = url if uri == url else uri  # one string in memory
-        name = uri if url == uri else f"{uri}#{digest_of(url)[:8]}"
-        seen[name] += 1
-        if seen[name] > 1:
-            name = f"{name}~{seen[name]}"  # the same URL again: another record, equal bytes
-        requests.append(Request(name, uri, url, labels, checksum))
-    return requests
+    def _file(self) -> SourceFile:
+        hashes = HashCache(hash_cache_path(self.root, self.source))
+        return find_file(self.source.path, self.root, self.params, hashes)

@@ -1,6 +1,5 @@
-"""Where the shards of a WebDataset source lie: a path, a folder, a glob or a brace range."""
+"""Finding the shards of a WebDataset source: by a path, a folder, a glob or a brace range."""
 
-import hashlib
 import re
 from itertools import product
 from pathlib import Path, PurePosixPath
@@ -14,12 +13,12 @@ from darkroom.sources import remote_files
 from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Unreadable, Version
 from darkroom.sources.source_files import (
-    Place,
+    SourceFile,
+    find_label_table,
     hash_cache_path,
-    here,
-    label_table,
+    local_file,
     missing_label_table,
-    there,
+    remote_file,
     unreachable,
 )
 
@@ -29,18 +28,18 @@ _MAGIC = re.compile(r"[*?\[{]")
 
 
 class Shard(NamedTuple):
-    """One shard: its name below the fixed part of the source's path, and where it lies."""
+    """One shard: its name below the fixed part of the source's path, and its file."""
 
     name: str
-    place: Place
+    file: SourceFile
 
 
-def expand(pattern: str) -> list[str]:
+def expand_braces(pattern: str) -> list[str]:
     """Return what a pattern with {00..12} or {a,b} stands for, in order. Raises UserError."""
     fixed, choices, end, count = [], [], 0, 1
-    for found in _RANGE.finditer(pattern):
-        fixed.append(pattern[end : found.start()])
-        low, high, words = found.groups()
+    for match in _RANGE.finditer(pattern):
+        fixed.append(pattern[end : match.start()])
+        low, high, words = match.groups()
         count *= len(words.split(",")) if words else int(high) - int(low) + 1
         if not 0 < count <= MAX_SHARDS:
             raise UserError(
@@ -49,43 +48,34 @@ def expand(pattern: str) -> list[str]:
             )
         numbers = [] if words else range(int(low), int(high) + 1)
         choices.append(words.split(",") if words else [str(n).zfill(len(low)) for n in numbers])
-        end = found.end()
+        end = match.end()
     return [
         "".join(part for pair in zip(fixed, chosen, strict=True) for part in pair) + pattern[end:]
         for chosen in product(*choices)
     ]
 
 
-def is_present(source: WebDatasetSource, root: Path, params: DownloadParams) -> bool:
+def any_shard_present(source: WebDatasetSource, root: Path, params: DownloadParams) -> bool:
     """Return whether any shard can be reached from this machine."""
     if not is_url(source.path):
         return any(path.is_file() for path in _local(source, root))
     try:
-        found = _remote(source, params)
+        versions = _remote(source, params)
     except Unreadable:
         return False
-    return any(isinstance(version, Version) for version in found.values())
+    return any(isinstance(version, Version) for version in versions.values())
 
 
-def describe(source: WebDatasetSource, root: Path, params: DownloadParams) -> dict[str, Any]:
-    """Return what scan notes of the shards. Raises UserError."""
-    shards, index, table = places(source, root, params)
-    lines = [f"{shard.name}\0{shard.place.version}\n" for shard in shards]
-    lines += [f"\0{place.version if place else None}\n" for place in (index, table)]
-    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
-    return {"kind": "webdataset", "shards": len(shards), "digest": digest}
-
-
-def places(
+def find_shards(
     source: WebDatasetSource, root: Path, params: DownloadParams
-) -> tuple[list[Shard], Place | None, Place | None]:
+) -> tuple[list[Shard], SourceFile | None, SourceFile | None]:
     """Return the shards, the index of `data/raw` beside them, and the label table."""
     hashes = HashCache(hash_cache_path(root, source))
     if is_url(source.path):
         shards, index = _remote_shards(source, root, params), None
     else:
         shards, index = _local_shards(source, root, hashes)
-    table = label_table(source, root, params)
+    table = find_label_table(source, root, params)
     hashes.save()
     if source.labels and table is None:
         raise missing_label_table(source, root)
@@ -98,20 +88,20 @@ def _local(source: WebDatasetSource, root: Path) -> list[Path]:
     if path.is_dir():
         return sorted(path.glob("*.tar"))
     if path.exists():
-        return [path]  # whatever signs its name has
-    found: list[Path] = []
-    for pattern in map(Path, expand(str(path))):
+        return [path]  # even where its name looks like a pattern
+    paths: list[Path] = []
+    for pattern in map(Path, expand_braces(str(path))):
         if _MAGIC.search(str(pattern)):
             below = pattern.relative_to(pattern.anchor)
-            found += sorted(Path(pattern.anchor).glob(str(below)))
+            paths += sorted(Path(pattern.anchor).glob(str(below)))
         else:
-            found.append(pattern)
-    return list(dict.fromkeys(found))
+            paths.append(pattern)
+    return list(dict.fromkeys(paths))
 
 
 def _local_shards(
     source: WebDatasetSource, root: Path, hashes: HashCache
-) -> tuple[list[Shard], Place | None]:
+) -> tuple[list[Shard], SourceFile | None]:
     where = f"params.yaml: download.sources: path: {source.path}"
     paths = _local(source, root)
     missing = [path for path in paths if not path.is_file()]
@@ -124,11 +114,11 @@ def _local_shards(
     for path in paths:
         name = path.relative_to(fixed).as_posix()
         try:
-            shards.append(Shard(name, here(name, path, hashes)))
+            shards.append(Shard(name, local_file(name, path, hashes)))
         except OSError as error:
             raise UserError(f"{where}: cannot read {explain(error)}") from error
     beside = paths[0].parent / "index.parquet"
-    return shards, here(str(beside), beside, hashes) if _is_index(beside) else None
+    return shards, local_file(str(beside), beside, hashes) if _is_index(beside) else None
 
 
 def _is_index(path: Path) -> bool:
@@ -148,7 +138,7 @@ def _is_index(path: Path) -> bool:
 
 
 def _fixed(path: Path) -> Path:
-    """Return the folder up to which a pattern has no signs."""
+    """Return the folder up to which a path has no pattern."""
     if path.is_dir():
         return path
     parts = path.parts if path.exists() else path.parts[: _first_magic(path)]
@@ -162,33 +152,33 @@ def _first_magic(path: Path) -> int:
 
 def _remote(source: WebDatasetSource, params: DownloadParams) -> dict[str, Any]:
     """Return the URLs that are meant, and the version of each, or why there is none."""
-    found: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
     plain = []
-    for url in expand(source.path):
+    for url in expand_braces(source.path):
         if _MAGIC.search(url) and remote_files.protocol(url) not in remote_files.WEB:
-            found |= remote_files.glob(url)
+            versions |= remote_files.glob(url)
         else:
             plain.append(url)
-    return found | remote_files.versions(plain, params)
+    return versions | remote_files.versions(plain, params)
 
 
 def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams) -> list[Shard]:
     try:
-        found = _remote(source, params)
+        versions = _remote(source, params)
     except Unreadable as failure:
         raise unreachable(source.path, failure) from failure
-    if not found:
+    if not versions:
         raise UserError(f"params.yaml: download.sources: path: {source.place}: no shard is there")
     shards = []
-    for url, version in found.items():
+    for url, version in versions.items():
         if isinstance(version, Unreadable):
             raise unreachable(url, version)
-        place = there(url, version, root, params)
-        name = PurePosixPath(place.shown.removeprefix(f"{base(source)}/"))
-        shards.append(Shard(name.name if ":" in str(name) else str(name), place))
+        file = remote_file(url, version, root, params)
+        name = PurePosixPath(file.shown.removeprefix(f"{path_before_pattern(source)}/"))
+        shards.append(Shard(name.name if ":" in str(name) else str(name), file))
     return shards
 
 
-def base(source: WebDatasetSource) -> str:
+def path_before_pattern(source: WebDatasetSource) -> str:
     """Return the part of the source's path that is in front of its shards' names."""
     return _MAGIC.split(source.place, maxsplit=1)[0].rpartition("/")[0]

@@ -1,9 +1,9 @@
-"""What a label table says about each image: its columns, and the files that its names mean.
+"""Matching a label table to a source's files: what its columns mean, and which file a name means.
 
 Columns: `name` (path relative to the source, or the file name alone where it is unique, with or
 without its extension), then `label`, or `mean` [and `std`], or `rating_1` to `rating_n` (votes per
 score bin); optionally `group` and `split`. Other columns are ignored, with a log line. Empty cells
-mean unknown. The forms of a table are those of `tables`.
+mean unknown. How a table is read: `read`.
 """
 
 import logging
@@ -28,8 +28,8 @@ _RATING = re.compile(r"rating_([0-9]{1,9})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-class Naming(Protocol):
-    """The settings of a source that read labels off a path."""
+class FolderLabels(Protocol):
+    """The settings of a source that take labels from the names of folders."""
 
     @property
     def label_from(self) -> str | None:
@@ -49,11 +49,11 @@ def read_labels(path: Path, content: bytes | None, names: list[str]) -> dict[str
             f"{path}: expected a column label, mean, rating_1 …, group or split; "
             f"got {', '.join(rows[0])}"
         )
-    return match(path, parsed, names)
+    return match_names(path, parsed, names)
 
 
 def labels_by_name(
-    source: Naming, table: Path | None, content: bytes | None, names: list[str]
+    source: FolderLabels, table: Path | None, content: bytes | None, names: list[str]
 ) -> dict[str, Labels]:
     """Return the labels of each name: from a table or the folders' names, and the split likewise.
 
@@ -65,15 +65,15 @@ def labels_by_name(
     return given
 
 
-def check_folder_depth(source: Naming, given: Collection[Labels]) -> None:
+def check_folder_depth(source: FolderLabels, given: Collection[Labels]) -> None:
     """Raise UserError where no file lies as deep as the source's settings say; warn of some."""
     labels, splits = [each.label for each in given], [each.official_split for each in given]
-    for setting, folder, found in (
+    for setting, folder, values in (
         ("label_from", source.label_from, labels),
         ("split_from", source.split_from, splits),
     ):
-        bare = found.count(None) if folder else 0
-        if bare and bare == len(found):
+        bare = values.count(None) if folder else 0
+        if bare and bare == len(values):
             form = "cat/1.jpg" if folder == "parent" else "train/cat/1.jpg"
             raise UserError(
                 f"params.yaml: download.sources: {setting}: {folder}: expected files as {form}"
@@ -83,11 +83,11 @@ def check_folder_depth(source: Naming, given: Collection[Labels]) -> None:
         if bare:
             logger.warning(
                 "%s: %s: %d of %d files do not lie so deep and stay without",
-                setting, folder, bare, len(found),
+                setting, folder, bare, len(values),
             )  # fmt: skip
 
 
-def add_folder_labels(source: Naming, name: str, labels: Labels) -> Labels:
+def add_folder_labels(source: FolderLabels, name: str, labels: Labels) -> Labels:
     """Add what the folders of a name say, as the source wants it."""
     if source.label_from is None and source.split_from is None:
         return labels
@@ -105,9 +105,9 @@ def rating_columns(path: Path, columns: Iterable[str]) -> list[str]:
 
     Raises UserError when one is missing or comes twice.
     """
-    found = sorted((int(m[1]), column) for column in columns if (m := _RATING.fullmatch(column)))
-    names = [column for _, column in found]
-    if [number for number, _ in found] != list(range(1, len(found) + 1)):
+    numbered = sorted((int(m[1]), column) for column in columns if (m := _RATING.fullmatch(column)))
+    names = [column for _, column in numbered]
+    if [number for number, _ in numbered] != list(range(1, len(numbered) + 1)):
         raise UserError(
             f"{path}: expected rating_1, rating_2, … without gaps; got {', '.join(names)}"
         )
@@ -204,17 +204,17 @@ def _count(row: Row, column: str) -> int:
     return int(value)
 
 
-def match(path: Path, table: list[tuple[str, Labels]], names: list[str]) -> dict[str, Labels]:
+def match_names(path: Path, table: list[tuple[str, Labels]], names: list[str]) -> dict[str, Labels]:
     """Return the labels by the source's own names; some may have none.
 
     Unknown names are a warning; UserError when none matches, a name is ambiguous, or two rows
     disagree about one file.
     """
-    known = _Names(names)
+    index = _NameIndex(names)
     matched: dict[str, tuple[Labels, int]] = {}
     unknown = []
     for number, (given, labels) in enumerate(table, 1):
-        name = known.find(path, given)
+        name = index.find(path, given)
         if name is None:
             unknown.append(given)
             continue
@@ -241,7 +241,7 @@ def match(path: Path, table: list[tuple[str, Labels]], names: list[str]) -> dict
     return {name: labels for name, (labels, _) in matched.items()}
 
 
-class _Names:
+class _NameIndex:
     """The names of a source, to be found by path, by file name, or by its stem.
 
     Accented letters match in either of Unicode's forms: macOS takes names apart, most tables do
@@ -297,8 +297,8 @@ def _folded(name: str) -> str:
 
 def _unique(view: Callable[[str], str], names: list[str]) -> dict[str, str | None]:
     """Return name by what `view` shows of it; None where several names look the same."""
-    found: dict[str, str | None] = {}
+    by_view: dict[str, str | None] = {}
     for name in names:
         key = _folded(view(name))
-        found[key] = name if found.get(key, name) == name else None
-    return found
+        by_view[key] = name if by_view.get(key, name) == name else None
+    return by_view

@@ -1,4 +1,4 @@
-"""Label tables as rows of text, whatever their form; what a row means is the matter of `labels`.
+"""Reading label tables as rows of text, whatever their form; what a row means: `match`.
 
 - CSV with a header, separated by commas, semicolons or tabs;
 - Parquet; a column `ratings` of lists is taken apart into rating_1, rating_2, …;
@@ -169,7 +169,7 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a whole Parquet file: {error}; write it anew") from error
+        raise UserError(f"{path}: not a whole Parquet file: {error}; write it again") from error
     columns: dict[str, list[str]] = {}
     for field in table.schema:
         values = table[field.name].to_pylist() if _plain(field.type) else None

@@ -9,9 +9,9 @@ fault alone: BEST for none, else QUALITY[level] + HARM[kind]. A panel of PANEL_S
 gives that quality plus normal noise of RATER_SPREAD, rounded and kept within 1 to 10. The file's
 label is the histogram of their votes over the ten scores; its group is the photograph.
 
-Planted besides the originals, as `ground_truth()` lists: corrupt files, exact duplicates (some with
-a second panel's conflicting votes), and transformed copies that carry their original's ratings
-(`copies.py`). The pipeline never reads that table; only tests and benchmarks do. Names are numbered
+Planted besides the originals, as the `truth` of each file says: corrupt files, exact duplicates
+(some with a second panel's conflicting votes), and transformed copies that carry their original's
+ratings (`edits.py`). The pipeline never reads it; only tests and benchmarks do. Names are numbered
 at random, so they tell nothing either. Everything repeats byte for byte with the same versions of
 Pillow, NumPy and the two packages.
 """
@@ -81,7 +81,7 @@ class SampleFile:
     ratings: tuple[int, ...]  # votes for the scores 1 to 10
     group: str
     truth: Truth
-    of: int | None = None  # place of the original in the list
+    of: int | None = None  # position of the original in the list
 
     @property
     def name(self) -> str:
@@ -94,8 +94,8 @@ def files() -> tuple[SampleFile, ...]:
     """Make the whole sample, sorted by name; takes seconds, once per process."""
     originals = list(_originals())
     order = generator(SEED, "plan").permutation(len(originals)).tolist()
-    for place in order[-WRONG_EXTENSIONS:]:
-        originals[place] = _misname(originals[place])
+    for index in order[-WRONG_EXTENSIONS:]:
+        originals[index] = _misname(originals[index])
     planted = [
         *_exact_duplicates(originals, order[:EXACT_DUPLICATES]),
         *_copies(originals, order[CONFLICTING : CONFLICTING + EDITED_ORIGINALS]),
@@ -104,22 +104,17 @@ def files() -> tuple[SampleFile, ...]:
     return _named([*originals, *planted])
 
 
-def ground_truth() -> list[Truth]:
-    """Return the truth about every file, for tests and benchmarks; no stage may read it."""
-    return [file.truth for file in files()]
-
-
 def _originals() -> Iterator[SampleFile]:
     number = 0
     for photograph in PHOTOGRAPHS:
         for top, left, patch in cut(photograph):
             rng = generator(SEED, "original", photograph.name, top, left)
             kind, level = _condition(number)
-            seen = degrade(patch, kind, level, rng) if kind else patch
+            degraded = degrade(patch, kind, level, rng) if kind else patch
             extension = "png" if number % PNG_EVERY == 0 else "jpg"
             votes = panel(true_quality(kind, level), rng)
             truth = Truth("", photograph.name, kind, level, "original", None, None)
-            content = _encode(seen, extension, JPEG_QUALITY)
+            content = _encode(degraded, extension, JPEG_QUALITY)
             yield SampleFile(content, extension, votes, photograph.group, truth)
             number += 1
 
@@ -128,9 +123,9 @@ def _condition(number: int) -> tuple[Kind | None, int]:
     """Give all conditions in each cycle, in random order: every photograph sees nearly all."""
     conditions: list[tuple[Kind | None, int]] = [(None, 0)] * UNDEGRADED
     conditions += [(kind, level) for kind in KINDS for level in QUALITY]
-    cycle, place = divmod(number, len(conditions))
+    cycle, index = divmod(number, len(conditions))
     order = generator(SEED, "cycle", cycle).permutation(len(conditions)).tolist()
-    return conditions[int(order[place])]
+    return conditions[int(order[index])]
 
 
 def true_quality(kind: Kind | None, level: int) -> float:
@@ -152,41 +147,41 @@ def _misname(file: SampleFile) -> SampleFile:
 
 
 def _exact_duplicates(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
-    for rank, place in enumerate(chosen):
-        file = originals[place]
+    for rank, index in enumerate(chosen):
+        file = originals[index]
         ratings, note = file.ratings, "same_label"
         if rank < CONFLICTING:
             quality = float(np.dot(file.ratings, range(1, SCORES + 1)) / PANEL_SIZE)
             other = quality + (CONFLICT if quality < 5 else -CONFLICT)
             ratings, note = panel(other, generator(SEED, "conflict", rank)), "conflicting_label"
-        yield _planted(file, place, file.content, file.extension, "exact_duplicate", note, ratings)
+        yield _planted(file, index, file.content, file.extension, "exact_duplicate", note, ratings)
 
 
 def _copies(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
     for number in range(COPIES_PER_EDIT * len(EDITS)):
-        kind, place = EDITS[number % len(EDITS)], chosen[number % len(chosen)]
-        original = decode.decode(originals[place].content)
+        kind, index = EDITS[number % len(EDITS)], chosen[number % len(chosen)]
+        original = decode.decode(originals[index].content)
         edited, quality = edit(original, kind, generator(SEED, "copy", number))
         content = _encode(edited, "jpg", quality or COPY_QUALITY)
-        yield _planted(originals[place], place, content, "jpg", "copy", kind)
+        yield _planted(originals[index], index, content, "jpg", "copy", kind)
 
 
 def _corrupt(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
     jpegs = iter([p for p in chosen if sniff_extension(originals[p].content) == "jpg"])
     pngs = iter([p for p in chosen if sniff_extension(originals[p].content) == "png"])
     broken: list[tuple[int, bytes, str]] = []
-    for places, shares in ((jpegs, TRUNCATED_AT), (pngs, PNG_TRUNCATED_AT)):
+    for indices, shares in ((jpegs, TRUNCATED_AT), (pngs, PNG_TRUNCATED_AT)):
         for share in shares:
-            content = originals[place := next(places)].content
-            broken.append((place, content[: int(len(content) * share)], "truncated"))
-    broken.append((place := next(jpegs), originals[place].content[:-2], "truncated"))  # no end
+            content = originals[index := next(indices)].content
+            broken.append((index, content[: int(len(content) * share)], "truncated"))
+    broken.append((index := next(jpegs), originals[index].content[:-2], "truncated"))  # no end
     for rank in range(FLIPPED):
-        place = next(pngs if rank % 3 == 2 else jpegs)
-        broken.append((place, _flip_bytes(originals[place].content, rank), "flipped_bytes"))
+        index = next(pngs if rank % 3 == 2 else jpegs)
+        broken.append((index, _flip_bytes(originals[index].content, rank), "flipped_bytes"))
     broken += [(next(jpegs), b"", "empty"), (next(jpegs), bytes(4096), "zeros")]
     broken += [(next(jpegs), page.encode(), "html") for page in _HTML]
-    for place, content, fault in broken:
-        yield _planted(originals[place], place, content, "jpg", "corrupt", fault)
+    for index, content, fault in broken:
+        yield _planted(originals[index], index, content, "jpg", "corrupt", fault)
 
 
 def _flip_bytes(content: bytes, rank: int) -> bytes:
@@ -204,7 +199,7 @@ def _flip_bytes(content: bytes, rank: int) -> bytes:
 
 def _planted(
     original: SampleFile,
-    place: int,
+    index: int,
     content: bytes,
     extension: str,
     role: Role,
@@ -213,23 +208,23 @@ def _planted(
 ) -> SampleFile:
     truth = original.truth._replace(role=role, transformation=transformation)
     votes = original.ratings if ratings is None else ratings
-    return SampleFile(content, extension, votes, original.group, truth, of=place)
+    return SampleFile(content, extension, votes, original.group, truth, of=index)
 
 
 def _named(made: list[SampleFile]) -> tuple[SampleFile, ...]:
     """Give the files of each photograph random numbers; copies point at names from now on."""
     by_photograph = defaultdict(list)
-    for place, file in enumerate(made):
-        by_photograph[file.truth.photograph].append(place)
+    for index, file in enumerate(made):
+        by_photograph[file.truth.photograph].append(index)
     names = {}
-    for photograph, places in by_photograph.items():
-        numbers = generator(SEED, "names", photograph).permutation(len(places))
-        for place, number in zip(places, numbers.tolist(), strict=True):
-            names[place] = f"{photograph}/{number:03d}.{made[place].extension}"
+    for photograph, indices in by_photograph.items():
+        numbers = generator(SEED, "names", photograph).permutation(len(indices))
+        for index, number in zip(indices, numbers.tolist(), strict=True):
+            names[index] = f"{photograph}/{number:03d}.{made[index].extension}"
     named = []
-    for place, file in enumerate(made):
+    for index, file in enumerate(made):
         of = None if file.of is None else names[file.of]
-        named.append(replace(file, truth=file.truth._replace(name=names[place], of=of)))
+        named.append(replace(file, truth=file.truth._replace(name=names[index], of=of)))
     return tuple(sorted(named, key=lambda file: file.name))
 
 

@@ -3,9 +3,9 @@
 In `.darkroom/download/`: `journal` says what became of each URL, one short line each, written after
 the body; `bodies/` holds what waits for its shard, many to a file, since making a file costs more
 than fetching an image; `parts/` what broke off, with the validator that lets it go on; `shards/`
-the shards that are full (see `writer`). URLs, which may hold passwords, are known by a digest here.
-Nothing is synced per image: the page cache outlives a killed process. After a power cut a body that
-is not what the journal says counts as never fetched, and so do parts.
+the shards that are full (see `shard_writer`). URLs, which may hold passwords, are known by a digest
+here. Nothing is synced per image: the page cache outlives a killed process. After a power cut a
+body that is not what the journal says counts as never fetched, and so do parts.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def _parse(line: str) -> tuple[str, Outcome] | None:
 
 
 class Journal:
-    """The journal and the bodies of one download; `put` and `note` belong to one thread."""
+    """The journal and the bodies of one download; `put` and `record` belong to one thread."""
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`, which need not exist yet."""
@@ -70,7 +70,7 @@ class Journal:
             return {}
         return dict(each for line in lines if (each := _parse(line)) is not None)
 
-    def note(self, digest: str, outcome: Outcome) -> None:
+    def record(self, digest: str, outcome: Outcome) -> None:
         """Write down what became of a URL."""
         if self._journal is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class Journal:
         self._file, self._end = descriptor, self._end + len(content)
         return place
 
-    def complete(self, digest: str, part: "Part") -> Location:
+    def complete(self, digest: str, part: "PartialBody") -> Location:
         """Make a body of a part that is whole."""
         self.bodies.mkdir(parents=True, exist_ok=True)
         place = Location(digest, 0, part.size)
@@ -162,9 +162,9 @@ class Journal:
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def part(self, digest: str) -> "Part":
+    def part(self, digest: str) -> "PartialBody":
         """Return what is there of a body that broke off."""
-        return Part(self.folder / PARTS / digest)
+        return PartialBody(self.folder / PARTS / digest)
 
     def _next_file(self, finished: int | None) -> int:
         """Begin a new file of bodies; one that a killed run began is never written to again."""
@@ -183,30 +183,30 @@ class Journal:
         return descriptor
 
 
-class Part:
+class PartialBody:
     """The beginning of a body, and the validator under which the server would send the rest."""
 
     def __init__(self, path: Path) -> None:
         """Look for the part at `path`."""
         self.path = path
-        self._note = path.with_name(f"{path.name}.json")
+        self._note_path = path.with_name(f"{path.name}.json")
         self.validator: str | None = None
         self.total: int | None = None  # the size of the whole, if the server said so
         self.size = 0
-        if not self._note.exists():
+        if not self._note_path.exists():
             return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            note = json.loads(self._note.read_text())
+            note = json.loads(self._note_path.read_text())
             if note["boot"] == _boot():
                 self.size = path.stat().st_size
                 self.validator, self.total = str(note["validator"]), note["total"]
 
     def start(self, validator: str, total: int | None) -> None:
-        """Begin anew, empty; a part whose validator is empty is never gone on with."""
+        """Begin again, empty; a part whose validator is empty is never resumed."""
         self.drop()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         note = {"validator": validator, "total": total, "boot": _boot()}
-        self._note.write_text(json.dumps(note))
+        self._note_path.write_text(json.dumps(note))
         self.path.write_bytes(b"")
         self.validator, self.total = validator, total
 
@@ -223,7 +223,7 @@ class Part:
     def drop(self) -> None:
         """Remove it."""
         if self.validator is not None:
-            self._note.unlink(missing_ok=True)
+            self._note_path.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
         self.validator, self.total, self.size = None, None, 0
 
@@ -243,12 +243,12 @@ def _boot() -> str:
 def remove_images(folder: Path, purged: Collection[str]) -> None:
     """Remove from an unfinished download what is, or may be, one of these images."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
-    known: dict[str, list[Outcome]] = {}
+    by_file: dict[str, list[Outcome]] = {}
     for outcome in Journal(folder).outcomes().values():
         if outcome.place is not None:
-            known.setdefault(outcome.place.shard, []).append(outcome)
+            by_file.setdefault(outcome.place.shard, []).append(outcome)
     for path in (folder / BODIES).glob("*"):
-        inside = known.get(path.name, [])
+        inside = by_file.get(path.name, [])
         size = sum(outcome.place.size for outcome in inside if outcome.place is not None)
         # What the journal does not tell of, since a kill came in between, may be such an image.
         if size != path.stat().st_size or any(outcome.key in purged for outcome in inside):

@@ -79,7 +79,7 @@ class RawStore:
         )  # fmt: skip
 
     def _take_in(self, entry: Entry) -> str:
-        """Put the bytes of an entry on the writer; return their key. Raises Unreadable."""
+        """Give the bytes of an entry to the shard writer; return their key. Raises Unreadable."""
         if self.full:
             raise Unreadable(TOTAL_LIMIT)
         content = entry.load()

@@ -1,4 +1,4 @@
-"""Where the bytes of each key lie: once, in shards that never change.
+"""Writing the bytes of each key once, to shards that never change.
 
 A shard is written as soon as it is full, to the staging folder, where a killed run leaves it to the
 next; `publish` brings the staged ones to the others. Image bytes are held for one shard at most.
@@ -60,7 +60,7 @@ class ShardWriter:
             self._batch, self._bytes = {}, 0
 
     def leave_out(self, unwanted: Callable[[str], bool], purged: Collection[str]) -> None:
-        """Write anew, without them, the shards of purged keys and staged ones of unwanted keys."""
+        """Write again, without them, the shards of purged keys and staged ones of unwanted keys."""
         affected = {self.places[key].shard for key in self.places if key in purged}
         for shard, keys in self._adopted.items():
             if any(unwanted(key) or self.places[key].shard != shard for key in keys):
@@ -93,11 +93,11 @@ class ShardWriter:
                 temporary.replace(target)
 
     def _adopt(self, staging: Path) -> None:
-        """Go on from the shards that a killed run has staged."""
+        """Resume from the shards that a killed run has staged."""
         for path in sorted(staging.glob("[0-9]*.tar")):
             try:
                 members = read_locations(path)
-            except tarfile.ReadError:  # not as it was written: its images are taken in anew
+            except tarfile.ReadError:  # not as it was written: its images are taken in again
                 path.unlink()
                 continue
             if all(key in self.places for key, _ in members):

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
 from darkroom.sources import failure_reasons
-from darkroom.sources.archives import tar
-from darkroom.sources.archives.members import BrokenArchive, Limits
+from darkroom.sources.archives import formats, tar
+from darkroom.sources.archives.limits import Limits
+from darkroom.sources.archives.members import BrokenArchive, refuse_duplicates
 from darkroom.sources.entries import Unreadable
-from darkroom.sources.kinds import archive
 from tests.sources.make_archives import PACKERS, overlapping_zip, special, tar_of, zip_of
 
 LIMITS = Limits(file_bytes=2**20, archive_bytes=2**26, ratio=200)
@@ -30,7 +30,7 @@ GOOD = [(f"cat/{number}.jpg", bytes([number]) * (number * 100)) for number in ra
 def members_of(path, limits=LIMITS):
     """Return the bytes by name, or the reason."""
     found = {}
-    for member in archive.refuse_duplicates(archive.read_members(path, limits, "(archive)")):
+    for member in refuse_duplicates(formats.read_members(path, limits, "(archive)")):
         try:
             found[member.name] = member.read()
         except Unreadable as failure:
@@ -52,7 +52,7 @@ def test_each_kind_gives_its_members_whatever_its_name(tmp_path, kind):
     content = zip_of(GOOD) if kind == "zip" else PACKERS[kind](tar_of(GOOD))
     path = saved(tmp_path, content)
     assert members_of(path) == dict(GOOD)
-    assert archive.kind_of(path, LIMITS) == ("zip" if kind == "zip" else "tar")
+    assert formats.detect_format(path, LIMITS) == ("zip" if kind == "zip" else "tar")
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -283,7 +283,7 @@ def test_an_xz_that_asks_for_much_memory_is_refused(tmp_path):
 
 def archive_fault(path):
     with pytest.raises(BrokenArchive) as caught:
-        archive.kind_of(path, LIMITS)
+        formats.detect_format(path, LIMITS)
     return caught.value.reason
 
 
@@ -314,11 +314,11 @@ def test_damage_never_raises_and_never_loops(tmp_path_factory, seed, flips, keep
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from darkroom.sources.kinds import archive
-from darkroom.sources.archives.members import Limits
+from darkroom.sources.archives import formats
+from darkroom.sources.archives.limits import Limits
 limits = Limits(2**26, 2**41, 10_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-count = sum(len(member.read()) for member in archive.read_members(Path(sys.argv[1]), limits, ""))
+count = sum(len(member.read()) for member in formats.read_members(Path(sys.argv[1]), limits, ""))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

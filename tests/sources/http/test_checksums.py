@@ -23,8 +23,8 @@ def test_every_form_is_understood_and_finds_other_bytes(content, algorithm, form
     ][form]  # fmt: skip
     checksum = parse_checksum(text)
     assert checksum == (algorithm, digest)
-    assert checksum.holds(content)
-    assert not checksum.holds(content + b"x")
+    assert checksum.matches(content)
+    assert not checksum.matches(content + b"x")
 
 
 def test_an_empty_cell_asks_for_nothing():

@@ -17,7 +17,7 @@ from darkroom.core.shards import Location, key_of
 from darkroom.sources.http import response
 from darkroom.sources.http.fetch import fetch_all
 from darkroom.sources.http.response import Job, check_range, validator_of
-from darkroom.sources.kinds.url_list import digest_of
+from darkroom.sources.kinds.url_requests import digest_of
 from darkroom.sources.store import journal as module
 from darkroom.sources.store.journal import Journal, Outcome
 from tests.harness import read_values, tool_environment
@@ -114,9 +114,9 @@ def test_what_a_power_cut_left_is_fetched_anew(tmp_path, settings, monkeypatch):
 def test_a_large_body_waits_on_disk_whether_it_may_go_on_or_not(tmp_path, settings, monkeypatch):
     """Else as many bodies as there are connections would lie in memory, 64 MiB each."""
     appended = []
-    append = module.Part.append
+    append = module.PartialBody.append
     monkeypatch.setattr(
-        module.Part,
+        module.PartialBody,
         "append",
         lambda part, content: (appended.append(content), append(part, content)),
     )
@@ -199,11 +199,11 @@ def test_a_full_disk_stops_and_says_what_to_do_and_costs_no_row(tmp_path):
 def test_a_torn_journal_is_read_as_far_as_it_holds(tmp_path):
     journal, stored = Journal(tmp_path), Outcome("b" * 32, None, Location("000000", 3, 5))
     failed = Outcome(None, "http_404")
-    journal.note("a" * 32, stored)
+    journal.record("a" * 32, stored)
     journal.close()
     with Path(tmp_path / "journal").open("ab") as handle:
         handle.write(b"c" * 32 + b" !time")  # a power cut
-    journal.note("d" * 32, failed)
+    journal.record("d" * 32, failed)
     assert journal.outcomes() == {"a" * 32: stored, "d" * 32: failed}
     journal.forget_failures()
     assert journal.outcomes() == {"a" * 32: stored}

@@ -6,13 +6,14 @@ import pytest
 
 from darkroom.core.errors import UserError
 from darkroom.sources.entries import Labels
-from darkroom.sources.label_tables.match import match, parse_rows, read_rows
+from darkroom.sources.label_tables.match import match_names, parse_rows
+from darkroom.sources.label_tables.read import read_rows
 
 
 def parse(tmp_path, text, names=("a.jpg", "sub/b.jpg")):
     path = tmp_path / "table.csv"
     path.write_text(text, encoding="utf-8")
-    return match(path, parse_rows(path, read_rows(path), "name"), list(names))
+    return match_names(path, parse_rows(path, read_rows(path), "name"), list(names))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def truth():
-    return pd.DataFrame(generate.ground_truth())
+    return pd.DataFrame([file.truth for file in generate.files()])
 
 
 @pytest.fixture(scope="module")

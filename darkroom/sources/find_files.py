@@ -1,0 +1,83 @@
+"""Finding the files below a folder: hidden ones are passed over, links never lead in a circle.
+
+Links to files are followed where they stay inside the folder; with `follow_links` all links are,
+wherever they lead.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from darkroom.core.errors import UserError
+from darkroom.core.explain import explain
+
+logger = logging.getLogger(__name__)
+
+# By which images are told where a folder holds other files as well.
+IMAGE_EXTENSIONS = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".j2k",
+}  # fmt: skip
+
+
+def find_files(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file that is not hidden; two names for a strange one differ.
+
+    Raises UserError for a folder that cannot be read.
+    """
+    inside = folder.resolve()
+    outside = 0
+    refused: list[OSError] = []
+    given: Counter[str] = Counter()
+    for parent, files in _folders(folder, follow_links, refused):
+        for file in files:
+            path = Path(parent) / file
+            if file.startswith(".") or not path.is_file():
+                continue
+            if not follow_links and path.is_symlink() and not path.resolve().is_relative_to(inside):
+                outside += 1
+                continue
+            name = printable(path.relative_to(folder).as_posix())
+            given[name] += 1
+            yield name if given[name] == 1 else f"{name}~{given[name]}", path
+    if outside:
+        logger.warning(
+            "%s: %d links lead outside and are passed over; follow_links: true takes them in",
+            folder, outside,
+        )  # fmt: skip
+    if refused:
+        if isinstance(refused[0], PermissionError):
+            raise UserError(
+                f"no permission to read {refused[0].filename}; give yourself read access"
+            )
+        raise UserError(explain(refused[0]))
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the files below a folder that are images by their extension, in order of path."""
+    found = (path for _, path in find_files(folder, follow_links=True))
+    return sorted(path for path in found if path.suffix.lower() in IMAGE_EXTENSIONS)
+
+
+def printable(name: str) -> str:
+    """Return a name that UTF-8 can hold, whatever bytes it was made of."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _folders(folder: Path, follow: bool, refused: list[OSError]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder that is not hidden with its files; one that contains itself only once."""
+    above: dict[str, frozenset[tuple[int, int]]] = {}
+    # os.walk, since Path.walk comes with Python 3.12
+    for parent, folders, files in os.walk(folder, onerror=refused.append, followlinks=follow):
+        if follow:
+            status = Path(parent).stat()
+            around = above.get(str(Path(parent).parent), frozenset())
+            here = (status.st_dev, status.st_ino)
+            if here in around:  # a link to a folder around it
+                folders.clear()
+                continue
+            above[parent] = around | {here}
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield parent, sorted(files)
