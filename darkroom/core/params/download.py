@@ -26,14 +26,14 @@ class LocatedSource(Section):
     name: Name | None = None  # default: the path as written
 
     @property
-    def place(self) -> str:
+    def shown_path(self) -> str:
         """Return the path as tables and messages may show it: without credentials and query."""
         return without_secrets(self.path) if is_url(self.path) else self.path
 
     @property
     def title(self) -> str:
         """Return the name of the source in tables."""
-        return self.name or self.place
+        return self.name or self.shown_path
 
 
 class LabelledSource(LocatedSource):

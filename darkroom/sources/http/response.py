@@ -188,8 +188,8 @@ def _keep(job: Job, part: PartialBody, rest: bytes, journal: Journal, resumed: b
         # Of a resumed body the halves may not belong together: once more, from the start.
         raise Transient("wrong_checksum") if resumed else Unreadable("wrong_checksum")
     whole = part.validator is not None
-    place = journal.complete(job.digest, part) if whole else journal.put(content)
-    return Outcome(key_of(content), None, place)
+    location = journal.complete(job.digest, part) if whole else journal.put(content)
+    return Outcome(key_of(content), None, location)
 
 
 class _MinRate:

@@ -65,7 +65,7 @@ class Archive:
 
         listing = Listing(self.root, archive.version, limits, read_all)
         if listing.count() is None:
-            where = f"params.yaml: download.sources: path: {self.source.place}"
+            where = f"params.yaml: download.sources: path: {self.source.shown_path}"
             formats.require_archive(archive.path(), limits, where)
         labels, inside = self._labels(listing, table)
         count = listing.count()
@@ -84,7 +84,7 @@ class Archive:
         self, listing: Listing, table: SourceFile | None
     ) -> tuple[dict[str, Labels], str | None]:
         """Return the labels by name, and the name of the table where it is in the archive."""
-        wanted, shown = self.source.labels, self.source.place
+        wanted, shown = self.source.labels, self.source.shown_path
         if wanted is None:
             return {}, None
         names = listing.names()
@@ -115,12 +115,12 @@ def _entries(
         known = labels.get(record.name, Labels())
         if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class
             known = add_folder_labels(source, record.name, known)
-        uri = f"{source.place}/{record.name}"
+        uri = f"{source.shown_path}/{record.name}"
         given.append(known)
         yield Entry(record.name, uri, record.load, record.key, known)
     if not given:
         raise UserError(
-            f"params.yaml: download.sources: path: {source.place}: no file in that archive; "
+            f"params.yaml: download.sources: path: {source.shown_path}: no file in that archive; "
             "correct the path, or remove the source"
         )
     check_folder_depth(source, given)

@@ -29,11 +29,12 @@ def list_files(source: FolderSource, table: SourceFile | None) -> list[remote_fi
         listed = remote_files.list_folder(source.path)
     except Unreadable as failure:
         raise unreachable(source.path, failure) from failure
-    own = None if table is None else table.shown.removeprefix(f"{source.place.rstrip('/')}/")
+    own = None if table is None else table.shown.removeprefix(f"{source.shown_path.rstrip('/')}/")
     files = [file for file in listed if file.name != own]
     if not files:
         raise UserError(
-            f"params.yaml: download.sources: path: {source.place}: no file there; correct the path"
+            f"params.yaml: download.sources: path: {source.shown_path}: no file there;"
+            " correct the path"
         )
     return files
 
@@ -56,7 +57,7 @@ def list_entries(
         temporary = unfinished(key_cache)
         with temporary.open("w", encoding="utf-8") as handle:
             for file, key in zip(files, keys, strict=True):
-                uri = f"{source.place.rstrip('/')}/{file.name}"
+                uri = f"{source.shown_path.rstrip('/')}/{file.name}"
                 yield Entry(file.name, uri, partial(prefetcher.load, file), key, labels[file.name])
                 line = {"name": file.name, "version": str(file.version),
                         "key": key or prefetcher.keys.pop(file.name, None)}  # fmt: skip

@@ -84,7 +84,7 @@ def _usable(journal: Journal, store: RawStore) -> dict[str, Outcome]:
             if not is_transient(str(outcome.reason)):
                 usable[digest] = outcome
         elif outcome.key in store.writer or outcome.key in store.purged:
-            usable[digest] = outcome._replace(place=None)
+            usable[digest] = outcome._replace(location=None)
         elif journal.holds(outcome):
             usable[digest] = outcome
             needed.append(outcome)

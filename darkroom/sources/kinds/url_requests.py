@@ -44,7 +44,7 @@ def read_requests(source: ListSource, root: Path, file: SourceFile) -> list[Requ
     table = [row for row in table if row[0]]
     if not table:
         raise UserError(
-            f"params.yaml: download.sources: path: {source.place}: no URL in {path}; "
+            f"params.yaml: download.sources: path: {source.shown_path}: no URL in {path}; "
             "expected one per line"
         )
     return _named(table)

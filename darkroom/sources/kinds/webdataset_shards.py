@@ -168,7 +168,9 @@ def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams)
     except Unreadable as failure:
         raise unreachable(source.path, failure) from failure
     if not versions:
-        raise UserError(f"params.yaml: download.sources: path: {source.place}: no shard is there")
+        raise UserError(
+            f"params.yaml: download.sources: path: {source.shown_path}: no shard is there"
+        )
     shards = []
     for url, version in versions.items():
         if isinstance(version, Unreadable):
@@ -181,4 +183,4 @@ def _remote_shards(source: WebDatasetSource, root: Path, params: DownloadParams)
 
 def path_before_pattern(source: WebDatasetSource) -> str:
     """Return the part of the source's path that is in front of its shards' names."""
-    return _MAGIC.split(source.place, maxsplit=1)[0].rpartition("/")[0]
+    return _MAGIC.split(source.shown_path, maxsplit=1)[0].rpartition("/")[0]

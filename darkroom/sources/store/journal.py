@@ -28,15 +28,17 @@ FILE_BYTES = 2**25  # a file of bodies goes when all of them lie in shards
 
 
 class Outcome(NamedTuple):
-    """What became of a URL: a key, and the place of its body below `bodies/`; or a reason."""
+    """What became of a URL: a key, and the location of its body below `bodies/`; or a reason."""
 
     key: str | None
     reason: str | None = None
-    place: Location | None = None
+    location: Location | None = None
 
     def line(self, digest: str) -> str:
         """Return this as a line of the journal."""
-        words = [f"!{self.reason}"] if self.key is None else [self.key, *map(str, self.place or ())]
+        words = (
+            [f"!{self.reason}"] if self.key is None else [self.key, *map(str, self.location or ())]
+        )
         return " ".join([digest, *words, "."]) + "\n"
 
 
@@ -96,8 +98,8 @@ class Journal:
             return  # by another list of the same run
         self._adopted = True
         for outcome in needed:
-            if outcome.place is not None:
-                self._live[outcome.place.shard] += 1
+            if outcome.location is not None:
+                self._live[outcome.location.shard] += 1
         for path in self.bodies.glob("*"):
             if self._live[path.name] == 0:
                 path.unlink()
@@ -111,40 +113,40 @@ class Journal:
 
     def read(self, outcome: Outcome) -> bytes:
         """Return a body that waits here. Raises ValueError when there is none."""
-        if outcome.place is None:
+        if outcome.location is None:
             raise ValueError(f"expected a body, got {outcome}")
-        return read_member(self.bodies, outcome.place)
+        return read_member(self.bodies, outcome.location)
 
     def put(self, content: bytes) -> Location:
         """Keep a whole body; it counts from its line in the journal on."""
         descriptor, self._file = self._file, None  # not written to again if this goes wrong
         if descriptor is None or self._end + len(content) > FILE_BYTES:
             descriptor = self._next_file(descriptor)
-        place = Location(self._name, self._end, len(content))
+        location = Location(self._name, self._end, len(content))
         with self._lock:
             self._live[self._name] += 1
         with naming(self.bodies / self._name):
             _write(descriptor, content)
         self._file, self._end = descriptor, self._end + len(content)
-        return place
+        return location
 
     def complete(self, digest: str, part: "PartialBody") -> Location:
         """Make a body of a part that is whole."""
         self.bodies.mkdir(parents=True, exist_ok=True)
-        place = Location(digest, 0, part.size)
+        location = Location(digest, 0, part.size)
         with self._lock:
             self._live[digest] = 1
         part.path.replace(self.bodies / digest)
         part.drop()
-        return place
+        return location
 
     def drop(self, outcomes: Iterable[Outcome]) -> None:
         """Let go of bodies that lie in a shard by now."""
         with self._lock:
             for outcome in outcomes:
-                if outcome.place is None:
+                if outcome.location is None:
                     continue
-                name = outcome.place.shard
+                name = outcome.location.shard
                 self._live[name] -= 1
                 if self._live[name] <= 0 and name != self._name:
                     del self._live[name]
@@ -245,11 +247,11 @@ def remove_images(folder: Path, purged: Collection[str]) -> None:
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     by_file: dict[str, list[Outcome]] = {}
     for outcome in Journal(folder).outcomes().values():
-        if outcome.place is not None:
-            by_file.setdefault(outcome.place.shard, []).append(outcome)
+        if outcome.location is not None:
+            by_file.setdefault(outcome.location.shard, []).append(outcome)
     for path in (folder / BODIES).glob("*"):
         inside = by_file.get(path.name, [])
-        size = sum(outcome.place.size for outcome in inside if outcome.place is not None)
+        size = sum(outcome.location.size for outcome in inside if outcome.location is not None)
         # What the journal does not tell of, since a kill came in between, may be such an image.
         if size != path.stat().st_size or any(outcome.key in purged for outcome in inside):
             path.unlink()

@@ -40,7 +40,7 @@ class RawStore:
         self.folder, self.purged = folder, purged
         self.before = _read_index(folder / INDEX_FILE)
         self.rows: list[Row] = []
-        self.writer = ShardWriter(folder, staging, self._known_places())
+        self.writer = ShardWriter(folder, staging, self._known_locations())
         self._max_bytes = max_total_bytes
         self.full = False
 
@@ -99,7 +99,7 @@ class RawStore:
     def keep_source(self, source: str) -> bool:
         """Keep the records of a source that is absent; return whether there are any."""
         rows = [row for row in self.before if row["source"] == source]
-        self.rows += [{name: row[name] for name in row if name not in _PLACE} for row in rows]
+        self.rows += [{name: row[name] for name in row if name not in _LOCATION} for row in rows]
         return bool(rows)
 
     def finish(self) -> pd.DataFrame:
@@ -117,7 +117,7 @@ class RawStore:
                 path.unlink()  # of a killed run, or with purged bytes in it
         return index
 
-    def _known_places(self) -> dict[str, Location]:
+    def _known_locations(self) -> dict[str, Location]:
         return {
             row["key"]: Location(row["shard"], int(row["offset"]), int(row["size"]))
             for row in self.before
@@ -130,8 +130,8 @@ class RawStore:
 
     def _index(self, rows: list[Row]) -> pd.DataFrame:
         for row in rows:
-            place = self.writer.places.get(row["key"]) if row["key"] else None
-            row.update(place._asdict() if place else dict.fromkeys(_PLACE))
+            location = self.writer.locations.get(row["key"]) if row["key"] else None
+            row.update(location._asdict() if location else dict.fromkeys(_LOCATION))
             if row["key"] in self.purged:
                 row.update(dict.fromkeys(("uri", *LABEL_COLUMNS)))
                 row.update(status="withdrawn", reason=PURGED_REASON)
@@ -140,7 +140,7 @@ class RawStore:
 
 
 REPLACED, PURGED_REASON = "replaced", "purged"
-_PLACE = ("shard", "offset", "size")
+_LOCATION = ("shard", "offset", "size")
 
 
 def withdrawn(before: Iterable[Row], now: list[Row]) -> list[Row]:
@@ -153,7 +153,7 @@ def withdrawn(before: Iterable[Row], now: list[Row]) -> list[Row]:
         if (*at, row["key"]) in keys or (row["key"] is None and at in names):
             continue
         reason = REPLACED if at in names else "gone"
-        kept = {name: row[name] for name in row if name not in _PLACE}
+        kept = {name: row[name] for name in row if name not in _LOCATION}
         gone.append({**kept, "status": "withdrawn", "reason": reason})
     return gone
 

@@ -17,28 +17,32 @@ from darkroom.images.formats import sniff_extension
 
 
 class ShardWriter:
-    """Takes in bytes by key, and knows the place of each."""
+    """Takes in bytes by key, and knows the location of each."""
 
     def __init__(self, folder: Path, staging: Path | None, known: dict[str, Location]) -> None:
-        """Start from the places that the index of `folder` names, and what lies staged.
+        """Start from the locations that the index of `folder` names, and what lies staged.
 
         Without a staging folder new shards are published at once.
         """
         self.folder, self.staging = folder, staging or folder
         present = {path.name for path in folder.glob("*.tar")}
-        self.places = {key: place for key, place in known.items() if place.shard in present}
-        self._next = 1 + max((int(place.shard[:5]) for place in self.places.values()), default=-1)
+        self.locations = {
+            key: location for key, location in known.items() if location.shard in present
+        }
+        self._next = 1 + max(
+            (int(location.shard[:5]) for location in self.locations.values()), default=-1
+        )
         self._batch: dict[str, bytes] = {}
         self._bytes = 0
         self._adopted: dict[str, list[str]] = {}  # the keys by staged shard of a killed run
         if staging is not None:
             self._adopt(staging)
-        self.total_bytes = sum(place.size for place in self.places.values())
+        self.total_bytes = sum(location.size for location in self.locations.values())
         self.written = 0  # shards so far
 
     def __contains__(self, key: object) -> bool:
         """Return whether the bytes of this key are here."""
-        return key in self.places or key in self._batch
+        return key in self.locations or key in self._batch
 
     def is_written(self, key: str | None) -> bool:
         """Return whether nothing more is needed for this key."""
@@ -61,27 +65,27 @@ class ShardWriter:
 
     def leave_out(self, unwanted: Callable[[str], bool], purged: Collection[str]) -> None:
         """Write again, without them, the shards of purged keys and staged ones of unwanted keys."""
-        affected = {self.places[key].shard for key in self.places if key in purged}
+        affected = {self.locations[key].shard for key in self.locations if key in purged}
         for shard, keys in self._adopted.items():
-            if any(unwanted(key) or self.places[key].shard != shard for key in keys):
+            if any(unwanted(key) or self.locations[key].shard != shard for key in keys):
                 affected.add(shard)
         for shard in sorted(affected):
-            inside = sorted((place, key) for key, place in self.places.items()
-                            if place.shard == shard)  # fmt: skip
+            inside = sorted((location, key) for key, location in self.locations.items()
+                            if location.shard == shard)  # fmt: skip
             gone = {key for _, key in inside
                     if key in purged or (shard in self._adopted and unwanted(key))}  # fmt: skip
-            staying = [(place, key) for place, key in inside if key not in gone]
+            staying = [(location, key) for location, key in inside if key not in gone]
             for key in gone:
-                del self.places[key]
+                del self.locations[key]
             if staying:
-                contents = (self._read(place) for place, _ in staying)
+                contents = (self._read(location) for location, _ in staying)
                 self._write([key for _, key in staying], contents)
 
     def publish(self) -> None:
         """Bring the staged shards that hold something to the others; they also stay staged."""
         if self.staging == self.folder:
             return
-        for name in sorted({place.shard for place in self.places.values()}):
+        for name in sorted({location.shard for location in self.locations.values()}):
             staged, target = self.staging / name, self.folder / name
             if staged.exists() and not (target.exists() and target.samefile(staged)):
                 temporary = unfinished(target)
@@ -100,14 +104,14 @@ class ShardWriter:
             except tarfile.ReadError:  # not as it was written: its images are taken in again
                 path.unlink()
                 continue
-            if all(key in self.places for key, _ in members):
+            if all(key in self.locations for key, _ in members):
                 path.unlink()  # published, or written twice
                 continue
             name = self._free_name(path)
             path.rename(staging / name)
             self._adopted[name] = [key for key, _ in members]
-            for key, place in members:
-                self.places.setdefault(key, place._replace(shard=name))
+            for key, location in members:
+                self.locations.setdefault(key, location._replace(shard=name))
             self._next += 1
 
     def _free_name(self, path: Path) -> str:
@@ -118,15 +122,15 @@ class ShardWriter:
             self._next += 1
         return name
 
-    def _read(self, place: Location) -> bytes:
-        staged = (self.staging / place.shard).exists()
-        return read_member(self.staging if staged else self.folder, place)
+    def _read(self, location: Location) -> bytes:
+        staged = (self.staging / location.shard).exists()
+        return read_member(self.staging if staged else self.folder, location)
 
     def _write(self, keys: list[str], contents: Iterable[bytes]) -> None:
         path = self.staging / shards.shard_name(self._next)
         pairs = zip(keys, contents, strict=True)
-        places = shards.write_shard(path, ((f"{k}.{sniff_extension(c)}", c) for k, c in pairs))
-        self.places.update(zip(keys, places, strict=True))
+        locations = shards.write_shard(path, ((f"{k}.{sniff_extension(c)}", c) for k, c in pairs))
+        self.locations.update(zip(keys, locations, strict=True))
         self._next += 1
         self.written += 1
 

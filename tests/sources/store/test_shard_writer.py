@@ -16,7 +16,7 @@ def test_staged_shards_keep_apart_when_others_took_their_numbers(tmp_path):
     known = dict(read_locations(raw / shard_name(1)))
     writer = ShardWriter(raw, staging, known)
     writer.publish()
-    assert set(writer.places) == {key_of(content) for content in PICTURES}
-    found = {key: read_member(raw, place) for key, place in writer.places.items()}
+    assert set(writer.locations) == {key_of(content) for content in PICTURES}
+    found = {key: read_member(raw, location) for key, location in writer.locations.items()}
     assert found == {key_of(content): content for content in PICTURES}
-    assert writer.places[other].shard == shard_name(1)
+    assert writer.locations[other].shard == shard_name(1)
