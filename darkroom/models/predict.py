@@ -12,16 +12,13 @@ from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError, visible
 from darkroom.filters.preprocess import check_size
 from darkroom.images.decode import DecodeError, Pixels, decode
+from darkroom.images.find_files import find_image_files
 from darkroom.labels.votes import bin_scores
 from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
 
 PATHS_AT_ONCE = 1024  # are predicted, then shown: memory does not grow with their number
 OUTLIER = "outlier_score"
-EXTENSIONS = {
-    ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm",
-    ".avif", ".heic", ".heif", ".jp2", ".j2k",
-}  # fmt: skip
 
 
 class Prediction(NamedTuple):
@@ -37,8 +34,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.is_file())
-            found += sorted(p for p in inside if p.suffix.lower() in EXTENSIONS)
+            found += find_image_files(path)
         elif path.exists():
             found.append(path)
         else:

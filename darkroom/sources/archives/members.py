@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from darkroom.sources.entries import Labels, Unreadable
-from darkroom.sources.find_files import printable
 
 MAX_NAME = 4096  # PATH_MAX of Linux: no file ever had a longer path
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -55,6 +54,11 @@ def check_member_name(given: str) -> tuple[str, str | None] | None:
     if not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
         return None
     return printable("/".join(parts)), None
+
+
+def printable(name: str) -> str:
+    """Return a name that UTF-8 can hold, whatever bytes it was made of."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def refuse_duplicates(members: Iterable[Member]) -> Iterator[Member]:

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from darkroom.core.errors import UserError
+from darkroom.images.find_files import IMAGE_EXTENSIONS
 from darkroom.images.formats import sniff_extension
 from darkroom.sources.archives import tar
 from darkroom.sources.archives.formats import detect_format
@@ -25,7 +26,6 @@ from darkroom.sources.archives.members import (
     refused_member,
 )
 from darkroom.sources.entries import Labels, Unreadable
-from darkroom.sources.find_files import IMAGE_EXTENSIONS
 from darkroom.sources.label_tables.match import parse_row, rating_columns
 from darkroom.sources.label_tables.read import item_row
 

@@ -5,7 +5,8 @@ Every regular file below the folder counts, whatever its name: bytes are judged 
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 from darkroom.core.errors import UserError
 from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.core.paths import is_url, original_root, resolve_path
+from darkroom.images.find_files import find_files
 from darkroom.sources import remote_files
+from darkroom.sources.archives.members import printable
 from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, EntryStream, Unreadable
-from darkroom.sources.find_files import find_files
 from darkroom.sources.kinds import remote_folder
 from darkroom.sources.label_tables.match import labels_by_name
 from darkroom.sources.source_files import (
@@ -111,7 +113,7 @@ def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> l
     leave_out = None if table is None else table.path().stat()
     hashes = HashCache(hash_cache_path(root, source))
     files = []
-    for name, path in sorted(find_files(folder, source.follow_links)):
+    for name, path in sorted(_named(folder, source.follow_links)):
         file = _identify(name, path, hashes)
         if leave_out is None or not _is_same_file(path, leave_out):
             files.append(file)
@@ -122,6 +124,15 @@ def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> l
         )
     hashes.save()
     return files
+
+
+def _named(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file; where two names are shown alike, they still differ."""
+    count: Counter[str] = Counter()
+    for path in find_files(folder, follow_links):
+        name = printable(path.relative_to(folder).as_posix())
+        count[name] += 1
+        yield name if count[name] == 1 else f"{name}~{count[name]}", path
 
 
 def _identify(name: str, path: Path, hashes: HashCache) -> _File:

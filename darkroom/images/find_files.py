@@ -6,7 +6,6 @@ wherever they lead.
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +21,11 @@ IMAGE_EXTENSIONS = {
 }  # fmt: skip
 
 
-def find_files(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file that is not hidden; two names for a strange one differ.
-
-    Raises UserError for a folder that cannot be read.
-    """
+def find_files(folder: Path, follow_links: bool) -> Iterator[Path]:
+    """Yield each file that is not hidden. Raises UserError for a folder that cannot be read."""
     inside = folder.resolve()
     outside = 0
     refused: list[OSError] = []
-    given: Counter[str] = Counter()
     for parent, files in _folders(folder, follow_links, refused):
         for file in files:
             path = Path(parent) / file
@@ -39,9 +34,7 @@ def find_files(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
             if not follow_links and path.is_symlink() and not path.resolve().is_relative_to(inside):
                 outside += 1
                 continue
-            name = printable(path.relative_to(folder).as_posix())
-            given[name] += 1
-            yield name if given[name] == 1 else f"{name}~{given[name]}", path
+            yield path
     if outside:
         logger.warning(
             "%s: %d links lead outside and are passed over; follow_links: true takes them in",
@@ -55,15 +48,10 @@ def find_files(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
         raise UserError(explain(refused[0]))
 
 
-def find_images(folder: Path) -> list[Path]:
+def find_image_files(folder: Path) -> list[Path]:
     """Return the files below a folder that are images by their extension, in order of path."""
-    found = (path for _, path in find_files(folder, follow_links=True))
-    return sorted(path for path in found if path.suffix.lower() in IMAGE_EXTENSIONS)
-
-
-def printable(name: str) -> str:
-    """Return a name that UTF-8 can hold, whatever bytes it was made of."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    files = find_files(folder, follow_links=True)
+    return sorted(path for path in files if path.suffix.lower() in IMAGE_EXTENSIONS)
 
 
 def _folders(folder: Path, follow: bool, refused: list[OSError]) -> Iterator[tuple[str, list[str]]]:
