@@ -22,6 +22,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 
 TARGET = Path("data/code")
@@ -102,7 +103,7 @@ class StageCode:
     def _read(self, name: str, path: Path) -> Module:
         if path not in self._modules:
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            source = _Source(ast.parse(path.read_bytes()))
+            source = _Source(_parse(path))
             digest = hashlib.sha256("".join(source.words).encode("utf-8", "surrogatepass"))
             for file in sorted(_data_files(source.texts, path)):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -115,19 +116,21 @@ class StageCode:
         return {name.lower().replace("_", "-"): version(name) for name in sorted(found)}
 
 
-def canonical(source: str) -> str:
-    r"""Return Python source in a form without places, comments, docstrings and layout.
-
-    What is absent or empty is left out, so that fields which later Pythons add change nothing.
-
-    >>> canonical("x = 1  # one") == canonical('"A docstring."\nx = (1)')
-    True
-    """
-    return "".join(_Source(ast.parse(source)).words)
+def _parse(path: Path) -> ast.AST:
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:  # ValueError: a byte of zero
+        line = getattr(error, "lineno", None)
+        where = f"{path}, line {line}" if line else str(path)
+        raise UserError(f"{where}: not valid Python: {error}; correct that file") from error
 
 
 class _Source:
-    """One pass over a syntax tree: its canonical form, what it imports, and its short strings."""
+    """One pass over a syntax tree: its canonical form, what it imports, and its short strings.
+
+    The form has no places, comments, docstrings or layout, and leaves out what is absent or empty,
+    so that fields which later Pythons add change nothing.
+    """
 
     def __init__(self, tree: ast.AST) -> None:
         self.words: list[str] = []
