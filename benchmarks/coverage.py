@@ -32,14 +32,11 @@ from darkroom.evaluation.agreement import (
     weighted_rmse,
     weighted_srcc,
 )
+from darkroom.evaluation.bootstrap import cluster_bootstrap
 from darkroom.evaluation.classification import brier
+from darkroom.evaluation.delong import auc_interval
 from darkroom.evaluation.emd import emd_r1, emd_r2
-from darkroom.evaluation.intervals import (
-    Interval,
-    auc_interval,
-    cluster_bootstrap,
-    proportion_interval,
-)
+from darkroom.evaluation.intervals import Interval, proportion_interval
 from darkroom.evaluation.metrics import BinaryScores, with_interval
 from darkroom.evaluation.operating_points import at_prevalence
 from darkroom.evaluation.paired import (

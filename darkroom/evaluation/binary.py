@@ -13,7 +13,7 @@ from darkroom.evaluation.metrics import (
     BinaryScores,
     Settings,
     auc_metric,
-    interval_key,
+    limits,
     partial_auc_metric,
 )
 from darkroom.evaluation.operating_points import DefaultThreshold, at_prevalence, operating_points
@@ -74,14 +74,10 @@ def prevalence_rows(points: MetricTree, settings: Settings) -> pd.DataFrame:
 
     `points` is what `operating_points` returned.
     """
-    interval = interval_key(settings.confidence)
-    rows = []
+    rows, confidence = [], settings.confidence
     for point, tree in points.items():
         for prevalence in PREVALENCES:
-            values = at_prevalence(tree, float(prevalence), settings.confidence)
-            ppv, npv = (
-                (metric["value"], metric[interval]["low"], metric[interval]["high"])
-                for metric in (values["ppv"], values["npv"])
-            )
+            values = at_prevalence(tree, float(prevalence), confidence)
+            ppv, npv = (limits(values[name], confidence) for name in ("ppv", "npv"))
             rows.append((point, prevalence, *ppv, *npv))
     return pd.DataFrame(rows, columns=PREVALENCE)

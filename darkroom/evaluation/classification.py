@@ -19,12 +19,13 @@ from darkroom.evaluation.metrics import (
     auc_metric,
     bootstrap_metric,
     group_counts,
+    mean_metric,
     metric_key,
     proportion_metric,
 )
 from darkroom.evaluation.operating_points import DefaultThreshold
 from darkroom.evaluation.roc import auc, weighted_macro_auc
-from darkroom.evaluation.statistic import Flags, Reals, Statistic, unweighted, weighted_mean
+from darkroom.evaluation.statistic import Flags, Reals, Statistic, unweighted
 
 
 def evaluate_classes(
@@ -164,9 +165,7 @@ def _balanced_accuracy(
 
 def _brier(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
     each = brier(one_hot(test, classes), probabilities(test, classes))
-    value = float(each.mean()) if each.size else None
-    groups = test["split_group"].to_numpy()
-    return bootstrap_metric("brier", value, weighted_mean(each), groups, settings)
+    return mean_metric("brier", each, test["split_group"].to_numpy(), settings)
 
 
 def _per_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:

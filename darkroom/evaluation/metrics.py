@@ -7,17 +7,18 @@ import numpy as np
 from darkroom.core.files import MetricTree
 from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.randomness import generator
-from darkroom.evaluation.intervals import (
-    BOOTSTRAP,
-    MIN_GROUPS,
-    Interval,
-    auc_interval,
-    cluster_bootstrap,
-    no_interval,
-    proportion_interval,
-)
+from darkroom.evaluation.bootstrap import BOOTSTRAP, cluster_bootstrap
+from darkroom.evaluation.delong import auc_interval
+from darkroom.evaluation.intervals import MIN_GROUPS, Interval, no_interval, proportion_interval
 from darkroom.evaluation.roc import auc, partial_auc, weighted_partial_auc
-from darkroom.evaluation.statistic import Flags, Groups, Reals, Statistic, encode_groups
+from darkroom.evaluation.statistic import (
+    Flags,
+    Groups,
+    Reals,
+    Statistic,
+    encode_groups,
+    weighted_mean,
+)
 
 
 class BinaryScores(NamedTuple):
@@ -63,6 +64,12 @@ def with_interval(value: float | None, interval: Interval, confidence: float) ->
     return tree | ({"note": interval.note} if interval.note else {})
 
 
+def limits(metric: MetricTree, confidence: float) -> tuple[Any, Any, Any]:
+    """Return a metric's value, low and high, each perhaps None."""
+    interval = metric[interval_key(confidence)]
+    return metric["value"], interval["low"], interval["high"]
+
+
 def interval_key(confidence: float) -> str:
     """Return the key of an interval.
 
@@ -92,6 +99,12 @@ def bootstrap_metric(
             statistic, groups, settings.confidence, settings.resamples, settings.rng(name)
         )
     return with_interval(value, interval, settings.confidence)
+
+
+def mean_metric(name: str, values: Reals, groups: Groups, settings: Settings) -> MetricTree:
+    """Return the mean of `values` (n,) as a metric; None where there are no images."""
+    mean = float(values.mean()) if values.size else None
+    return bootstrap_metric(name, mean, weighted_mean(values), groups, settings)
 
 
 def proportion_metric(success: Flags, groups: Groups, settings: Settings) -> MetricTree:

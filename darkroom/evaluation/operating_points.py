@@ -11,7 +11,7 @@ from darkroom.evaluation.intervals import Interval, no_interval, ratio_interval
 from darkroom.evaluation.metrics import (
     BinaryScores,
     Settings,
-    interval_key,
+    limits,
     metric_key,
     proportion_metric,
     with_interval,
@@ -142,10 +142,8 @@ Estimate = tuple[float, Interval] | None  # a proportion with its interval
 
 
 def _estimate(tree: MetricTree, confidence: float) -> Estimate:
-    limits = tree[interval_key(confidence)]
-    if tree["value"] is None or limits["low"] is None:
-        return None
-    return tree["value"], Interval(limits["low"], limits["high"], tree["method"])
+    value, low, high = limits(tree, confidence)
+    return None if None in (value, low) else (value, Interval(low, high, tree["method"]))
 
 
 def _complement(estimate: Estimate) -> Estimate:

@@ -10,16 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from darkroom.evaluation.intervals import (
-    BOOTSTRAP,
-    MIN_VARIANCE,
-    Interval,
-    Resamples,
-    bca,
-    no_interval,
-    placements,
-    resample,
-)
+from darkroom.evaluation.bootstrap import BOOTSTRAP, Resamples, bca, resample
+from darkroom.evaluation.delong import MIN_VARIANCE, placements
+from darkroom.evaluation.intervals import Interval, no_interval
 from darkroom.evaluation.statistic import (
     Flags,
     Groups,

@@ -22,12 +22,13 @@ from darkroom.evaluation.metrics import (
     Settings,
     bootstrap_metric,
     group_counts,
-    interval_key,
+    limits,
+    mean_metric,
     metric_key,
     proportion_metric,
 )
 from darkroom.evaluation.operating_points import DefaultThreshold
-from darkroom.evaluation.statistic import Flags, Groups, Reals, weighted_mean
+from darkroom.evaluation.statistic import Flags, Groups, Reals
 
 RANGES = ["low", "high", "n", "rmse", "rmse_low", "rmse_high", "bias", "bias_low", "bias_high"]
 
@@ -86,13 +87,10 @@ def range_edges(scale: Scale, count: int) -> list[tuple[float, float]]:
 
 def range_rows(tree: MetricTree, scale: Scale, count: int, confidence: float) -> pd.DataFrame:
     """Return the table of the metrics by range that `evaluate_ratings` returned."""
-    interval, rows = interval_key(confidence), []
+    rows = []
     for low, high in range_edges(scale, count):
         metrics = tree["ranges"][_range_key(low, high)]
-        rmse, bias = (
-            (metric["value"], metric[interval]["low"], metric[interval]["high"])
-            for metric in (metrics["rmse"], metrics["bias"])
-        )
+        rmse, bias = (limits(metrics[name], confidence) for name in ("rmse", "bias"))
         rows.append((low, high, metrics["n"], *rmse, *bias))
     return pd.DataFrame(rows, columns=RANGES)
 
@@ -124,8 +122,8 @@ def _one_range(rows: pd.DataFrame, name: str, settings: Settings) -> MetricTree:
     return {
         "n": len(rows),
         "rmse": _rmse(target, predicted, groups, settings, name),
-        "bias": _mean(f"bias {name}", error, groups, settings),
-        "mae": _mean(f"mae {name}", np.abs(error), groups, settings),
+        "bias": mean_metric(f"bias {name}", error, groups, settings),
+        "mae": mean_metric(f"mae {name}", np.abs(error), groups, settings),
         "srcc": bootstrap_metric(
             f"srcc {name}", agreement.srcc(target, predicted),
             agreement.weighted_srcc(target, predicted), groups, settings,
@@ -166,11 +164,6 @@ def _rmse(
     return bootstrap_metric(f"rmse {where}".rstrip(), value, statistic, groups, settings)
 
 
-def _mean(name: str, each: Reals, groups: Groups, settings: Settings) -> MetricTree:
-    value = float(each.mean()) if each.size else None
-    return bootstrap_metric(name, value, weighted_mean(each), groups, settings)
-
-
 def has_histogram(rows: pd.DataFrame) -> Flags:
     """Return for which rows the votes are known, not the mean alone, which has no CDF: (n,)."""
     return np.asarray(rows["target_bin_1"].notna(), np.bool_)
@@ -188,7 +181,9 @@ def _emd(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
     groups = known["split_group"].to_numpy()
     tree: MetricTree = {}
     for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2)):
-        tree[name] = _mean(name, distance(target, predicted), groups, settings) | {"n": len(known)}
+        tree[name] = mean_metric(name, distance(target, predicted), groups, settings) | {
+            "n": len(known)
+        }
         if not len(known):
             tree[name]["note"] = "no test image has a histogram of ratings"
     return tree

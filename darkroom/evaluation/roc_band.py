@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from darkroom.evaluation.intervals import Interval, two_class_variance, wilson
+from darkroom.evaluation.delong import two_class_variance
+from darkroom.evaluation.intervals import Interval, wilson
 from darkroom.evaluation.metrics import BinaryScores
 from darkroom.evaluation.roc import weighted_roc
 from darkroom.evaluation.statistic import Reals, encode_groups

@@ -6,19 +6,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from darkroom.evaluation.agreement import weighted_plcc, weighted_rmse
+from darkroom.evaluation.bootstrap import Resamples, bca, cluster_bootstrap, resample
 from darkroom.evaluation.calibration import calibration_error, weighted_calibration_error
-from darkroom.evaluation.intervals import (
-    Interval,
-    Resamples,
-    auc_interval,
-    bca,
-    cluster_bootstrap,
-    delong_variance,
-    proportion_interval,
-    ratio_interval,
-    resample,
-    wilson,
-)
+from darkroom.evaluation.delong import auc_interval, delong_variance
+from darkroom.evaluation.intervals import Interval, proportion_interval, ratio_interval, wilson
 from darkroom.evaluation.roc import auc, weighted_auc
 from darkroom.evaluation.statistic import weighted_mean
 
