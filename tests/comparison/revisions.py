@@ -142,9 +142,9 @@ def revision(test, name="one", splits=None, **changes):
 
 def compared(base, head, **changes):
     """Return the differences by name."""
-    sides = revision(base, **changes), revision(head, "two", **changes)
-    return {d.metric: d for d in compare(*sides, pair(*sides)).differences}
+    both = revision(base, **changes), revision(head, "two", **changes)
+    return {d.metric: d for d in compare(*both, pair(*both)).differences}
 
 
-def sides(base, head, **of_head):
+def revisions(base, head, **of_head):
     return revision(base, "one"), revision(head, "two", **of_head)

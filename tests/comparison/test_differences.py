@@ -16,7 +16,7 @@ from tests.comparison.revisions import (
     outlying,
     ratings,
     revision,
-    sides,
+    revisions,
 )
 
 
@@ -55,13 +55,13 @@ def test_ratings_known_by_their_mean_alone_have_no_emd():
 def test_labels_that_changed_are_counted_and_heads_count():
     base, head = labelled(7), labelled(7)
     head.loc[:4, "target_label"] = ["dog", "dog", "dog", "cat", "dog"]
-    both = pair(*sides(base, head))
+    both = pair(*revisions(base, head))
     assert both.relabelled == 4
     assert both.base["target_label"].tolist() == head["target_label"].tolist()
     assert all(d.value == 0 for d in compared(base, head).values())
 
 
-def test_one_class_of_images_leaves_auc_undefined_and_the_rest_told():
+def test_one_class_of_images_leaves_auc_undefined_and_the_rest_defined():
     low = ratings(1, KEYS)
     found = compared(low, low, cutoff=11.0)
     assert (found["auc"].value, found["auc"].verdict) == (None, "undefined")
@@ -71,8 +71,8 @@ def test_one_class_of_images_leaves_auc_undefined_and_the_rest_told():
 def test_a_class_without_test_images_leaves_the_macro_auc_undefined():
     names = ("cat", "dog", "fox")
     base, head = labelled(20, names), labelled(3, names)
-    for side in (base, head):
-        side["target_label"] = side["target_label"].replace("fox", "cat")
+    for rows in (base, head):
+        rows["target_label"] = rows["target_label"].replace("fox", "cat")
     found = compared(base, head)
     assert (found["auc"].value, found["auc"].p, found["auc"].verdict) == (None, None, "undefined")
     assert found["accuracy"].verdict == "worse"
@@ -80,8 +80,8 @@ def test_a_class_without_test_images_leaves_the_macro_auc_undefined():
 
 def test_a_label_that_no_model_knows_counts_as_an_error():
     base, head = labelled(60), labelled(60)
-    for side in (base, head):
-        side.loc[1, "target_label"] = "fox"
+    for rows in (base, head):
+        rows.loc[1, "target_label"] = "fox"
     found = compared(base, head, positive_class="dog")
     assert found["accuracy"].base == pytest.approx(58 / 60)
 

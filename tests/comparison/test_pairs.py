@@ -10,7 +10,7 @@ from tests.comparison.revisions import (
     outlying,
     ratings,
     revision,
-    sides,
+    revisions,
     splits_of,
 )
 
@@ -23,19 +23,19 @@ def refusal(base, head):
 
 def test_below_80_percent_of_either_sides_test_images_is_refused():
     whole, most, few = ratings(1), ratings(1, KEYS[:48]), ratings(1, KEYS[:47])
-    kept = pair(*sides(whole, most))
+    kept = pair(*revisions(whole, most))
     assert (len(kept.head), kept.left_out_base, kept.left_out_head) == (48, 12, 0)
-    kept = pair(*sides(most, whole))
+    kept = pair(*revisions(most, whole))
     assert (kept.left_out_base, kept.left_out_head) == (0, 12)
     said = "only 47 of one's 60 test images are in both revisions (78%)"
-    assert said in refusal(*sides(whole, few))
-    assert "only 47 of two's 60" in refusal(*sides(few, whole))
+    assert said in refusal(*revisions(whole, few))
+    assert "only 47 of two's 60" in refusal(*revisions(few, whole))
 
 
 def test_a_test_image_that_the_other_side_was_trained_on_is_refused():
     base, head = ratings(1), ratings(1, KEYS[:-1])
     moved = splits_of(head, train=[KEYS[-1]])
-    said = refusal(*sides(base, head, splits=moved))
+    said = refusal(*revisions(base, head, splits=moved))
     assert "1 test images of one" in said
     assert f"in the train split of two, such as {KEYS[-1]}" in said
     assert "test images of two" in refusal(revision(head, splits=moved), revision(base, "two"))
@@ -54,7 +54,7 @@ def test_a_group_that_an_official_split_tears_apart_is_no_leak_into_itself():
 
 
 def test_other_classes_are_refused():
-    said = refusal(*sides(labelled(5), labelled(5, ("cat", "fox"))))
+    said = refusal(*revisions(labelled(5), labelled(5, ("cat", "fox"))))
     assert "the classes differ: one alone knows dog, two alone fox" in said
 
 
@@ -73,13 +73,13 @@ def test_the_tables_of_another_version_are_refused(test, missing, said):
     )
 
 
-def test_figures_of_another_run_than_the_predictions_are_refused():
-    said = refusal(*sides(labelled(9), labelled(9), positive_class="fox"))
+def test_metrics_of_another_run_than_the_predictions_are_refused():
+    said = refusal(*revisions(labelled(9), labelled(9), positive_class="fox"))
     assert "the positive class 'fox' is none of cat, dog" in said
 
 
 def test_another_normal_class_is_refused():
-    base, head = sides(outlying(1), outlying(1))
+    base, head = revisions(outlying(1), outlying(1))
     train = head.params.train.model_copy(update={"normal_class": "scratch"})
     head = head._replace(params=head.params.model_copy(update={"train": train}))
     assert "the normal classes differ: 'fine' in one, 'scratch' in two" in refusal(base, head)
@@ -88,7 +88,7 @@ def test_another_normal_class_is_refused():
 def test_images_that_either_side_groups_stay_together():
     base = ratings(1, groups=["a", "a", *KEYS[2:]])
     head = ratings(1, groups=[KEYS[0], "b", "b", *KEYS[3:]])
-    groups = pair(*sides(base, head)).groups
+    groups = pair(*revisions(base, head)).groups
     assert len(set(groups[:3])) == 1
     assert len(set(groups)) == COUNT - 2
 
@@ -110,4 +110,4 @@ def test_images_that_either_side_groups_stay_together():
     ids=["no bin", "nan", "no cutoff", "task", "few", "no keys"],
 )
 def test_a_revision_that_cannot_be_compared(test, changes, said):
-    assert said in refusal(*sides(ratings(0.4), test, **changes))
+    assert said in refusal(*revisions(ratings(0.4), test, **changes))

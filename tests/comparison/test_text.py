@@ -7,18 +7,18 @@ from darkroom.comparison import text
 from darkroom.comparison.differences import compare
 from darkroom.comparison.pairs import pair
 from darkroom.comparison.text import as_markdown, as_text, code
-from tests.comparison.revisions import COUNT, labelled, ratings, revision, sides
+from tests.comparison.revisions import COUNT, labelled, ratings, revision, revisions
 
 
 def test_few_groups_are_said():
     few = ratings(1, groups=[f"g{n % 7}" for n in range(COUNT)])
-    base, head = sides(few, few)
+    base, head = revisions(few, few)
     shown = as_text(compare(base, head, pair(base, head)))
     assert "Intervals are unreliable: 7 groups." in shown
 
 
 def test_a_doubt_about_an_interval_does_not_deny_it():
-    base, head = sides(ratings(1), ratings(1.5))
+    base, head = revisions(ratings(1), ratings(1.5))
     found = compare(base, head, pair(base, head))
     srcc, *others = found.differences
     doubted = srcc._replace(interval=srcc.interval._replace(note="interval unreliable: biased"))

@@ -4,9 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from sklearn import metrics
 from sklearn.metrics import root_mean_squared_error
 
 from darkroom.evaluation import agreement
+from tests.evaluation.samples import SEEDS, exactly, pairs
 
 scores = arrays(np.float64, 12, elements=st.integers(0, 6).map(float))
 counts = arrays(np.int64, 12, elements=st.integers(0, 3))
@@ -44,8 +46,16 @@ def test_a_weight_counts_an_image_so_often(plain, weighted, x, y, weights):
     assert np.isnan(found) if expected is None else found == pytest.approx(expected, abs=1e-9)
 
 
-def test_resamples_are_told_apart():
+def test_each_resample_has_its_own_value():
     x = np.array([1.0, 2.0, 3.0, 4.0])
     weights = np.array([[1, 1, 1, 1], [2, 0, 0, 2], [4, 0, 0, 0]], float)
     found = agreement.weighted_srcc(x, x[::-1])(weights)
     np.testing.assert_allclose(found, [-1, -1, np.nan])
+
+
+@SEEDS
+def test_correlations_and_errors(seed):
+    x, y = pairs(seed)
+    assert agreement.srcc(x, y) == exactly(stats.spearmanr(x, y).statistic)
+    assert agreement.plcc(x, y) == exactly(stats.pearsonr(x, y).statistic)
+    assert agreement.rmse(x, y) == exactly(metrics.root_mean_squared_error(x, y))

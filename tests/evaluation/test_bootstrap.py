@@ -14,7 +14,6 @@ from darkroom.evaluation.roc import weighted_auc
 from darkroom.evaluation.statistic import weighted_mean
 
 RNG = np.random.default_rng(3)
-
 levels = st.floats(0.6, 0.999)
 
 

@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
-from scipy import stats
 
+from darkroom.evaluation import calibration
 from darkroom.evaluation.calibration import (
     calibration_error,
     calibration_error_metric,
     error_if_calibrated,
-    mean_interval,
     reliability_of_means,
 )
-from darkroom.evaluation.metrics import Settings
+from tests.evaluation.samples import SEEDS, SETTINGS
 
-SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
 RNG = np.random.default_rng(5)
 PROBABILITY = RNG.random(400)
 GROUPS = np.arange(400)
@@ -43,30 +41,6 @@ def test_no_images_no_error():
     assert found["note"]
 
 
-def test_the_interval_of_a_mean_is_scipys_on_single_images():
-    values = RNG.normal(size=25)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    assert mean_interval(values, np.arange(25), 0.9)[:2] == pytest.approx(tuple(expected), abs=1e-9)
-
-
-def test_copies_add_no_certainty_to_a_mean():
-    values = RNG.normal(size=25)
-    once = mean_interval(values, np.arange(25), 0.95)
-    thrice = mean_interval(np.tile(values, 3), np.tile(np.arange(25), 3), 0.95)
-    assert once[:2] == pytest.approx(thrice[:2], abs=1e-9)
-    assert mean_interval(values, np.zeros(25), 0.95).low is None
-
-
-@pytest.mark.parametrize("count", [2, 3, 7, 30])
-def test_values_that_are_all_alike_leave_no_mean_certain(count):
-    equal = np.full(count, 6.3), np.arange(count)
-    grouped = np.tile([0.1, 0.3, 0.8], count), np.repeat(np.arange(count), 3)
-    for values, groups in (equal, grouped):
-        interval = mean_interval(values, groups, 0.95)
-        assert (interval.low, interval.high) == (None, None)
-        assert "all alike" in interval.note
-
-
 def test_ratings_are_reliable_where_the_mean_of_the_bin_is():
     predicted = np.linspace(1, 10, 400)
     target = predicted + RNG.normal(size=400)
@@ -74,3 +48,22 @@ def test_ratings_are_reliable_where_the_mean_of_the_bin_is():
     assert rows["n"].tolist() == [40] * 10
     assert ((rows["low"] <= rows["predicted"]) & (rows["predicted"] <= rows["high"])).sum() >= 8
     assert (rows["high"] - rows["low"]).between(0.3, 1.2).all()
+
+
+@SEEDS
+def test_bins_are_of_equal_mass_and_keep_ties_together(seed):
+    probability = np.random.default_rng(seed).random(200).round(3 * (seed % 4) + 1)
+    bins = calibration.equal_mass_bins(probability)
+    order = np.argsort(probability, kind="stable")
+    assert (np.diff(bins[order]) >= 0).all()
+    assert all(len(set(bins[probability == value])) == 1 for value in probability)
+    if np.unique(probability).size == 200:
+        assert set(np.bincount(bins)) == {20}
+    rows = calibration.reliability_of_probabilities(
+        "a", probability, probability > 0.5, np.arange(200), 0.95
+    )
+    true, predicted = (rows[name].to_numpy() for name in ("observed", "predicted"))
+    edges = [probability[bins == b].min() for b in range(bins.max() + 1)]
+    theirs = [probability[bins == b].mean() for b in range(len(edges))]
+    np.testing.assert_allclose(predicted, theirs, rtol=0, atol=1e-9)
+    assert ((rows["low"] <= true) & (true <= rows["high"])).all()

@@ -3,9 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from scipy.stats import wasserstein_distance
 
 from darkroom.evaluation.emd import emd_r1, emd_r2
+from tests.evaluation.samples import (
+    SEEDS,
+)
 
 BINS = 5
 votes = arrays(np.int64, (3, BINS), elements=st.integers(0, 40)).map(
@@ -49,3 +53,18 @@ def test_r1_is_the_wasserstein_distance_in_bins(a, b):
 def test_unequal_bins_are_refused(distance):
     with pytest.raises(ValueError, match=r"expected equal shapes"):
         distance(np.ones((1, 5)), np.ones((1, 1)))
+
+
+@SEEDS
+def test_distances_of_histograms(seed):
+    rng = np.random.default_rng(seed)
+    bins = int(rng.integers(2, 12))
+    one, other = (rng.dirichlet(np.full(bins, 0.5), 40) for _ in range(2))
+    grid = np.arange(bins)
+    pairs_of = list(zip(one, other, strict=True))
+    expected = [stats.wasserstein_distance(grid, grid, p, q) for p, q in pairs_of]
+    np.testing.assert_allclose(bins * emd_r1(one, other), expected, rtol=0, atol=1e-9)
+    # SciPy's energy distance is the root of twice the integral of the squared difference
+    energy = [stats.energy_distance(grid, grid, p, q) for p, q in pairs_of]
+    found = np.sqrt(2 * bins) * emd_r2(one, other)
+    np.testing.assert_allclose(found, energy, rtol=0, atol=1e-9)

@@ -5,11 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from darkroom.evaluation.calibration import (
+    mean_interval,
+)
 from darkroom.evaluation.intervals import Interval, proportion_interval, ratio_interval, wilson
+from tests.evaluation.samples import SEEDS, exactly
 
 RNG = np.random.default_rng(3)
-
 levels = st.floats(0.6, 0.999)
+RNG = np.random.default_rng(5)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +90,36 @@ def test_a_ratio_as_published():
 def test_a_ratio_needs_bounds():
     with pytest.raises(ValueError, match="two intervals"):
         ratio_interval((0.5, Interval(None, None, "none")), (0.5, wilson(1, 2, 0.95)))
+
+
+@SEEDS
+def test_a_wilson_interval(seed):
+    rng = np.random.default_rng(seed)
+    total = int(rng.integers(1, 500))
+    hits, level = int(rng.integers(0, total + 1)), float(rng.uniform(0.6, 0.999))
+    expected = stats.binomtest(hits, total).proportion_ci(level, "wilson")
+    assert wilson(hits, total, level)[:2] == exactly(tuple(expected))
+
+
+def test_the_interval_of_a_mean_is_scipys_on_single_images():
+    values = RNG.normal(size=25)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert mean_interval(values, np.arange(25), 0.9)[:2] == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_copies_add_no_certainty_to_a_mean():
+    values = RNG.normal(size=25)
+    once = mean_interval(values, np.arange(25), 0.95)
+    thrice = mean_interval(np.tile(values, 3), np.tile(np.arange(25), 3), 0.95)
+    assert once[:2] == pytest.approx(thrice[:2], abs=1e-9)
+    assert mean_interval(values, np.zeros(25), 0.95).low is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 30])
+def test_values_that_are_all_alike_leave_no_mean_certain(count):
+    equal = np.full(count, 6.3), np.arange(count)
+    grouped = np.tile([0.1, 0.3, 0.8], count), np.repeat(np.arange(count), 3)
+    for values, groups in (equal, grouped):
+        interval = mean_interval(values, groups, 0.95)
+        assert (interval.low, interval.high) == (None, None)
+        assert "all alike" in interval.note

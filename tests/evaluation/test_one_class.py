@@ -3,10 +3,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from darkroom.evaluation.metrics import Settings
 from darkroom.evaluation.one_class import evaluate_one_class
-
-SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
+from tests.evaluation.samples import SETTINGS
 
 
 def table(labels, scores):
@@ -27,7 +25,7 @@ def split():
     return draw
 
 
-def test_the_outliers_of_any_label_are_the_positive_side(split):
+def test_the_outliers_of_any_label_are_the_positives(split):
     test, validation = split(40, 30), split(30, 20)
     tree = evaluate_one_class(test, validation, "cat", SETTINGS)
     wanted = roc_auc_score(test["target_label"] != "cat", test["outlier_score"])

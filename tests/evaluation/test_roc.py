@@ -3,10 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics
 from sklearn.metrics import roc_auc_score
 
+from darkroom.evaluation import roc
 from darkroom.evaluation.roc import auc, has_both_classes, roc_curve, weighted_auc
-from darkroom.evaluation.thresholds import youden
+from tests.evaluation.samples import (
+    SEEDS,
+    exactly,
+    flags_and_scores,
+    weights_of,
+)
 
 flags = arrays(np.bool_, 12)
 scores = arrays(np.float64, 12, elements=st.integers(0, 5).map(float))
@@ -31,22 +38,22 @@ def test_the_other_way_round_it_is_the_rest(positive, score):
         assert auc(positive, -score) == pytest.approx(1 - auc(positive, score), abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("positive", "score", "threshold"),
-    [
-        pytest.param([0, 0, 1, 1], [1, 2, 3, 4], 3, id="separated"),
-        pytest.param([0, 1, 0, 1], [1, 2, 3, 4], 4, id="equal gains: the higher one"),
-        pytest.param([1, 1, 0, 0], [1, 2, 3, 4], None, id="worse than chance"),
-        pytest.param([0, 1, 0, 1], [2, 2, 2, 2], None, id="constant"),
-        pytest.param([1, 1, 1, 1], [1, 2, 3, 4], None, id="one class"),
-    ],
-)
-def test_the_threshold_that_youden_chooses(positive, score, threshold):
-    assert youden(np.array(positive, bool), np.array(score, float)) == threshold
-
-
 def test_the_curve_goes_from_corner_to_corner():
     curve = roc_curve(np.array([False, True, False, True]), np.array([0.1, 0.4, 0.5, 0.9]))
     assert (curve.false_positive_rate[0], curve.true_positive_rate[0]) == (0, 0)
     assert (curve.false_positive_rate[-1], curve.true_positive_rate[-1]) == (1, 1)
     assert roc_curve(np.array([True]), np.array([0.5])) is None
+
+
+@SEEDS
+def test_auc_and_partial_auc(seed):
+    positive, score = flags_and_scores(seed)
+    assert roc.auc(positive, score) == exactly(metrics.roc_auc_score(positive, score))
+    weights, drawn = weights_of(seed, score.size)
+    again = positive[drawn], score[drawn]
+    for below in (0.05, 0.1, 0.33, 1.0):
+        expected = metrics.roc_auc_score(positive, score, max_fpr=below)
+        assert roc.partial_auc(positive, score, below) == exactly(expected)
+        if roc.has_both_classes(again[0]):
+            found = roc.weighted_partial_auc(positive, score, below)(weights)[0]
+            assert found == exactly(metrics.roc_auc_score(*again, max_fpr=below))

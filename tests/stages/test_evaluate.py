@@ -90,13 +90,13 @@ def use(monkeypatch):
 
 def read(root):
     table = pd.read_parquet(root / "data/predictions.parquet")
-    figures = json.loads((root / "metrics/evaluate.json").read_text())
+    tree = json.loads((root / "metrics/evaluate.json").read_text())
     plots = {
         path.stem: pd.read_csv(path)
         for path in sorted((root / "metrics/plots/evaluate").glob("*.csv"))
     }
     assert sorted(plots) == sorted(PLOTS)
-    return table, figures, plots
+    return table, tree, plots
 
 
 def rated(count, noise=25, groups=30):
@@ -121,34 +121,32 @@ def classified(count, classes=("cage.man", "scene")):
     return rows
 
 
-def test_ratings_are_judged_as_scipy_and_scikit_learn_do(tmp_path, params, use):
+def test_ratings_are_evaluated_as_scipy_and_scikit_learn_do(tmp_path, params, use):
     use(RATER)
     write_root(tmp_path, rated(240))
     evaluate.run(tmp_path, params)
-    table, figures, plots = read(tmp_path)
+    table, tree, plots = read(tmp_path)
     test = table[table["split"] == "test"]
     target, predicted = test["target_mean"], test["predicted_mean"]
     assert set(table["split"]) == {"validation", "test"}
-    assert (figures["n"], figures["n_validation"], figures["groups"]) == (120, 60, 30)
-    assert figures["positives"] == (target > 5).sum()
-    assert figures["srcc"]["value"] == pytest.approx(stats.spearmanr(target, predicted).statistic)
-    assert figures["plcc"]["value"] == pytest.approx(stats.pearsonr(target, predicted).statistic)
-    assert figures["auc"]["value"] == pytest.approx(sk.roc_auc_score(target > 5, predicted))
-    assert figures["accuracy"]["value"] == pytest.approx(((predicted > 5) == (target > 5)).mean())
+    assert (tree["n"], tree["n_validation"], tree["groups"]) == (120, 60, 30)
+    assert tree["positives"] == (target > 5).sum()
+    assert tree["srcc"]["value"] == pytest.approx(stats.spearmanr(target, predicted).statistic)
+    assert tree["plcc"]["value"] == pytest.approx(stats.pearsonr(target, predicted).statistic)
+    assert tree["auc"]["value"] == pytest.approx(sk.roc_auc_score(target > 5, predicted))
+    assert tree["accuracy"]["value"] == pytest.approx(((predicted > 5) == (target > 5)).mean())
     for name in ("srcc", "plcc", "rmse", "auc", "accuracy"):
-        ends = figures[name]["ci95"]
-        assert ends["low"] < figures[name]["value"] < ends["high"], name
-    assert figures["auc"]["method"] == "DeLong for clusters (Obuchowski), logit"
-    assert figures["srcc"]["method"] == "cluster bootstrap, BCa"
-    assert figures["interval_reliable"]
+        ends = tree[name]["ci95"]
+        assert ends["low"] < tree[name]["value"] < ends["high"], name
+    assert tree["auc"]["method"] == "DeLong for clusters (Obuchowski), logit"
+    assert tree["srcc"]["method"] == "cluster bootstrap, BCa"
+    assert tree["interval_reliable"]
     assert plots["roc"][["false_positive_rate", "true_positive_rate"]].iloc[-1].tolist() == [1, 1]
     assert plots["calibration"]["n"].sum() == len(plots["confusion"]) == 120
     ranges = plots["ranges"]
     assert ranges[["low", "high"]].to_numpy().tolist() == [[1, 4], [4, 7], [7, 10]]
     assert ranges["n"].sum() == 120
-    assert ranges["rmse"][0] == pytest.approx(
-        figures["ranges"]["1_to_4"]["rmse"]["value"], abs=1e-5
-    )
+    assert ranges["rmse"][0] == pytest.approx(tree["ranges"]["1_to_4"]["rmse"]["value"], abs=1e-5)
 
 
 def test_a_range_of_few_groups_says_so_where_the_whole_has_enough():
@@ -160,21 +158,21 @@ def test_a_range_of_few_groups_says_so_where_the_whole_has_enough():
     )
     outputs = np.zeros((42, 10), np.float32)
     outputs[:, 0], outputs[:, 9] = 1 - means / 10, means / 10
-    figures = evaluate_predictions(rating_predictions(rows, outputs, SCALE), RATER, settings(), 17)
-    assert figures["ranges"]["7_to_10"]["groups"] == 2
-    assert figures["ranges"]["7_to_10"]["note"] == (
+    tree = evaluate_predictions(rating_predictions(rows, outputs, SCALE), RATER, settings(), 17)
+    assert tree["ranges"]["7_to_10"]["groups"] == 2
+    assert tree["ranges"]["7_to_10"]["note"] == (
         "intervals unreliable for true means from 7 to 10: 2 groups"
     )
-    assert "note" not in figures["ranges"]["1_to_4"]
-    assert figures["interval_reliable"]
+    assert "note" not in tree["ranges"]["1_to_4"]
+    assert tree["interval_reliable"]
 
 
 def test_the_threshold_is_chosen_on_validation_alone(tmp_path, params, use):
     use(RATER)
     write_root(tmp_path, rated(240))
     evaluate.run(tmp_path, params)
-    table, figures, _ = read(tmp_path)
-    point = figures["operating_points"]["youden"]
+    table, tree, _ = read(tmp_path)
+    point = tree["operating_points"]["youden"]
     held = table[table["split"] == "validation"]
     rates = sk.roc_curve(held["target_mean"] > 5, held["predicted_mean"], drop_intermediate=False)
     assert point["threshold"] == rates[2][np.argmax(rates[1] - rates[0])]
@@ -195,13 +193,13 @@ def test_histograms_give_distances_and_a_mean_alone_gives_none(tmp_path, params,
     rows[2] = (rows[2][0], "test", "known", {"ratings": votes.tolist(), "mean": 9.9})
     keys = write_root(tmp_path, rows)
     evaluate.run(tmp_path, params)
-    table, figures, _ = read(tmp_path)
+    table, tree, _ = read(tmp_path)
     known = table.set_index("key").loc[keys[2]]
     assert known["target_mean"] == pytest.approx(1 * 0.75 + 10 * 0.25)
     assert table["target_bin_1"].notna().sum() == 1
-    assert figures["emd_r1"]["n"] == 1
-    assert figures["emd_r1"]["value"] == pytest.approx(0.9 * abs(0.75 - known["bin_1"]), abs=1e-6)
-    assert "one group" in figures["emd_r1"]["note"]
+    assert tree["emd_r1"]["n"] == 1
+    assert tree["emd_r1"]["value"] == pytest.approx(0.9 * abs(0.75 - known["bin_1"]), abs=1e-6)
+    assert "one group" in tree["emd_r1"]["note"]
 
 
 def test_two_classes(tmp_path, values, use):
@@ -209,15 +207,15 @@ def test_two_classes(tmp_path, values, use):
     use(SavedModel("classification", ("cage.man", "scene"), None, 16, "resize", b""))
     write_root(tmp_path, classified(200))
     evaluate.run(tmp_path, check_params(values, Params))
-    table, figures, plots = read(tmp_path)
+    table, tree, plots = read(tmp_path)
     test = table[table["split"] == "test"]
     truth, score = test["target_label"] == "scene", test["probability_scene"]
-    assert figures["positive_class"] == "scene"
-    assert figures["auc"]["value"] == pytest.approx(sk.roc_auc_score(truth, score))
-    assert figures["auc"]["method"] == "DeLong, logit"
-    assert figures["brier"]["value"] == pytest.approx(sk.brier_score_loss(truth, score))
-    assert figures["accuracy"]["method"] == "Wilson"
-    point = figures["operating_points"]["youden"]
+    assert tree["positive_class"] == "scene"
+    assert tree["auc"]["value"] == pytest.approx(sk.roc_auc_score(truth, score))
+    assert tree["auc"]["method"] == "DeLong, logit"
+    assert tree["brier"]["value"] == pytest.approx(sk.brier_score_loss(truth, score))
+    assert tree["accuracy"]["method"] == "Wilson"
+    point = tree["operating_points"]["youden"]
     hits, false_calls = point["sensitivity"]["value"], 1 - point["specificity"]["value"]
     ppv = point["at_prevalence"]["ppv"]
     assert ppv["value"] == pytest.approx(0.01 * hits / (0.01 * hits + 0.99 * false_calls))
@@ -229,10 +227,10 @@ def test_two_classes(tmp_path, values, use):
         (band["low"] <= band["true_positive_rate"]) & (band["true_positive_rate"] <= band["high"])
     ).all()
     bins = plots["calibration"]
-    assert bins["n"].sum() == figures["n"]
+    assert bins["n"].sum() == tree["n"]
     assert ((bins["low"] <= bins["observed"]) & (bins["observed"] <= bins["high"])).all()
-    gaps = (bins["n"] * (bins["predicted"] - bins["observed"]).abs()).sum() / figures["n"]
-    assert figures["calibration_error"]["value"] == pytest.approx(gaps, abs=1e-5)
+    gaps = (bins["n"] * (bins["predicted"] - bins["observed"]).abs()).sum() / tree["n"]
+    assert tree["calibration_error"]["value"] == pytest.approx(gaps, abs=1e-5)
 
 
 def test_a_positive_class_can_be_chosen_and_must_exist(tmp_path, values, use):
@@ -246,19 +244,19 @@ def test_a_positive_class_can_be_chosen_and_must_exist(tmp_path, values, use):
         evaluate.run(tmp_path, check_params(values, Params))
 
 
-def test_three_classes_are_judged_one_against_the_rest(tmp_path, params, use):
+def test_three_classes_are_evaluated_one_against_the_rest(tmp_path, params, use):
     names = ("a.1", "b", "c")
     use(SavedModel("classification", names, None, 16, "resize", b""))
     write_root(tmp_path, classified(300, names))
     evaluate.run(tmp_path, params)
-    table, figures, plots = read(tmp_path)
+    table, tree, plots = read(tmp_path)
     test = table[table["split"] == "test"]
     scores = test[[f"probability_{name}" for name in names]].to_numpy()
     expected = sk.roc_auc_score(test["target_label"], scores, multi_class="ovr", labels=names)
-    assert figures["auc"]["value"] == pytest.approx(expected)
-    assert list(figures["classes"]) == ["a%2E1", "b", "c"]
+    assert tree["auc"]["value"] == pytest.approx(expected)
+    assert list(tree["classes"]) == ["a%2E1", "b", "c"]
     recall = sk.recall_score(test["target_label"], test["predicted_label"], average=None)
-    found = [figures["classes"][name]["sensitivity"]["value"] for name in ("a%2E1", "b", "c")]
+    found = [tree["classes"][name]["sensitivity"]["value"] for name in ("a%2E1", "b", "c")]
     assert found == pytest.approx(recall)
     assert set(plots["roc"]["class"]) == set(names)
 
@@ -269,9 +267,9 @@ def test_a_label_that_the_model_does_not_know_is_an_error_of_the_model(tmp_path,
     rows[1] = (*rows[1][:3], {"label": "zebra"})
     write_root(tmp_path, rows)
     evaluate.run(tmp_path, params)
-    figures = read(tmp_path)[1]
-    assert figures["unknown_labels"] == 1
-    assert figures["accuracy"]["value"] < 1
+    tree = read(tmp_path)[1]
+    assert tree["unknown_labels"] == 1
+    assert tree["accuracy"]["value"] < 1
 
 
 @pytest.mark.parametrize(
@@ -299,13 +297,13 @@ def test_what_cannot_be_measured_is_null_with_a_note(means, groups, constant):
     outputs[:, 0], outputs[:, 9] = 1 - bright, bright
     table = rating_predictions(rows, outputs, SCALE)
     params = settings(prevalence=0.1, costs={"false_positive": 1, "false_negative": 5})
-    figures = evaluate_predictions(table, RATER, params, 17)
-    draw_plots(table, RATER, params, 17, figures)
-    json.dumps(figures, allow_nan=False)
-    assert not figures["interval_reliable"]
-    assert figures["note"] == f"interval unreliable: {len(set(groups))} groups"
-    for figure in (figures["auc"], figures["srcc"], figures["accuracy"]):
-        assert (figure["ci95"]["low"] is None) == ("note" in figure)
+    tree = evaluate_predictions(table, RATER, params, 17)
+    draw_plots(table, RATER, params, 17, tree)
+    json.dumps(tree, allow_nan=False)
+    assert not tree["interval_reliable"]
+    assert tree["note"] == f"interval unreliable: {len(set(groups))} groups"
+    for metric in (tree["auc"], tree["srcc"], tree["accuracy"]):
+        assert (metric["ci95"]["low"] is None) == ("note" in metric)
 
 
 @pytest.mark.parametrize("labels", [["cat"] * 4, ["cat"], []], ids=["one class", "one", "nothing"])
@@ -318,19 +316,19 @@ def test_classes_that_cannot_be_measured(labels):
         outputs = np.full((count, len(classes)), 1 / len(classes), np.float32)
         table = class_predictions(rows, outputs, classes)
         params = settings(confidence=0.9, prevalence=0.1)
-        figures = evaluate_predictions(table, model, params, 17)
-        draw_plots(table, model, params, 17, figures)
-        json.dumps(figures, allow_nan=False)
-        assert figures["auc"]["value"] is None
-        assert figures["auc"]["note"]
-        assert "ci90" in figures["auc"]
+        tree = evaluate_predictions(table, model, params, 17)
+        draw_plots(table, model, params, 17, tree)
+        json.dumps(tree, allow_nan=False)
+        assert tree["auc"]["value"] is None
+        assert tree["auc"]["note"]
+        assert "ci90" in tree["auc"]
 
 
-def figures_in(tree):
-    """Return every figure in a metrics tree."""
+def metrics_in(tree):
+    """Return every metric in a metrics tree."""
     if not isinstance(tree, dict):
         return []
-    inner = [figure for value in tree.values() for figure in figures_in(value)]
+    inner = [metric for value in tree.values() for metric in metrics_in(value)]
     return [*inner, tree] if "value" in tree else inner
 
 
@@ -355,15 +353,15 @@ def test_whatever_is_predicted_a_number_has_its_method_and_none_has_its_reason(s
         table = class_predictions(rows.assign(label=labels), shares[:, : len(classes)], classes)
         model = SavedModel("classification", classes, None, 16, "resize", b"")
     params = settings(costs={"false_positive": 1, "false_negative": 5}, prevalence=0.1)
-    figures = evaluate_predictions(table, model, params, 17)
-    plots = draw_plots(table, model, params, 17, figures)
-    json.dumps(figures, allow_nan=False)
+    tree = evaluate_predictions(table, model, params, 17)
+    plots = draw_plots(table, model, params, 17, tree)
+    json.dumps(tree, allow_nan=False)
     assert {name: list(rows.columns) for name, rows in plots.items()} == PLOTS
-    for figure in figures_in(figures):
-        low, high = figure["ci95"]["low"], figure["ci95"]["high"]
-        assert figure["method"]
-        if low is None or figure["value"] is None:
-            assert figure["note"]
+    for metric in metrics_in(tree):
+        low, high = metric["ci95"]["low"], metric["ci95"]["high"]
+        assert metric["method"]
+        if low is None or metric["value"] is None:
+            assert metric["note"]
         else:
             assert low <= high
 
@@ -372,10 +370,10 @@ def test_without_a_task_every_out_is_there_and_empty(tmp_path, params):
     (tmp_path / "data/model").mkdir(parents=True)
     (tmp_path / "data/model/model.json").write_text('{"task": "none"}')
     evaluate.run(tmp_path, params)
-    table, figures, plots = read(tmp_path)
+    table, tree, plots = read(tmp_path)
     assert list(table.columns) == ["key", "split", "split_group"]
     assert len(table) == 0
-    assert figures == {"task": "none"}
+    assert tree == {"task": "none"}
     assert {name: list(rows.columns) for name, rows in plots.items()} == PLOTS
 
 
@@ -446,12 +444,12 @@ def test_a_split_alone(tmp_path, params, use, task, split):
     use(model)
     write_root(tmp_path, [(grey, split, group, label) for grey, _, group, label in rows])
     evaluate.run(tmp_path, params)
-    table, figures, _ = read(tmp_path)
+    table, tree, _ = read(tmp_path)
     assert len(table) == (0 if split == "train" else 8)
-    assert (figures["n"], figures["n_validation"]) == (8 * (split == "test"),
+    assert (tree["n"], tree["n_validation"]) == (8 * (split == "test"),
                                                        8 * (split == "validation"))  # fmt: skip
-    assert (figures["accuracy"]["value"] is None) == (split != "test")
-    for point in figures["operating_points"].values():
+    assert (tree["accuracy"]["value"] is None) == (split != "test")
+    for point in tree["operating_points"].values():
         assert (point["chosen_by"][:7] == "default") == (split != "validation")
         assert "few validation images" in point["note"]
 
@@ -485,15 +483,15 @@ def test_without_a_model_it_says_what_to_run(tmp_path, params):
         evaluate.run(tmp_path, params)
 
 
-def test_unlabelled_images_are_not_judged(tmp_path, params, use):
+def test_unlabelled_images_are_not_evaluated(tmp_path, params, use):
     use(RATER)
     rows = rated(40)
     rows[3] = (*rows[3][:3], {})
     keys = write_root(tmp_path, rows)
     evaluate.run(tmp_path, params)
-    table, figures, _ = read(tmp_path)
+    table, tree, _ = read(tmp_path)
     assert keys[3] not in set(table["key"])
-    assert figures["n"] == 19
+    assert tree["n"] == 19
 
 
 def test_two_runs_agree_byte_for_byte_whatever_the_order(tmp_path, params, use):
@@ -546,8 +544,8 @@ def test_a_large_test_split_is_drawn_by_a_sample():
     rng = np.random.default_rng(1)
     outputs = rng.dirichlet(np.ones(10), count).astype(np.float32)
     table, params = rating_predictions(rows, outputs, SCALE), settings(bootstrap=100)
-    figures = evaluate_predictions(table, RATER, params, 17)
-    plots = draw_plots(table, RATER, params, 17, figures)
+    tree = evaluate_predictions(table, RATER, params, 17)
+    plots = draw_plots(table, RATER, params, 17, tree)
     assert len(plots["predictions"]) == MAX_ROWS
     assert len(plots["roc"]) <= 500
     assert plots["calibration"]["n"].sum() == count
@@ -576,6 +574,6 @@ def test_the_saved_model_itself_predicts(tmp_path, params):
     write_model(tmp_path / "data/model", model, card, np.zeros((2, 16, 16, 3), np.float32))
     write_root(tmp_path, rated(120))
     evaluate.run(tmp_path, params)
-    table, figures, _ = read(tmp_path)
+    table, tree, _ = read(tmp_path)
     assert table[[f"bin_{k}" for k in range(1, 11)]].sum(axis=1).to_numpy() == pytest.approx(1)
-    assert figures["srcc"]["value"] > 0.9
+    assert tree["srcc"]["value"] > 0.9
