@@ -23,7 +23,7 @@ from darkroom.sources.store.purged import PURGED, write_purged
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMS = REPOSITORY / "tests/params.yaml"
-PATIENCE_S = 300
+PATIENCE_S = 1200  # only what hangs takes so long, however busy the machine is
 
 
 def write_rated(folder, patches):

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from typing import NamedTuple
 
 import pytest
@@ -28,7 +27,7 @@ from tests.harness import (
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 STAGES = list(DVC["stages"])
 IGNORED = {".darkroom", "__pycache__", "params.yaml", "stages"}
-KILL_AFTER_CHANGES = (1, 3)  # the moments at which a stage dies: after so many changes on disk
+KILL_AFTER_CHANGES = (1, 6)  # the moments at which a stage dies: after so many changes on disk
 
 # Loaded by every Python process of a stage, workers included: notes which settings are read.
 TRACER = """
@@ -86,6 +85,27 @@ def trace_file(module):
     module.check_params = check_unnoted
 
 sys.meta_path.insert(0, Finder())
+"""
+
+# Loaded by them as well: ends the stage with all its processes instead of one change on disk more.
+KILLER = """
+import os, signal, sys
+
+left, here = int(os.environ["CHANGES_LEFT"]), os.getcwd()
+WRITTEN = [os.path.join(here, top, "") for top in (".darkroom", "data", "metrics")]
+CHANGES = ("os.rename", "os.remove", "os.link", "os.mkdir")
+
+def count(event, arguments):  # of Python's own: it tells of every file that is opened or moved
+    global left
+    opened = event == "open" and arguments[2] & os.O_ACCMODE != os.O_RDONLY
+    if (opened or event in CHANGES) and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        path = os.path.join(here, os.fsdecode(arguments[0]))
+        if path.startswith(tuple(WRITTEN)):
+            left -= 1
+            if left < 0:
+                os.killpg(0, signal.SIGKILL)
+
+sys.addaudithook(count)
 """
 
 
@@ -248,35 +268,6 @@ def test_a_stage_declares_every_setting_that_it_reads(hermetic, stage):
     assert read - covered == set()
 
 
-def changes_until(box, process, wanted):
-    """Wait until files in the box have changed `wanted` times; False when the stage ends first."""
-    seen, changes = state(box), 0
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        now = state(box)
-        changes, seen = changes + (now != seen), now
-        if changes >= wanted:
-            return True
-        if process.poll() is not None:
-            return False
-        time.sleep(0.003)
-    raise TimeoutError(f"{process.args} did not end")
-
-
-def state(box):
-    """Return path, size and time of every file that stages write."""
-    found = {}
-    for top in (".darkroom", "data", "metrics"):
-        for folder, _, names in os.walk(box / top):
-            for name in names:
-                try:
-                    status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118  # speed
-                except FileNotFoundError:
-                    continue  # a temporary name that was just renamed
-                found[folder, name] = (status.st_size, status.st_mtime_ns)
-    return found
-
-
 @pytest.fixture(scope="session")
 def killed(tmp_path_factory, code, source):
     """Run every stage with two workers, killed with all its processes; return (folder, kills)."""
@@ -285,14 +276,16 @@ def killed(tmp_path_factory, code, source):
     write_params(
         box, {"kind": "folder", "path": str(source), "labels": "ratings.csv"}, engine__workers=2
     )
+    killer = tmp_path_factory.mktemp("killer")
+    (killer / "sitecustomize.py").write_text(KILLER)
+    paths = os.pathsep.join([str(killer), str(code)])
     kills = dict.fromkeys(STAGES, 0)
     for stage in STAGES:
-        for wanted in KILL_AFTER_CHANGES:
-            process = start(stage, box, PYTHONPATH=str(code))
-            if changes_until(box, process, wanted):
-                os.killpg(process.pid, signal.SIGKILL)
-                kills[stage] += 1
-            process.communicate()
+        for changes in KILL_AFTER_CHANGES:
+            process = start(stage, box, PYTHONPATH=paths, CHANGES_LEFT=str(changes))
+            words, _ = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode in {0, -signal.SIGKILL}, words
+            kills[stage] += process.returncode != 0
         process = start(stage, box, PYTHONPATH=str(code))
         words, _ = process.communicate(timeout=PATIENCE_S)
         if process.returncode:

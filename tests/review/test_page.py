@@ -10,7 +10,7 @@ import pytest
 
 from darkroom.labels.decisions import REVIEW
 from stages import clean, dedupe
-from tests.harness import tool_environment
+from tests.harness import PATIENCE_S, tool_environment
 from tests.review.stores import HOSTILE, develop
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -31,7 +31,6 @@ FLAGS = (
     "disable-background-networking", "disable-component-update", "disable-sync",
     "window-size=1300,900",
 )  # fmt: skip
-PATIENCE_S = 30
 
 
 @pytest.fixture(scope="module")
