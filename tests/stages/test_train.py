@@ -1,11 +1,8 @@
-import contextlib
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -128,6 +125,25 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
     assert keys
 
 
+# Dies where the live metrics are about to show the first epoch of a phase.
+KILLED = """
+import os, signal, sys
+from darkroom.core.params.whole import Params
+from darkroom.core.script import run_as_script
+from darkroom.models.training import dvclive
+from stages import train
+
+def die_in_phase(history):
+    last = last_epochs(history)
+    if sys.argv[1] in last:
+        os.killpg(0, signal.SIGKILL)
+    return last
+
+last_epochs, dvclive.last_epochs = dvclive.last_epochs, die_in_phase
+run_as_script(train.run, Params)
+"""
+
+
 def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patches, values):
     values["train"] |= {
         "task": "classification", "image_size": 32, "batch_size": 4, "threads": 2,
@@ -139,10 +155,9 @@ def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patc
         (box / "params.yaml").write_text(yaml.safe_dump(values))
     processes = [start(tmp_path / "whole")]
     for phase in ("head", "fine_tune"):
-        process = start(tmp_path / "killed")
-        wait_for(phase, tmp_path / "killed" / LIVE, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process = start(tmp_path / "killed", "-c", KILLED, phase)
+        words, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == -signal.SIGKILL, words
         assert not (tmp_path / "killed/data/model").exists()
     processes.append(start(tmp_path / "killed"))
     for process in processes:
@@ -154,24 +169,12 @@ def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patc
         assert whole == killed, name
 
 
-def start(box):
+def start(box, *command):
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
+        [sys.executable, *(command or ("-m", "stages.train"))],
         cwd=box, env=tool_environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-
-
-def wait_for(phase, live, process):
-    """Wait until the live metrics show an epoch of the phase."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            if f'"{phase}"' in live.read_text():
-                return
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_training_sees_what_was_prepared_and_the_card_says_how(tmp_path, patches, quick):
