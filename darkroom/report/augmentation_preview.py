@@ -16,8 +16,9 @@ from darkroom.augmentation.operations import OPERATIONS
 from darkroom.filters.filter_bank import compress
 from darkroom.filters.preprocess import FILTERS, kernel_px, preprocess, read_steps
 from darkroom.images.decode import DecodeError, Pixels, decode_at_least
+from darkroom.images.thumbnail import shrink
 from darkroom.report.formatting import words
-from darkroom.report.image_store import ImageStore, data_uri, shrink
+from darkroom.report.image_store import ImageStore, data_uri
 from darkroom.report.params import ReportParams
 
 SIDE_PX, QUALITY = 112, 75  # about 4 KB each

@@ -3,13 +3,11 @@
 import base64
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pandas as pd
 
 from darkroom.core.shards import Location, read_member, stored
 from darkroom.images.decode import DecodeError, Pixels, decode, decode_at_least
-from darkroom.images.resize import resize
+from darkroom.images.thumbnail import encode_jpeg, shrink
 
 SIDE_PX, QUALITY = 144, 80  # of a thumbnail: about 5 KB each, the page stays below 3 MB
 SMALL_SIDE_PX, SMALL_QUALITY = 88, 72  # about 2 KB each, where there are many
@@ -21,15 +19,15 @@ class ImageStore:
     def __init__(self, folder: Path, index: pd.DataFrame) -> None:
         """Note where each key lies; nothing is read yet."""
         self.folder = folder
-        self._places = stored(index).set_index("key")
+        self._locations = stored(index).set_index("key")
 
     def content(self, key: str) -> bytes | None:
         """Return the bytes of an image, None when the key is not stored."""
-        if key not in self._places.index:
+        if key not in self._locations.index:
             return None
-        row = self._places.loc[key]
-        place = Location(str(row["shard"]), int(row["offset"]), int(row["size"]))
-        return read_member(self.folder, place)
+        row = self._locations.loc[key]
+        location = Location(str(row["shard"]), int(row["offset"]), int(row["size"]))
+        return read_member(self.folder, location)
 
     def thumbnail(self, key: str) -> str | None:
         """Return a small JPEG as data: URI, None when the key is not stored or does not decode."""
@@ -51,15 +49,6 @@ class ImageStore:
             return None
 
 
-def shrink(pixels: Pixels, side_px: int) -> Pixels:
-    """Return an image that fits into a square of this side."""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, side_px / max(height, width))
-    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
-
-
 def data_uri(pixels: Pixels, quality: int = QUALITY) -> str:
     """Return pixels as JPEG in a data: URI."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]), options)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(pixels, quality)).decode()

@@ -113,7 +113,7 @@ class ReviewItems:
         self._pairs = self._pairs.sort_values(["key_a", "key_b"], ignore_index=True)
         self._pairs["certainty"] = certainty(self._pairs, params.dedupe.threshold)
         self._summary = tables.read_table(root / SUMMARY).set_index("key")
-        self._places = shards.stored(index).set_index("key")
+        self._locations = shards.stored(index).set_index("key")
         ends = tables.read_table(root / RECORDS, tables.RECORDS)[
             ["source", "name", "status", "reason"]
         ]
@@ -180,9 +180,9 @@ class ReviewItems:
 
     def locate(self, key: str) -> Location | None:
         """Return where the bytes of an image lie."""
-        if key not in self._places.index:
+        if key not in self._locations.index:
             return None
-        row = self._places.loc[key]
+        row = self._locations.loc[key]
         return Location(str(row["shard"]), int(row["offset"]), int(row["size"]))
 
     def decodes(self, key: str) -> bool:
@@ -271,7 +271,7 @@ class ReviewItems:
         ]
         status, reason = self._status_and_reason(key)
         image: dict[str, Any] = {
-            "key": key, "known": key in self._places.index, "status": status, "reason": reason,
+            "key": key, "known": key in self._locations.index, "status": status, "reason": reason,
             "decodes": self.decodes(key), "records": records, "count": len(at),
             "decision": None, "decided_label": None,
         }  # fmt: skip

@@ -155,8 +155,8 @@ class ReviewSession:
         start = _number(query.get("start", "0"), "start", 0, 10**9)
         limit = _number(query.get("limit", str(PAGE_SIZE)), "limit", 1, MAX_PAGE_SIZE)
         items, rows = self.items, self.history.rows
-        if place := items.position(query.get("at", "")):
-            kind, start = place
+        if at := items.position(query.get("at", "")):
+            kind, start = at
             undecided, words = False, ""
         if query.get("backwards") == "1":
             before = list(islice(items.find(kind, start - 1, -1, words, undecided), limit))
@@ -175,12 +175,13 @@ class ReviewSession:
         })  # fmt: skip
 
     async def _item(self, request: web.Request) -> web.Response:
-        place = self.items.position(request.query.get("id", ""))
-        if place is None:
+        at = self.items.position(request.query.get("id", ""))
+        if at is None:
             raise web.HTTPNotFound(text="no such item")
-        item = self.items.by_kind[place[0]][place[1]]
+        kind, position = at
+        item = self.items.by_kind[kind][position]
         found = self.items.describe(item, self.history.rows, most=MAX_DECISIONS)
-        return web.json_response({"item": {"position": place[1], **found}, **self._state()})
+        return web.json_response({"item": {"position": position, **found}, **self._state()})
 
     async def _decide(self, request: web.Request) -> web.Response:
         try:
@@ -234,13 +235,15 @@ class ReviewSession:
         return web.json_response({"where": step.where if step else None, **self._state()})
 
     async def _picture(self, request: web.Request) -> web.Response:
-        place = self.items.locate(key := request.match_info["key"])
-        if place is None or not self.items.decodes(key):
+        location = self.items.locate(key := request.match_info["key"])
+        if location is None or not self.items.decodes(key):
             raise web.HTTPNotFound(text="no picture")
         if self._thumbnails is None:
             self._thumbnails = ThumbnailPool()
         side = LARGE_PX if request.query.get("large") == "1" else SMALL_PX
-        picture = await self._thumbnails.get(self.items.folder, place, side, self.items.max_pixels)
+        picture = await self._thumbnails.get(
+            self.items.folder, location, side, self.items.max_pixels
+        )
         if not picture:
             raise web.HTTPNotFound(text="this image cannot be shown")
         # A key is the digest of the bytes: what it stands for never changes.
@@ -272,7 +275,7 @@ class ReviewSession:
         async with self._loading:
             now = table_times(self._root)
             if now and now != self.items.table_times:
-                # half of a run: the next look tells
+                # half of a run: the next request sees it whole
                 with suppress(FileNotFoundError, ValueError, UserError):
                     self.items = await asyncio.to_thread(
                         ReviewItems, self._root, self._params, dict(self.history.rows)

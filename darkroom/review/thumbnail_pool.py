@@ -12,11 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from darkroom.core.shards import Location, read_member
 from darkroom.images import decode
-from darkroom.images.resize import resize
+from darkroom.images.thumbnail import encode_jpeg, shrink
 from darkroom.workers.pool import new_pool
 
 SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dense screens
@@ -29,23 +28,19 @@ Size = int  # px of the long side
 
 
 def make_thumbnail(
-    folder: Path, place: Location, side_px: Size, max_pixels: int, timeout_s: float
+    folder: Path, location: Location, side_px: Size, max_pixels: int, timeout_s: float
 ) -> bytes:
     """Return the JPEG of one image, none where it does not decode. Ends a process that hangs."""
     faulthandler.dump_traceback_later(timeout_s, exit=True, file=_devnull())
     try:
-        content = read_member(folder, place)
+        content = read_member(folder, location)
         image = decode.open_image(content, max_pixels)
         whole = decode.pixels_of(image, content, side_px)
     except (decode.DecodeError, OSError, ValueError):
         return b""
     finally:
         faulthandler.cancel_dump_traceback_later()
-    height, width = whole.shape[:2]
-    scale = min(1.0, side_px / max(height, width))
-    small = resize(whole, max(1, round(width * scale)), max(1, round(height * scale)))
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    return cv2.imencode(".jpg", np.ascontiguousarray(small[:, :, ::-1]), options)[1].tobytes()
+    return encode_jpeg(shrink(whole, side_px), QUALITY)
 
 
 @cache
@@ -76,16 +71,16 @@ class ThumbnailPool:
         self._cache: OrderedDict[tuple[Location, Size], bytes] = OrderedDict()
         self._size = 0
 
-    async def get(self, folder: Path, place: Location, side_px: Size, max_pixels: int) -> bytes:
+    async def get(self, folder: Path, location: Location, side_px: Size, max_pixels: int) -> bytes:
         """Return a JPEG, or nothing for an image that cannot be shown."""
-        wanted = (place, side_px)
+        wanted = (location, side_px)
         if wanted in self._cache:
             self._cache.move_to_end(wanted)
             return self._cache[wanted]
         worker = await self._idle.get()
         try:
             loop = asyncio.get_running_loop()
-            task = (folder, place, side_px, max_pixels, self._timeout_s)
+            task = (folder, location, side_px, max_pixels, self._timeout_s)
             picture = await loop.run_in_executor(worker, self._make, *task)
         except BrokenProcessPool:  # the decoder crashed or hung: that image alone is lost
             worker.shutdown(wait=False)

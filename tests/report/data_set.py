@@ -68,18 +68,18 @@ class DataSet:
             self.leaks[name] = {"status": "rejected", "reason": f"leaks_into_{leaks_into}"}
         return key
 
-    def judge(self, key, status="kept", reason=None, fault=False, blurry=False):
+    def check(self, key, status="kept", reason=None, fault=False, blurry=False):
         self.summary.append({"key": key, "status": status, "reason": reason, "is_blurry": blurry,
                              "is_dark": False, "width": None if fault else 100.0,
                              "height": None if fault else 80.0, "format": "JPEG", "mode": "RGB",
                              "bytes": 2000, "blurry_score": None if fault else 0.5})  # fmt: skip
 
     def broken(self, name, reason, content):
-        self.judge(self.record(name, content), "rejected", reason, fault=True)
+        self.check(self.record(name, content), "rejected", reason, fault=True)
 
     def group(self, key, split=None, of=None, reason=None, likeness=None, **labels):
         status = "kept" if split else "rejected"
-        self.judge(key)
+        self.check(key)
         self.groups.append({"key": key, "copy_group": of or key, "family": of or key,
                             "representative": of or (key if split else None), "status": status,
                             "reason": reason, "records": 1, "label_conflict": False,
@@ -145,7 +145,7 @@ def full(task="rating") -> DataSet:
     data.broken("empty.jpg", "empty", b"")
     data.broken("half.jpg", "truncated", picture(1)[:900])
     small = data.record("small.jpg", picture(2))
-    data.judge(small, "rejected", "too_small")
+    data.check(small, "rejected", "too_small")
     for number in range(20):
         mean = 2 + number * 0.35
         labels = {"label": "cat" if number % 2 else "dog"} if task == "classification" else {}
@@ -194,14 +194,14 @@ def full(task="rating") -> DataSet:
     return data
 
 
-def figure(value, low=None, high=None, method="Wilson", **more):
+def metric(value, low=None, high=None, method="Wilson", **more):
     return {"value": value, "ci95": {"low": low, "high": high}, "method": method, **more}
 
 
 def operating_point(threshold, sensitivity, specificity, **more):
     shares = {"sensitivity": sensitivity, "specificity": specificity, "ppv": 0.9, "npv": 0.5}
-    figures = {name: figure(share, share - 0.1, share + 0.1) for name, share in shares.items()}
-    return {"chosen_by": "a rule", "threshold": threshold, **figures, **more}
+    metrics = {name: metric(share, share - 0.1, share + 0.1) for name, share in shares.items()}
+    return {"chosen_by": "a rule", "threshold": threshold, **metrics, **more}
 
 
 def prevalence_csv(**points):
@@ -212,7 +212,7 @@ def prevalence_csv(**points):
     return head + "".join(rows)
 
 
-def judged(task) -> DataSet:
+def evaluated(task) -> DataSet:
     """A data set on which everything was measured that a task has."""
     data = full(task)
     data.plots["evaluate/roc.csv"] = (
@@ -223,28 +223,28 @@ def judged(task) -> DataSet:
         "youden": operating_point(0.4, 0.8, 0.8),
         "closest_to_corner": operating_point(0.4, 0.8, 0.8),
         "specificity_99%2E5": operating_point(
-            0.7, 0.3, 0.95, at_prevalence={"prevalence": 0.01, "ppv": figure(0.05, 0.01, 0.2),
-                                           "npv": figure(0.99, 0.9, 1.0)}),
+            0.7, 0.3, 0.95, at_prevalence={"prevalence": 0.01, "ppv": metric(0.05, 0.01, 0.2),
+                                           "npv": metric(0.99, 0.9, 1.0)}),
     }  # fmt: skip
     tree = {"n": 5, "positives": 2, "n_validation": 2, "operating_points": points,
-            "partial_auc": figure(0.7, 0.6, 0.8, below=0.1)}  # fmt: skip
+            "partial_auc": metric(0.7, 0.6, 0.8, below=0.1)}  # fmt: skip
     equal = {"youden": 0.5, "closest_to_corner": 0.5, "specificity_99%2E5": 0.7}
     data.plots["evaluate/prevalence.csv"] = prevalence_csv(**equal)
     calibration = "class,predicted,observed,n,low,high\n"
     if task == "rating":
         calibration += "mean score,3,3.5,9,2,4\nmean score,7,6.8,9,6,8\n"
         tree["ranges"] = {
-            "7_to_10": {"n": 30, "rmse": figure(2.0, 1.5, 2.5), "bias": figure(-1.5, -2, -1)},
-            "1_to_4%2E5": {"n": 3, "rmse": figure(1.0, 0.5, 1.5), "bias": figure(0.5)},
+            "7_to_10": {"n": 30, "rmse": metric(2.0, 1.5, 2.5), "bias": metric(-1.5, -2, -1)},
+            "1_to_4%2E5": {"n": 3, "rmse": metric(1.0, 0.5, 1.5), "bias": metric(0.5)},
         }
     if task == "classification":
         calibration += "dog,0.2,0.3,9,0.1,0.6\ndog,0.9,0.6,9,0.3,0.8\n"
         tree["positive_class"] = "dog"
-        tree["brier"] = figure(0.1, 0.05, 0.2)
-        tree["calibration_error"] = figure(0.08, note="biased upwards")
+        tree["brier"] = metric(0.1, 0.05, 0.2)
+        tree["calibration_error"] = metric(0.08, note="biased upwards")
         tree["classes"] = {
-            "cat": {"n": 60, "auc": figure(0.9), "sensitivity": figure(0.8), "f1": figure(0.7)},
-            "dog": {"n": 4, "auc": figure(0.9), "sensitivity": figure(0.5), "f1": figure(0.4)},
+            "cat": {"n": 60, "auc": metric(0.9), "sensitivity": metric(0.8), "f1": metric(0.7)},
+            "dog": {"n": 4, "auc": metric(0.9), "sensitivity": metric(0.5), "f1": metric(0.4)},
         }
     if task == "one_class":
         data.predictions = [

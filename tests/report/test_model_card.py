@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tests.report.data_set import build, full, judged, shared
+from tests.report.data_set import build, evaluated, full, shared
 
 
 def rows_of(text):
@@ -58,7 +58,7 @@ def test_the_card_says_where_the_weights_came_from(tmp_path, settings, method, n
 
 
 def test_the_card_gives_results_with_intervals_methods_and_limits(tmp_path):
-    data = judged("rating")
+    data = evaluated("rating")
     data.metrics["evaluate"] |= {"groups": 5, "rmse": {"value": 1.0, "method": ""}}
     text = build(tmp_path, data).card
     rows = rows_of(text)
@@ -78,13 +78,13 @@ def test_the_card_gives_results_with_intervals_methods_and_limits(tmp_path):
 
 
 def test_the_card_names_the_class_found_worst():
-    text = shared(judged, "classification").card
+    text = shared(evaluated, "classification").card
     assert "The class found worst is dog: F1 0.400, sensitivity 0.500, on 4 images." in text
     assert "Fewer than 20 test images of class dog (4)." in text
 
 
 def test_without_a_model_the_card_is_about_the_data():
-    text = shared(judged, "none").card
+    text = shared(evaluated, "none").card
     assert "No model was trained" in text
     assert "## Data" in text
     assert "## Metrics" not in text
@@ -93,7 +93,7 @@ def test_without_a_model_the_card_is_about_the_data():
 
 @pytest.mark.parametrize("task", ["rating", "classification", "one_class", "none"])
 def test_every_table_of_the_card_is_whole(tmp_path, task):
-    data = judged(task)
+    data = evaluated(task)
     data.kind = "folder"
     for row in data.records:
         row["reason"] = "a|b\n\n# c" if row["status"] == "failed" else None

@@ -4,9 +4,9 @@ from tests.report.data_set import (
     ROC,
     DataSet,
     build,
-    figure,
+    evaluated,
     full,
-    judged,
+    metric,
     section,
     shared,
     text_of,
@@ -55,7 +55,7 @@ def test_classes_keep_names_that_look_like_numbers_or_nothing():
 
 
 def test_of_several_curves_it_says_where_their_bands_are(tmp_path):
-    data = judged("classification")
+    data = evaluated("classification")
     rows = data.plots["evaluate/roc.csv"]
     data.plots["evaluate/roc.csv"] = rows + rows.partition("\n")[2].replace("p,", "q,")
     test = section(build(tmp_path, data).page, "test")
@@ -65,7 +65,7 @@ def test_of_several_curves_it_says_where_their_bands_are(tmp_path):
 
 
 def test_operating_points_are_tabled_and_marked_on_the_curve():
-    html = shared(judged, prevalence=0.01).page
+    html = shared(evaluated, prevalence=0.01).page
     test = section(html, "test")
     text = text_of(test)
     assert "Positive is a mean score above 5." in text
@@ -87,7 +87,7 @@ def test_operating_points_are_tabled_and_marked_on_the_curve():
 
 
 def test_predictive_values_are_drawn_over_prevalence():
-    test = section(shared(judged, prevalence=0.01).page, "test")
+    test = section(shared(evaluated, prevalence=0.01).page, "test")
     titles = re.findall(r'aria-label="Predictive values over prevalence, ([^"]*)"', test)
     assert titles == ["1. closest to the corner, 2. Youden&#39;s index", "3. specificity 99.5 %"]
     charts = [part.split("</svg>")[0] for part in test.split("Predictive values over")[1:]]
@@ -95,13 +95,13 @@ def test_predictive_values_are_drawn_over_prevalence():
     assert all(chart.count('<line class="chance"') == 1 for chart in charts)  # of the test split
     assert "own share, 40.0 %" in text_of(test)
     assert "Shaded: 95 % intervals (MOVER-R of the likelihood ratio)" in text_of(test)
-    without = section(shared(judged, prevalence=None).page, "test")
+    without = section(shared(evaluated, prevalence=None).page, "test")
     assert '<line class="limit"' not in without
     assert "set evaluate.prevalence" in text_of(without)
 
 
 def test_ranges_of_scores_are_tabled_from_low_to_high():
-    test = section(shared(judged).page, "test")
+    test = section(shared(evaluated).page, "test")
     text = text_of(test)
     assert "1 to 4.5 3 1.000 0.500 to 1.500 0.500 7 to 10 30 2.000 1.500 to 2.500 −1.500" in text
     assert 'aria-label="Bias by range of the true mean score"' in test
@@ -109,7 +109,7 @@ def test_ranges_of_scores_are_tabled_from_low_to_high():
 
 
 def test_classes_are_tabled_with_calibration_beside_them():
-    html = shared(judged, "classification").page
+    html = shared(evaluated, "classification").page
     text = text_of(section(html, "test"))
     assert "Positive is the class dog." in text
     assert "cat 60 0.900 0.800 0.700 dog 4 0.900 0.500 0.400" in text
@@ -118,9 +118,9 @@ def test_classes_are_tabled_with_calibration_beside_them():
 
 
 def test_of_very_many_classes_the_worst_are_tabled(tmp_path):
-    data = judged("classification")
+    data = evaluated("classification")
     data.metrics["evaluate"]["classes"] = {
-        f"class {n:02d}": {"n": 50, "f1": figure(1 - n / 100)} for n in range(60)
+        f"class {n:02d}": {"n": 50, "f1": metric(1 - n / 100)} for n in range(60)
     }
     html = build(tmp_path, data).page
     text = text_of(section(html, "test"))
@@ -130,7 +130,7 @@ def test_of_very_many_classes_the_worst_are_tabled(tmp_path):
 
 
 def test_outlier_scores_are_drawn_with_the_thresholds():
-    html = shared(judged, "one_class").page
+    html = shared(evaluated, "one_class").page
     test = section(html, "test")
     assert "Positive is an outlier: any label but good." in text_of(test)
     chart = test[test.index("Outlier scores of normal images and of outliers") :].split("</svg>")[0]

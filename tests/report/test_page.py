@@ -46,11 +46,11 @@ def test_counts_of_different_runs_are_called_out(tmp_path):
 def test_rejected_images_show_their_reason_and_only_whole_ones_a_picture():
     html = shared(full).page
     sheet = html[html.index('id="rejected"') : html.index('id="copies"')]
-    figures = {
+    pictures = {
         re.search(r"<b>(.*?)</b>", figure)[1]: "data:image/jpeg;base64," in figure
         for figure in sheet.split("<figure>")[1:]
     }
-    assert figures == {
+    assert pictures == {
         "timeout": False, "empty": False, "truncated": False, "too small": True,
         "label conflict": True,
     }  # fmt: skip

@@ -1,6 +1,6 @@
 import re
 
-from tests.report.data_set import build, full, judged, section, shared
+from tests.report.data_set import build, evaluated, full, section, shared
 
 
 def images_by_title(made):
@@ -49,7 +49,7 @@ def test_the_worst_confusions_are_shown_by_kind(tmp_path):
 
 
 def test_the_worst_outliers_are_shown_on_both_sides():
-    found = images_by_title(shared(judged, "one_class"))
+    found = images_by_title(shared(evaluated, "one_class"))
     assert found["Outliers with the lowest scores"] == [
         ("0", "bad, sample", "image 15.jpg"), ("0.2", "bad, sample", "image 17.jpg"),
         ("0.4", "bad, sample", "image 19.jpg"),

@@ -1,4 +1,4 @@
-"""Decisions made by hand: clean and dedupe obey them, and their removal brings everything back."""
+"""Decisions made by hand: clean and dedupe apply them, and their removal brings everything back."""
 
 import json
 import re

@@ -216,5 +216,5 @@ def test_pictures_are_shown_and_broken_ones_are_not_asked_for(page):
     page.press(Keys.ESCAPE)
     page.wait(lambda: not page.find("#large[open]"))
     page.open("rejected")
-    texts = [shot.text for shot in page.find(".thumbnail.none")]
+    texts = [thumbnail.text for thumbnail in page.find(".thumbnail.none")]
     assert texts == ["No picture: truncated"]

@@ -14,8 +14,8 @@ from tests.report.data_set import (
     HOSTILE,
     DataSet,
     build,
+    evaluated,
     full,
-    judged,
     operating_point,
     params_of,
     picture,
@@ -29,14 +29,14 @@ from tests.report.data_set import (
 
 @pytest.mark.parametrize("task", ["rating", "classification", "one_class", "none"])
 def test_the_page_needs_nothing_from_outside(task):
-    html = shared(judged, task).page
+    html = shared(evaluated, task).page
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", html)
     assert not re.search(r"url\(|@import|https?://", html)
 
 
 @pytest.mark.parametrize("task", ["rating", "classification", "one_class", "none"])
 def test_the_same_data_give_the_same_bytes(tmp_path, task):
-    one, two = shared(judged, task), build(tmp_path, judged(task))
+    one, two = shared(evaluated, task), build(tmp_path, evaluated(task))
     assert one.page == two.page
     assert one.card == two.card
 
@@ -101,9 +101,9 @@ def test_every_plot_is_written_for_an_empty_data_set(tmp_path):
 def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, monkeypatch):
     data = full()
     crashing = data.record("crash.jpg", picture(900))
-    data.judge(crashing, "failed", "decoder_crashed", fault=True)
+    data.check(crashing, "failed", "decoder_crashed", fault=True)
     hidden = data.record("hidden.jpg", picture(901))
-    data.judge(hidden, "rejected", "review")
+    data.check(hidden, "rejected", "review")
     refused = {picture(900), picture(901), picture(1)[:900], b""}
     seen = []
     monkeypatch.setattr("darkroom.report.pixel_sample.decode_at_least", noting(seen))
