@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from darkroom.core.errors import UserError
@@ -19,6 +18,7 @@ from darkroom.core.params.load import FILE
 from darkroom.core.params.scale import Scale
 from darkroom.core.tables import SPLIT
 from darkroom.core.validation_errors import describe_errors
+from darkroom.core.yaml import parse_yaml
 
 PREDICTIONS = "data/predictions.parquet"
 SPLITS = "data/split.parquet"
@@ -152,10 +152,7 @@ class _Files:
         return tree
 
     def read_yaml(self, path: str) -> Any:
-        try:
-            return yaml.safe_load(self.read(path))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.name}: {path} is no YAML: {error}") from error
+        return parse_yaml(self.read(path), f"{self.name}: {path}")
 
 
 def require_columns(found: list[str], wanted: list[str], name: str, path: str) -> None:

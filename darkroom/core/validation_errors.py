@@ -1,10 +1,11 @@
 """What is wrong with settings, in words: each problem with its key, expected, got, what to do."""
 
 import difflib
-import types
+import re
+from contextlib import suppress
 from datetime import date
 from reprlib import Repr
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,17 +14,13 @@ from darkroom.core.explain import hide_secrets
 _WORDS = {
     "bool_type": "expected true or false",
     "dict_type": "expected keys and values, as {key: value}",
+    "invalid_key": "expected text for a key",
     "list_type": "expected a list, as [first, second]",
     "model_attributes_type": "expected keys and values, as {key: value}",
     "model_type": "expected keys and values, as {key: value}",
     "string_pattern_mismatch": "expected printable ASCII, no space at its ends",
     "string_too_short": "expected text, not nothing",
     "string_type": "expected text",
-}
-# What an older params.yaml says otherwise, named where it lacks a key of today's.
-_MOVED = {
-    "clean.odd_aspect_ratio_below": "; what `odd_aspect_ratio` in clean.reject rejected until now,"
-    " sides beyond clean.max_aspect_ratio, is called `too_elongated`"
 }
 _shortened = Repr()  # a value may hold itself, or be as large as YAML's aliases make it
 _shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 3, 5, 5
@@ -32,35 +29,32 @@ _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
 
 def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one line per problem that pydantic found in values for `model`."""
-    found = (_complaint(problem, model) for problem in error.errors(include_url=False))
-    return [hide_secrets(line) for line in found]
+    return [hide_secrets(_describe(problem, model)) for problem in error.errors(include_url=False)]
 
 
-def _complaint(problem: Any, model: type[BaseModel]) -> str:
+def _describe(problem: Any, model: type[BaseModel]) -> str:
     location, kind, value = problem["loc"], problem["type"], problem["input"]
-    key = _key(location, model)
+    key, expected = _locate(location, model)
     if kind == "extra_forbidden":
-        nearest = _nearest(str(location[-1]), _inside_of(model, location[:-1]))
+        nearest = _nearest(str(location[-1]), _locate(location[:-1], model)[1])
         return f"{key}: unknown key{nearest}; remove it or correct its name"
     if kind == "missing":
         default = "" if "sources" in location else " (git's params.yaml has every key's default)"
-        return f"{key}: missing; add it{default}{_MOVED.get(key, '')}"
+        return f"{key}: missing; add it{default}"
     if kind in {"union_tag_not_found", "union_tag_invalid"}:
-        kinds = ", ".join(_kinds(_inside_of(model, location)))
         got = repr(value["kind"])[:80] if "kind" in value else "none"
-        return f"{key}: expected `kind`, one of {kinds}; got {got}"
+        return f"{key}: expected `kind`, one of {', '.join(_members(expected))}; got {got}"
     if kind == "value_error":
         error = str(problem["ctx"]["error"])
-        return f"{key}: {error}" if location else error
-    return f"{key}: {_expected(problem)}; got {_said(value)}{_hint(kind, value)}"
+        return f"{key}: {error}" if key else error
+    return f"{key or '(all)'}: {_expected(problem)}; got {_said(value)}{_hint(kind, value)}"
 
 
 def _expected(problem: Any) -> str:
     if problem["type"] == "too_short":
         return f"expected at least {problem['ctx']['min_length']}"
     words = str(problem["msg"]).replace("Input should be ", "expected ")
-    words = words.replace("expected greater", "expected a value greater")
-    words = words.replace("expected less", "expected a value less")
+    words = re.sub("expected (greater|less)", r"expected a value \1", words)
     return _WORDS.get(problem["type"], words)
 
 
@@ -75,55 +69,49 @@ def _hint(kind: str, value: Any) -> str:
     """Return what to do where YAML read something else than was meant."""
     if kind == "string_type" and value is not None and not isinstance(value, list | dict):
         return "; put it in quotes"
-    if kind in {"int_type", "int_parsing", "float_type"} and isinstance(value, str):
-        try:
+    if kind in {"int_type", "float_type"} and isinstance(value, str | float):
+        with suppress(ValueError):
             number = float(value)
-        except ValueError:
-            return ""
-        return f"; write it without quotes, and in full: {number:.15g}"
+            if isinstance(value, str):
+                return f"; write it without quotes: {number:.15g}"
+            if number.is_integer():
+                return f"; write it in full: {number:.15g}"
     return ""
 
 
-def _key(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
-    """Return the location as a user knows it: pydantic also names the member of a union."""
-    parts = []
-    for at, part in enumerate(location):
-        chosen = _kinds(_inside_of(model, location[:at]))
-        if not (part in chosen or "[" in str(part)):
-            parts.append(str(part))
-    return ".".join(parts) or "(all)"
-
-
-def _inside_of(model: type[BaseModel], location: tuple[str | int, ...]) -> Any:
-    """Return the type that the schema has at a location, None where it has none."""
-    found: Any = model
+def _locate(location: tuple[str | int, ...], model: type[BaseModel]) -> tuple[str, Any]:
+    """Return the key as a user knows it, and what type belongs there."""
+    parts: list[str] = []
+    expected: Any = model
     for part in location:
-        found = _inside(found, part)
-    return found
+        members = _members(expected)
+        if part in members:  # pydantic names the member of a union, a user does not
+            expected = members[part]
+        elif "[" not in str(part):
+            parts.append(str(part))
+            expected = _inside(expected, part)
+    return ".".join(parts), expected
+
+
+def _members(union: Any) -> dict[str, Any]:
+    """Return the sections of a union that are told apart by their `kind`."""
+    return {
+        kind: member
+        for member in get_args(union)
+        if (field := getattr(member, "model_fields", {}).get("kind"))
+        for kind in get_args(field.annotation)
+    }
 
 
 def _inside(kind: Any, part: str | int) -> Any:
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    if get_origin(kind) in {Union, types.UnionType}:
-        members = [member for member in get_args(kind) if part in _kind_of(member)]
-        return members[0] if members else None
-    if get_origin(kind) is list:
-        return get_args(kind)[0]
-    field = getattr(kind, "model_fields", {}).get(part)
-    return field.annotation if field else None
-
-
-def _kinds(kind: Any) -> list[str]:
-    """Return the kinds of a union of sections that each have one."""
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return [name for member in get_args(kind) for name in _kind_of(member)]
-
-
-def _kind_of(member: Any) -> tuple[str, ...]:
-    field = getattr(member, "model_fields", {}).get("kind")
-    return get_args(field.annotation) if field else ()
+    """Return the type at a key of a section, or in a list; None for none."""
+    if isinstance(part, int):
+        inner = next(iter(get_args(kind)), None)
+        return get_args(inner)[0] if get_origin(inner) is Annotated else inner
+    fields: dict[str, Any] = {}
+    for section in (kind, *get_args(kind)):  # `Costs | None` holds one
+        fields |= getattr(section, "model_fields", {})
+    return fields[part].annotation if part in fields else None
 
 
 def _nearest(name: str, section: Any) -> str:

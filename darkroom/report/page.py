@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
+from ruamel.yaml import YAML
 
 from darkroom.report import (
     augmentation_preview,
@@ -146,4 +147,8 @@ def describe_key_numbers(flow: Flow, page: Mapping[str, Any]) -> list[dict[str, 
 def describe_settings(params: ReportParams) -> str:
     """Return the parameters as YAML, without download (private paths) and engine (no effect)."""
     values = params.model_dump(mode="json", exclude={"engine", "download"})
-    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    text, writer = StringIO(), YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None
+    writer.dump(values, text)
+    return text.getvalue()
