@@ -1,6 +1,8 @@
 """Fixtures that several test files share. Images are made or cut here; none is downloaded."""
 
 import shutil
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 
 import hypothesis
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.sources.sample.photographs import PHOTOGRAPHS, read
+from darkroom.workers import mapper
 from tests.harness import REPOSITORY, read_values
 from tests.review.stores import develop, records_of, write_store
 
@@ -51,6 +54,25 @@ def patches():
                 for left in range(0, pixels.shape[1] - SIDE_PX + 1, SIDE_PX)
             ]
     return sorted(found, key=lambda patch: -float(patch.std()))[:100]
+
+
+class InProcess(Executor):
+    """An executor that works at once, in this process."""
+
+    def submit(self, function, /, *args, **kwargs):
+        done = Future()
+        try:
+            done.set_result(function(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Map shards without worker processes, for tests of what comes out: starting one takes 2 s."""
+    monkeypatch.setattr(mapper, "new_pool", lambda workers: InProcess())
+    monkeypatch.setattr(mapper, "guarded", lambda *limits: nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from darkroom.core import tables
 from darkroom.images import decode
 from darkroom.images.errors import OUT_OF_MEMORY
 from darkroom.images.orientation import upright_size
-from darkroom.workers.mapper import ShardTask, guarded
+from darkroom.workers.mapper import ShardTask
 
 VERSION = "3"  # raise when the same bytes give other measurements
 
@@ -50,7 +50,7 @@ def measure_shard(task: ShardTask) -> None:
         {"key": key, "fault": reason, "bytes": sizes[key]} for key, reason in task.poisoned.items()
     ]
     for key, content in task.images():
-        with guarded(task, key, settings.timeout_s, settings.max_memory_bytes):
+        with task.guard(key, settings.timeout_s, settings.max_memory_bytes):
             rows.append({"key": key, **measure(content, settings.max_pixels)})
     frame = pd.DataFrame(rows).reindex(columns=PARTS.names)
     for name in ("width", "height", "bytes"):

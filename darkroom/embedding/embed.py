@@ -14,7 +14,7 @@ from darkroom.core.params.embed import EmbedParams
 from darkroom.embedding.feature_map import export_application
 from darkroom.embedding.network import BUNDLED, Network, network_digest
 from darkroom.images.decode import Pixels
-from darkroom.workers.mapper import ShardTask, guarded
+from darkroom.workers.mapper import ShardTask
 from darkroom.workers.pool import new_pool
 
 VERSION = "2"  # raise when the same network and bytes give other embeddings
@@ -64,7 +64,7 @@ def embed_shard(task: ShardTask) -> None:
     embedded: list[Future[NDArray[np.float32]]] = []
     with ThreadPoolExecutor(1) as thread:
         for key, content in task.images():
-            with guarded(task, key, TIMEOUT_S):
+            with task.guard(key, TIMEOUT_S):
                 prepared.append(network.prepare(content))
             keys.append(key)
             if len(prepared) == network.batch:

@@ -1,51 +1,79 @@
-"""What an image may take while a worker is at it, and the note by which the parent knows of it."""
+"""Limits on the time and the memory of one image, and the watchdog that ends a hung decoder.
+
+A worker writes down which image it is at and until when; its parent reads that while it waits.
+"""
 
 import os
 import resource
+import signal
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 
-class Note(NamedTuple):
-    """Who works on which image, and until when the parent lets it."""
+class CurrentImage(NamedTuple):
+    """The image that a worker is at, and until when its parent lets it."""
 
     deadline_s: float  # of the system's monotonic clock, which all processes share
     process: int
     key: str
 
     def write(self, handle: int) -> None:
-        """Overwrite the note in place: creating a file anew costs more than decoding an image."""
-        os.pwrite(handle, _NOTE.pack(self.deadline_s, self.process, self.key.encode()), 0)
+        """Overwrite the file in place: creating one anew costs more than decoding an image."""
+        os.pwrite(handle, _RECORD.pack(self.deadline_s, self.process, self.key.encode()), 0)
 
 
-_NOTE = struct.Struct("<dq32s")  # a key has 32 characters
-_handles: dict[Path, int] = {}  # the one open note of this worker
+_RECORD = struct.Struct("<dq32s")  # a key has 32 characters
+_handles: dict[Path, int] = {}  # the one open file of this worker
 
 
-def read_note(path: Path) -> Note | None:
-    """Return the note, None where the worker has not begun an image."""
+def read_current(path: Path) -> CurrentImage | None:
+    """Return the image that the worker is at, None where it has not begun one."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    if len(content) != _NOTE.size:  # just created
+    if len(content) != _RECORD.size:  # just created
         return None
-    deadline_s, process, key = _NOTE.unpack(content)
-    return Note(deadline_s, process, key.decode())
+    deadline_s, process, key = _RECORD.unpack(content)
+    return CurrentImage(deadline_s, process, key.decode())
+
+
+class Watchdog:
+    """Ends the worker that is too long at one image."""
+
+    def __init__(self, path: Path) -> None:
+        """Watch the worker that writes the image it is at to `path`."""
+        self._path = path
+        self._late: CurrentImage | None = None
+
+    def kill_if_hung(self) -> str | None:
+        """Kill a worker that is past its deadline; return the key of its image, else None.
+
+        Only when seen so twice: after a pause of the whole machine, nobody is late.
+        """
+        current = read_current(self._path)
+        if current is None or current.deadline_s >= time.monotonic():
+            return None
+        if current != self._late:
+            self._late = current
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(current.process, signal.SIGKILL)
+        return current.key
 
 
 @contextmanager
-def noted(path: Path, key: str, timeout_s: float, max_memory_bytes: int | None) -> Iterator[None]:
-    """Keep a note of the image and limit this process, while within; see `engine.guarded`."""
-    handle = _open_note(path)
+def guarded(path: Path, key: str, timeout_s: float, max_memory_bytes: int | None) -> Iterator[None]:
+    """Write key and deadline to `path`, and limit the memory of this process, while within."""
+    handle = _open(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    Note(time.monotonic() + timeout_s, os.getpid(), key).write(handle)
+    CurrentImage(time.monotonic() + timeout_s, os.getpid(), key).write(handle)
     try:
         if max_memory_bytes is not None:
             limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
@@ -54,7 +82,7 @@ def noted(path: Path, key: str, timeout_s: float, max_memory_bytes: int | None) 
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-        Note(inf, os.getpid(), key).write(handle)
+        CurrentImage(inf, os.getpid(), key).write(handle)
 
 
 @cache
@@ -70,7 +98,7 @@ def _memory_at_start() -> int:
     return pages * resource.getpagesize()
 
 
-def _open_note(path: Path) -> int:
+def _open(path: Path) -> int:
     if path not in _handles:
         while _handles:
             os.close(_handles.popitem()[1])

@@ -13,8 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -32,11 +30,11 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import write_json
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
-from darkroom.workers.guard import noted, read_note
+from darkroom.workers.guard import Watchdog, guarded, read_current
 from darkroom.workers.pool import new_pool, worker_count
 
 CRASHED, HUNG = "decoder_crashed", "decoder_hung"  # reasons of poisoned images
-SECONDS_PER_LOOK = 0.5  # how often a worker's time at its image is compared with the limit
+SECONDS_PER_CHECK = 0.5  # how often a worker's time at its image is compared with the limit
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ class ShardTask:
     members: pd.DataFrame  # key, shard, offset, size
     part: Path
     settings: Any
-    scratch: Path  # holds the key that the worker is at
+    scratch: Path  # holds the file that says which image the worker is at
     poisoned: Mapping[str, str]  # key → reason, of images that killed a worker
 
     @cached_property
@@ -59,7 +57,7 @@ class ShardTask:
 
     @cached_property
     def current(self) -> Path:
-        """Return the file that holds the note on which image is being worked on."""
+        """Return the file that says which image is being worked on."""
         return self.scratch / f"{self.shard}.current"
 
     def images(self) -> Iterator[tuple[str, bytes]]:
@@ -78,15 +76,14 @@ class ShardTask:
                         )
                     yield key, content
 
+    def guard(
+        self, key: str, timeout_s: float, max_memory_bytes: int | None = None
+    ) -> AbstractContextManager[None]:
+        """Limit what the work on this image takes: the parent ends the worker after `timeout_s`.
 
-def guarded(
-    task: ShardTask, key: str, timeout_s: float, max_memory_bytes: int | None = None
-) -> AbstractContextManager[None]:
-    """Note which image is being worked on; the parent ends this worker after `timeout_s` at it.
-
-    Within, memory may grow by `max_memory_bytes`; beyond, allocating fails (on Linux).
-    """
-    return noted(task.current, key, timeout_s, max_memory_bytes)
+        Within, memory may grow by `max_memory_bytes`; beyond, allocating fails (on Linux).
+        """
+        return guarded(self.current, key, timeout_s, max_memory_bytes)
 
 
 def map_shards(
@@ -129,12 +126,12 @@ def fingerprint(task: ShardTask, version: str) -> str:
 
 
 def _is_current(task: ShardTask, version: str) -> bool:
-    note = task.part.with_suffix(".json")
-    if not (note.exists() and task.part.exists()):
+    path = task.part.with_suffix(".json")
+    if not (path.exists() and task.part.exists()):
         return False
     try:
-        known = json.loads(note.read_bytes())["fingerprint"]
-    except (ValueError, KeyError, TypeError):  # not as it was written: made anew
+        known = json.loads(path.read_bytes())["fingerprint"]
+    except (ValueError, KeyError, TypeError):  # not as it was written: computed again
         return False
     return bool(known == fingerprint(task, version))
 
@@ -151,7 +148,7 @@ def _run_all(
         return
     waiting: SimpleQueue[ShardTask] = SimpleQueue()
     for task in todo:
-        _forget(task)  # notes of a run that was killed would blame the wrong image
+        _forget(task)  # what a killed run left would blame the wrong image
         waiting.put(task)
     count = min(workers, len(todo))
     with ThreadPoolExecutor(count) as threads:
@@ -180,15 +177,15 @@ def _work(
                 task = waiting.get_nowait()
             except Empty:
                 return
-            doubted: set[str] = set()
+            suspects: set[str] = set()
             while (death := _await(process, function, task)) is not None:
                 process.shutdown()
                 process = new_pool(1)
                 key, reason = death
-                if reason == HUNG or key in doubted:
+                if reason == HUNG or key in suspects:
                     task = _poison(task, key, reason)
                     continue
-                doubted.add(key)
+                suspects.add(key)
                 if _dies_alone(process, function, task, key):
                     process.shutdown()
                     process, task = new_pool(1), _poison(task, key, reason)
@@ -224,22 +221,17 @@ def _await(
 
     Raises UserError when it died without having begun an image.
     """
+    watchdog = Watchdog(task.current)
     try:
-        work, late = process.submit(function, task), None
-        while not wait([work], SECONDS_PER_LOOK).done:
-            note = read_note(task.current)
-            if note is None or note.deadline_s >= time.monotonic():
-                continue
-            if note == late:  # seen twice: after a pause of the whole machine, nobody is late
-                with suppress(ProcessLookupError):
-                    os.kill(note.process, signal.SIGKILL)
-                return note.key, HUNG
-            late = note
+        work = process.submit(function, task)
+        while not wait([work], SECONDS_PER_CHECK).done:
+            if (hung := watchdog.kill_if_hung()) is not None:
+                return hung, HUNG
         work.result()
     except BrokenProcessPool:
-        note = read_note(task.current)
-        if note is not None:
-            return note.key, CRASHED
+        current = read_current(task.current)
+        if current is not None:
+            return current.key, CRASHED
         raise UserError(
             f"{task.shard}: a worker died before its first image, perhaps for want of memory; "
             "lower engine.workers in params.yaml and run again"

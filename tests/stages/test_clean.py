@@ -17,7 +17,6 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.images import decode
-from darkroom.workers.mapper import guarded
 from stages import clean
 from tests.harness import PATIENCE_S, png
 
@@ -65,7 +64,7 @@ def run(root, values, **changes):
     return summary.set_index("key"), json.loads((root / "metrics/clean.json").read_text())
 
 
-def test_each_image_has_a_row_with_its_reason(tmp_path, values):
+def test_each_image_has_a_row_with_its_reason(tmp_path, values, in_process):
     whole, tiny = picture(), picture(1, 9, 9)
     jpeg = picture(2, kind="JPEG")
     contents = [whole, whole, tiny, jpeg, jpeg[:300], b"", b"<html></html>", picture(3, 200, 300)]
@@ -86,7 +85,7 @@ def test_each_image_has_a_row_with_its_reason(tmp_path, values):
     assert metrics["rejected"] == dict.fromkeys(reasons.values(), 1)
 
 
-def test_a_record_without_bytes_or_source_drops_out(tmp_path, values):
+def test_a_record_without_bytes_or_source_drops_out(tmp_path, values, in_process):
     index = write_raw(tmp_path, [picture(0), picture(1), picture(2)])
     index.loc[0, "status"] = "withdrawn"
     index.loc[3] = index.loc[1].to_dict() | {"name": "again", "status": "withdrawn"}
@@ -111,7 +110,7 @@ def test_a_changed_threshold_decodes_nothing_again(tmp_path, values, monkeypatch
     assert after["flags"]["dark"] > before["flags"]["dark"]
 
 
-def test_new_shards_are_added_and_a_second_run_repeats_byte_for_byte(tmp_path, values):
+def test_new_shards_are_added_and_a_second_run_repeats_byte_for_byte(tmp_path, values, in_process):
     first, second = [picture(0), picture(1)[:99]], [picture(2)]
     write_raw(tmp_path, first)
     run(tmp_path, values)
@@ -126,7 +125,7 @@ def test_new_shards_are_added_and_a_second_run_repeats_byte_for_byte(tmp_path, v
         assert path.read_bytes() == (tmp_path / "anew" / path.relative_to(tmp_path)).read_bytes()
 
 
-def test_too_many_broken_images_stop_the_stage_with_the_reasons(tmp_path, values):
+def test_too_many_broken_images_stop_the_stage_with_the_reasons(tmp_path, values, in_process):
     write_raw(tmp_path, [picture(0)[:99], b"<html></html>", picture(1)])
     with pytest.raises(UserError, match=r"2 of 3 images failed.*clean\.max_failed_fraction"):
         run(tmp_path, values)
@@ -145,7 +144,7 @@ def test_one_worker_or_many_and_any_order_of_images_give_the_same_bytes(tmp_path
     assert json.loads((tmp_path / "many/metrics/clean.json").read_text()) == expected
 
 
-def test_what_is_odd_depends_on_the_others_and_no_part_changes_for_it(tmp_path, values):
+def test_what_is_odd_depends_on_the_others_and_no_part_changes_for_it(tmp_path, values, in_process):
     write_raw(tmp_path, [picture(n, 40 + n, 50) for n in range(5)])
     run(tmp_path, values)
     part = (tmp_path / "data/clean/parts/00000.parquet").read_bytes()
@@ -166,7 +165,7 @@ def save(kind, image=None, **options):
     return stream.getvalue()
 
 
-def test_real_pictures_with_one_fault_each_carry_its_flag(tmp_path, values):
+def test_real_pictures_with_one_fault_each_carry_its_flag(tmp_path, values, in_process):
     whole = Image.fromarray(data.astronaut())
     red = Image.new("RGB", whole.size, "red")
     made = {
@@ -212,25 +211,18 @@ CRASHES, HANGS = picture(77), picture(78)
 
 
 def measure_with_a_fragile_decoder(task):
-    """Measure as always, in a worker whose decoder dies of one image and hangs at another.
-
-    The setting limits the one that hangs alone, since on a slow machine a good one may take long.
-    """
+    """Measure as always, in a worker whose decoder dies of one image and hangs at another."""
     open_image = decode.open_image
-    hangs = shards.key_of(HANGS)
-
-    def guarded_if_it_hangs(task, key, timeout_s, max_memory_bytes):
-        return guarded(task, key, timeout_s if key == hangs else PATIENCE_S, max_memory_bytes)
 
     def open_or_die(content, max_pixels):
         if content == CRASHES:
             os._exit(139)
         if content == HANGS:
-            time.sleep(3600)
+            with task.guard(shards.key_of(content), 0):  # its time is up at once
+                time.sleep(3600)
         return open_image(content, max_pixels)
 
     measure.decode.open_image = open_or_die
-    measure.guarded = guarded_if_it_hangs
     measure.measure_shard(task)
 
 
@@ -242,7 +234,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_one_row_each(tmp_path, values, mo
             "measure_shard": staticmethod(measure_with_a_fragile_decoder)
         })
     )  # fmt: skip
-    summary, metrics = run(tmp_path, values, timeout_s=1.0)
+    summary, metrics = run(tmp_path, values, timeout_s=PATIENCE_S)
     assert measure.measure_shard is genuine
     assert metrics["failed"] == {"decoder_crashed": 1, "decoder_hung": 1}
     assert metrics["kept"] == 4
@@ -262,7 +254,7 @@ def test_an_image_that_takes_too_much_memory_costs_one_row(tmp_path, values):
 
 
 @pytest.mark.skipif(not ODD.exists(), reason="the odd files are not here")
-def test_odd_files_end_as_one_row_each(tmp_path, values):
+def test_odd_files_end_as_one_row_each(tmp_path, values, in_process):
     contents = [path.read_bytes() for path in sorted(ODD.iterdir())]
     write_raw(tmp_path, contents)
     summary, metrics = run(tmp_path, values)

@@ -13,7 +13,7 @@ from tests.harness import png, store_records
 
 
 @pytest.fixture
-def build(tmp_path, values, patches):
+def build(tmp_path, values, patches, in_process):
     """Return a function that stores records and runs clean, embed and dedupe."""
     values["engine"]["workers"] = 1
 

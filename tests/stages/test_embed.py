@@ -54,7 +54,7 @@ def parts_of(root):
     return {path.name: path.read_bytes() for path in (root / embed.TARGET).iterdir()}
 
 
-def test_every_decodable_image_has_a_vector_of_unit_length(tmp_path, values, contents):
+def test_every_decodable_image_has_a_vector_of_unit_length(tmp_path, values, in_process, contents):
     write_raw(tmp_path, *contents)
     vectors, metrics = run(tmp_path, values)
     broken = shards.key_of(contents[1][-1])
@@ -79,7 +79,7 @@ def test_an_image_has_the_same_vector_in_any_company_and_with_any_workers(
     assert all(np.array_equal(one[key], shuffled[key]) for key in one)
 
 
-def test_no_images_are_no_error(tmp_path, values):
+def test_no_images_are_no_error(tmp_path, values, in_process):
     write_raw(tmp_path, [b"no image"])
     values["clean"]["max_failed_fraction"] = 1
     vectors, metrics = run(tmp_path, values)

@@ -11,7 +11,8 @@ from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
-from darkroom.workers.mapper import ShardTask, guarded, map_shards
+from darkroom.workers import mapper
+from darkroom.workers.mapper import ShardTask, map_shards
 
 LONG_S = 3600  # beyond what any image here takes on the busiest machine
 SCHEMA = tables._schema(key=tables._TEXT, value=tables._TEXT)
@@ -24,7 +25,7 @@ def work(task: ShardTask) -> None:
     """Write each image's text in capitals; the time of one that hangs is up at once."""
     rows = [(key, reason) for key, reason in task.poisoned.items()]
     for key, content in task.images():
-        with guarded(task, key, 0 if content.startswith(b"hang") else LONG_S):
+        with task.guard(key, 0 if content.startswith(b"hang") else LONG_S):
             if content.startswith(b"crash"):
                 os._exit(11)
             if content.startswith(b"segfault"):
@@ -53,7 +54,7 @@ def allocate(task: ShardTask) -> None:
     """Reserve and use as many MiB as each image says, at most `settings` bytes of them."""
     rows = []
     for key, content in task.images():
-        with guarded(task, key, LONG_S, task.settings):
+        with task.guard(key, LONG_S, task.settings):
             try:
                 value = str(len(bytearray(int(content) * 2**20)) >> 20)
             except MemoryError:
@@ -65,6 +66,11 @@ def allocate(task: ShardTask) -> None:
 
 def die_at_once(task: ShardTask) -> None:
     os._exit(1)
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch):
+    monkeypatch.setattr(mapper, "SECONDS_PER_CHECK", 0.01)
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def build(tmp_path):
     return build_shards
 
 
-def bring_up_to_date(root: Path, stored, *, function=work, workers=2, version="1", limit=None):
+def bring_up_to_date(root: Path, stored, *, function=work, workers=1, version="1", limit=None):
     map_shards(
         function, stored, root / "raw", root / "out", root / "scratch", limit, version,
         EngineParams(kind="local", workers=workers), Progress("test", len(stored)),
@@ -94,7 +100,7 @@ def contents_of(root: Path) -> dict[str, bytes]:
 
 def test_one_worker_equals_many(tmp_path, build):
     stored = build([b"a", b"b"], [b"c"], [b"d", b"e", b"f"])
-    frame = bring_up_to_date(tmp_path, stored, workers=1)
+    frame = bring_up_to_date(tmp_path, stored)
     once = contents_of(tmp_path)
     for path in (tmp_path / "out").iterdir():
         path.unlink()
@@ -103,7 +109,7 @@ def test_one_worker_equals_many(tmp_path, build):
     assert contents_of(tmp_path) == once
 
 
-def test_incremental_equals_from_scratch_and_computes_only_what_is_new(tmp_path, build):
+def test_incremental_equals_from_scratch_and_computes_only_what_is_new(tmp_path, build, in_process):
     stored = build([b"a"], [b"b"])
     bring_up_to_date(tmp_path, stored[:1])
     first = (tmp_path / "out" / "00000.parquet").stat().st_mtime_ns
@@ -116,7 +122,7 @@ def test_incremental_equals_from_scratch_and_computes_only_what_is_new(tmp_path,
     assert contents_of(tmp_path) == incremental
 
 
-def test_a_part_without_shard_goes(tmp_path, build):
+def test_a_part_without_shard_goes(tmp_path, build, in_process):
     stored = build([b"a"], [b"b"])
     bring_up_to_date(tmp_path, stored)
     frame = bring_up_to_date(tmp_path, stored[:1])
@@ -128,7 +134,7 @@ def test_each_death_costs_one_image_and_no_innocent_one(tmp_path, build):
     stored = build(
         [b"a", b"crash", b"b", b"segfault", b"c"], [b"slow 1", b"slow 2", b"slow 3"], [b"d"]
     )
-    frame = bring_up_to_date(tmp_path, stored).set_index("key")["value"]
+    frame = bring_up_to_date(tmp_path, stored, workers=2).set_index("key")["value"]
     crashed = {shards.key_of(b"crash"), shards.key_of(b"segfault")}
     assert set(frame[frame == "decoder_crashed"].index) == crashed
     assert sorted(frame[frame != "decoder_crashed"]) == [
@@ -174,8 +180,8 @@ def test_a_worker_that_dies_before_any_image_stops_with_a_remedy(tmp_path, build
         bring_up_to_date(tmp_path, build([b"a"]), function=die_at_once)
 
 
-def test_an_error_of_the_function_is_raised_and_finished_shards_stay(tmp_path, build):
+def test_an_error_of_the_function_is_raised_and_finished_shards_stay(tmp_path, build, in_process):
     stored = build([b"a"], [b"error"], [b"b"])
     with pytest.raises(UserError, match="wrong setting"):
-        bring_up_to_date(tmp_path, stored, workers=1)
+        bring_up_to_date(tmp_path, stored)
     assert sorted(contents_of(tmp_path)) == ["00000.json", "00000.parquet"]
