@@ -31,7 +31,7 @@ import yaml
 
 from benchmarks.download import make_bases
 from darkroom.images.decode import decode
-from tests.sources.hostile_server import Trouble, serving
+from tests.sources.hostile_server import Hostile, serving
 from tests.stages.test_train import write_data
 
 REPOSITORY = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ from darkroom.models.training import features
 views, features.PART_IMAGES = features.inference_views, 4
 features.inference_views = lambda *given: lambda i: time.sleep(0.05) or views(*given)(i)
 """
-TROUBLES = ("gone", "short", "break", "moved", "noai", "gzip-bomb", "flaky", "html-as-jpeg",
+ANSWERS = ("gone", "short", "break", "moved", "noai", "gzip-bomb", "flaky", "html-as-jpeg",
             "reset", "later-unsaid")  # fmt: skip
 STAGE = """
 import sys
@@ -58,7 +58,7 @@ if __name__ == "__main__":
 """
 
 
-class Site(Trouble):
+class Site(Hostile):
     """Photographs by number, after some milliseconds as of a network; other paths are trouble."""
 
     bases: ClassVar[list[bytes]] = []
@@ -73,8 +73,8 @@ class Site(Trouble):
 
 def make_project(folder: Path, address: str, images: int) -> None:
     paths = [f"{number}.jpg" for number in range(images)]
-    for number, trouble in enumerate(TROUBLES):
-        paths.insert(number * images // len(TROUBLES), trouble)
+    for number, trouble in enumerate(ANSWERS):
+        paths.insert(number * images // len(ANSWERS), trouble)
     folder.mkdir()
     (folder / "urls.txt").write_text("".join(f"{address}/{path}\n" for path in paths))
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

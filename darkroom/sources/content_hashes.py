@@ -1,8 +1,8 @@
 """Content hashes of files, kept between runs by path, size and time of change."""
 
 import hashlib
-import time
 from pathlib import Path
+from time import time_ns
 from typing import NamedTuple
 
 from darkroom.core.files import write_text
@@ -28,7 +28,7 @@ class HashCache:
         """Read what is known."""
         self._path, self._known = cache, _read(cache)
         self._looked_up: dict[str, FileState] = {}
-        self._now = time.time_ns()
+        self._now = time_ns()
 
     def look_up(self, name: str, path: Path) -> FileState:
         """Return size, time and key of a file, read only if it has changed. Raises OSError."""

@@ -1,6 +1,6 @@
-"""A web server with every kind of trouble, for tests; it counts the requests by path.
+"""A hostile web server: it stalls, drips, lies and breaks off, and counts the requests by path.
 
-What a path gives is in TROUBLES; any other path gives `body_of(path)`, which depends on it alone.
+What a path gives is in ANSWERS; any other path gives `body_of(path)`, which depends on it alone.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def body_of(path, size=3000):
     return (b"\xff\xd8\xff" + noise)[:size]
 
 
-class Trouble(BaseHTTPRequestHandler):
+class Hostile(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
@@ -32,7 +32,7 @@ class Trouble(BaseHTTPRequestHandler):
             self.server.seen[path] += 1
             self.turn = self.server.seen[path]
         self.server.ranges[path].append(self.headers.get("Range"))
-        TROUBLES.get(path, type(self).good)(self)
+        ANSWERS.get(path, type(self).good)(self)
 
     def good(self):
         self.answer(200, body_of(self.path.partition("?")[0]))
@@ -64,7 +64,8 @@ class Trouble(BaseHTTPRequestHandler):
         self.connection.close()
 
     def stall(self):
-        self.server.done.wait(5)
+        """Say nothing more, however long the client waits."""
+        self.server.done.wait()
         self.close_connection = True
 
     def stall_half_way(self):
@@ -72,10 +73,9 @@ class Trouble(BaseHTTPRequestHandler):
         self.stall()
 
     def drip(self):
-        self.answer(200, b"", {"Content-Length": "1000"})
-        for _ in range(100):
-            if self.server.done.wait(0.05):
-                break
+        """Send a byte now and then, until the client hangs up."""
+        self.answer(200, b"", {"Content-Length": "1000000"})
+        while not self.server.done.wait(0.01):
             self.wfile.write(b"x")
         self.close_connection = True
 
@@ -170,19 +170,19 @@ def _soon():
 ETAG, DATE = {"ETag": '"v"'}, {"Last-Modified": OLD}
 BOMB = gzip.compress(bytes(50_000_000))
 
-TROUBLES = {
-    "/reset": Trouble.reset,
-    "/stall": Trouble.stall,
-    "/stall-half-way": Trouble.stall_half_way,
-    "/drip": Trouble.drip,
-    "/drip-headers": Trouble.drip_headers,
-    "/endless-headers": Trouble.endless_headers,
-    "/slowly": Trouble.slowly,
-    "/chunked": Trouble.chunked,
-    "/chunked-cut": Trouble.chunked_cut,
+ANSWERS = {
+    "/reset": Hostile.reset,
+    "/stall": Hostile.stall,
+    "/stall-half-way": Hostile.stall_half_way,
+    "/drip": Hostile.drip,
+    "/drip-headers": Hostile.drip_headers,
+    "/endless-headers": Hostile.endless_headers,
+    "/slowly": Hostile.slowly,
+    "/chunked": Hostile.chunked,
+    "/chunked-cut": Hostile.chunked_cut,
     "/garbage": lambda s: (s.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n"), s.reset()),
     "/short": lambda s: s.answer(200, b"half", {"Content-Length": "8"}, close=True),
-    "/too-much": Trouble.too_much,
+    "/too-much": Hostile.too_much,
     "/large": lambda s: s.answer(200, bytes(1_000_000)),
     "/unannounced": lambda s: s.answer(200, bytes(1_000_000), {"Content-Length": None}, close=True),
     "/html-as-jpeg": lambda s: s.answer(200, PAGE, {"Content-Type": "image/jpeg"}),
@@ -235,7 +235,7 @@ class Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(handler=Trouble, address="127.0.0.1"):
+def serving(handler=Hostile, address="127.0.0.1"):
     """Serve on a port of its own; gives the server with `url`, `seen` and `ranges`."""
     with Server((address, 0), handler) as server:
         server.seen, server.done, server.lock = Counter(), threading.Event(), threading.Lock()

@@ -1,6 +1,7 @@
 """Download: shards and an index from folders, lists and the sample; again, later, interrupted."""
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from darkroom.core.params.whole import Params
 from darkroom.core.shards import Location, key_of, read_member, read_tar
 from darkroom.core.tables import INDEX, read_table
 from darkroom.sources.failure_reasons import REASONS
+from darkroom.sources.http import response
 from darkroom.sources.kinds.dispatch import open_source
 from darkroom.sources.sample import generate
 from darkroom.sources.store import journal
@@ -39,7 +41,7 @@ from tests.harness import (
     repro,
     tool_environment,
 )
-from tests.sources.hostile_server import PAGE, TROUBLES, Trouble, body_of, serving
+from tests.sources.hostile_server import ANSWERS, PAGE, Hostile, body_of, serving
 
 FOLDER = {"kind": "folder", "path": "photos"}
 LIST = {"kind": "list", "path": "urls.csv"}
@@ -271,7 +273,7 @@ def write_list(root, *urls, path="urls.csv"):
     (root / path).write_text(header + "".join(f"{url}\n" for url in urls))
 
 
-LOCAL = {"allow_private_hosts": True, "timeout_s": 0.5, "max_failed_fraction": 1.0}
+LOCAL = {"allow_private_hosts": True, "timeout_s": 60, "max_failed_fraction": 1.0}
 
 
 INTACT = [
@@ -282,10 +284,10 @@ INTACT = [
 ]  # fmt: skip
 MAY_PASS = {
     "/broken": "http_503", "/short": "incomplete", "/chunked-cut": "incomplete",
-    "/gzip-cut": "incomplete", "/reset": "connection_failed", "/stall": "timeout",
-    "/stall-half-way": "timeout", "/drip": "too_slow", "/drip-headers": "timeout",
-    "/206-unasked": "bad_range", "/garbage": "bad_response", "/endless-headers": "bad_response",
+    "/gzip-cut": "incomplete", "/reset": "connection_failed", "/206-unasked": "bad_range",
+    "/garbage": "bad_response", "/endless-headers": "bad_response",
 }  # fmt: skip
+STALLING = dict.fromkeys(["/stall", "/stall-half-way", "/drip-headers"], "timeout")
 FINAL = {
     "/gone": "http_404", "/empty-answer": "http_204", "/much-later": "http_429",
     "/large": "too_large", "/unannounced": "too_large", "/gzip-bomb": "too_large",
@@ -299,7 +301,7 @@ def test_from_a_hostile_server_good_images_arrive_and_the_others_are_rows(tmp_pa
     failing = MAY_PASS | FINAL
     good = [*INTACT, "/html-as-jpeg", *(f"/many/{number}" for number in range(100))]
     write_list(tmp_path, *(server.url + path for path in [*INTACT, *failing, *good[-101:]]))
-    limits = {"max_file_bytes": 100_000, "timeout_s": 0.5, "retries": 2, "per_host": 32}
+    limits = {"max_file_bytes": 100_000, "retries": 2, "per_host": 32}
     index = download_now(tmp_path, LIST, **LOCAL | limits)
     index.index = index.index.str.removeprefix(server.url)
     assert index.loc[list(failing), "reason"].to_dict() == failing
@@ -311,6 +313,23 @@ def test_from_a_hostile_server_good_images_arrive_and_the_others_are_rows(tmp_pa
     assert server.ranges["/break"] == [None, "bytes=1500-"]
     assert server.ranges["/break-weak"] == [None, None]
     assert not (tmp_path / download.SCRATCH).exists()
+
+
+def test_a_server_that_never_goes_on_costs_its_own_rows(tmp_path, server):
+    """Whatever the machine does, these answers do not end before the client leaves."""
+    write_list(tmp_path, *(server.url + path for path in STALLING))
+    index = download_now(tmp_path, LIST, **LOCAL | {"timeout_s": 0.2})
+    index.index = index.index.str.removeprefix(server.url)
+    assert index["reason"].to_dict() == STALLING
+
+
+def test_a_body_that_drips_is_given_up(tmp_path, server, monkeypatch):
+    """Each look at the clock is 100 s after the one before it."""
+    clock = itertools.count(0, 100)
+    monkeypatch.setattr(response, "monotonic", lambda: float(next(clock)))
+    write_list(tmp_path, server.url + "/drip")
+    assert list(download_now(tmp_path, LIST, **LOCAL)["reason"]) == ["too_slow"]
+    assert server.seen == {"/drip": 2}
 
 
 def test_what_a_server_sends_too_much_reaches_no_other_image(tmp_path, server):
@@ -349,7 +368,7 @@ def test_what_servers_forbid_can_be_taken_in_all_the_same(tmp_path, server):
 )  # fmt: skip
 def test_private_addresses_and_other_schemes_are_refused(tmp_path, url, reason):
     write_list(tmp_path, url, path="urls.txt")
-    changes = {"max_failed_fraction": 1.0, "retries": 0, "timeout_s": 2}
+    changes = {"max_failed_fraction": 1.0, "retries": 0}
     index = download_now(tmp_path, {**LIST, "path": "urls.txt"}, **changes)
     assert index["status"].iloc[0] == "failed"
     assert reason is None or index["reason"].iloc[0] == reason
@@ -449,7 +468,7 @@ def test_a_list_may_be_of_several_forms(tmp_path, server, form):
 
 
 def test_every_reason_is_explained():
-    assert {*MAY_PASS.values(), *FINAL.values()} - set(REASONS) <= {
+    assert {*MAY_PASS.values(), *FINAL.values(), "timeout", "too_slow"} - set(REASONS) <= {
         "http_404", "http_204", "http_429", "http_503",
     }  # fmt: skip
 
@@ -622,7 +641,7 @@ def test_retry_tries_again_what_failed_and_that_alone(tmp_path, server, monkeypa
     pd.testing.assert_frame_equal(download_now(tmp_path, LIST, **changes), before)
     assert server.seen == {"/gone": 1, "/broken": 1}
     assert raw_files(tmp_path) == raw
-    monkeypatch.setitem(TROUBLES, "/broken", Trouble.good)
+    monkeypatch.setitem(ANSWERS, "/broken", Hostile.good)
     forget_failures(tmp_path)
     index = download_now(tmp_path, LIST, **changes)
     assert contents(tmp_path, index)[server.url + "/broken"] == body_of("/broken")
@@ -691,16 +710,14 @@ def test_a_list_that_changed_after_a_kill_leaves_nothing_that_no_record_names(
 def test_a_stop_is_obeyed_at_once_and_leaves_what_was_fetched(tmp_path, server):
     """As Ctrl+C does: the generator is closed while hosts stall."""
     write_list(tmp_path, f"{server.url}/0", f"{server.url}/stall", f"{server.url}/1")
-    params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 60}), Params)
+    params = check_params(values_for(LIST, **LOCAL | {"timeout_s": 10**6}), Params)
     store, bodies = download.RawStore(tmp_path / "raw"), download.Journal(tmp_path / "spool")
     source = open_source(params.download.sources[0], tmp_path, params.download)
     entries = source.list_entries().read(store, bodies, lambda _: None)
     assert next(entries).load() == body_of("/0")
     while len(bodies.outcomes()) < 2:
         time.sleep(0.01)
-    started = time.monotonic()
-    entries.close()
-    assert time.monotonic() - started < 5
+    entries.close()  # a stop that waits for the host would take eleven days
     keys = sorted(outcome.key for outcome in bodies.outcomes().values())
     assert keys == sorted(key_of(body_of(f"/{n}")) for n in (0, 1))
 
@@ -717,7 +734,7 @@ def test_dvc_sees_a_retry_and_runs_nothing_else_for_it(tmp_path, server, monkeyp
     assert repro(repository, "download") == ["scan", "download"]
     assert server.seen == {"/gone": 1, "/broken": 1}
     assert (repository / "dvc.lock").read_text() == lock  # so that later stages are up to date
-    monkeypatch.setitem(TROUBLES, "/broken", Trouble.good)
+    monkeypatch.setitem(ANSWERS, "/broken", Hostile.good)
     assert repro(repository, "download") == ["scan"]
     call(repository, "python", "-m", "darkroom", "retry")
     assert repro(repository, "download") == ["scan", "download"]
