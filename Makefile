@@ -9,6 +9,8 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 VENV := .venv
 # What the environment was made from; written last, so that half an environment is rebuilt.
 STAMP := $(VENV)/made-from
+# What the library and its command `darkroom` were installed from, where they lie.
+INSTALLED := $(VENV)/installed-from
 
 # DVC runs the stages' `python`, hence the environment comes first on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -36,7 +38,7 @@ set-up: ## create .venv, or rebuild it when requirements or the Python version c
 	  echo "  make $(or $(MAKECMDGOALS),repro) PYTHON=/path/to/python3" >&2; exit 1; \
 	fi; \
 	made_from="$$($$python -c 'import sys; print(sys.version, sys.base_prefix)' | tr '\n' ' ') \
-	$$(cat requirements*.txt pyproject.toml | cksum)"; \
+	$$(cat requirements*.txt | cksum)"; \
 	[ -x $(VENV)/bin/python ] && [ "$$made_from" = "$$(cat $(STAMP) 2>/dev/null)" ] && exit 0; \
 	minor=$${version%.*}; \
 	$$python -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -48,9 +50,10 @@ set-up: ## create .venv, or rebuild it when requirements or the Python version c
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { \
 	  echo "error: the pinned packages did not install; pip's reason is above." >&2; \
 	  echo "  They exist for Python 3.11 to 3.13, this is $$version." >&2; exit 1; }; \
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  --no-build-isolation --editable . || exit 1; \
 	printf '%s\n' "$$made_from" >$(STAMP)
+	@[ "$$(cksum <pyproject.toml)" = "$$(cat $(INSTALLED) 2>/dev/null)" ] && exit 0; \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable . && cksum <pyproject.toml >$(INSTALLED)
 
 repro: set-up ## run the stages that are out of date
 	dvc repro
