@@ -1,16 +1,20 @@
 """Purging: gone from the store at once, from everything after `dvc repro`, and never back."""
 
+import importlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_type_hints
 
 import cv2
+import dvc.cli
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +25,7 @@ from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
+from darkroom.core.script import run_as_script
 from darkroom.core.shards import key_of, read_tar, shard_name, write_shard
 from darkroom.purge.images import purge_images, purge_keys
 from darkroom.purge.names import find_keys, read_names
@@ -32,7 +37,6 @@ from tests.harness import (
     call,
     make_repository,
     read_values,
-    repro,
     run_command,
     tool_environment,
     write_bad_company,
@@ -376,11 +380,10 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(related, caplog):
 # --- killed ---
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, traceback
 from pathlib import Path
 from darkroom.purge.images import purge_images
-plain, left = Path.replace, [int(sys.argv[1])]
-unlink = Path.unlink
+
 def dying(method):
     def die(self, *args, **options):
         if left[0] == 0:
@@ -388,23 +391,44 @@ def dying(method):
         left[0] -= 1
         return method(self, *args, **options)
     return die
-Path.replace, Path.unlink = dying(plain), dying(unlink)
-purge_images(Path.cwd(), [sys.argv[2]], False, False)
+
+for line in sys.stdin:
+    if not (child := os.fork()):
+        left = [int(line)]
+        Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
+        try:
+            purge_images(Path.cwd(), [sys.argv[1]], False, False)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def kill_at(root, change):
-    """Purge `a` and die at the change on disk of this number; return whether it died."""
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(change), key("a")],
-        cwd=root, env=tool_environment(), check=False,
+@pytest.fixture
+def kill_at(project):
+    """Return a function that purges `a`, dies at a change on disk, and tells whether it died."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, key("a")], cwd=project[0], env=tool_environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.returncode in {0, -signal.SIGKILL}
-    return process.returncode != 0
+
+    def run(change):
+        process.stdin.write(f"{change}\n")
+        process.stdin.flush()
+        status = int(process.stdout.readline())
+        assert status in {0, -signal.SIGKILL}
+        return status != 0
+
+    yield run
+    process.communicate()
 
 
 @pytest.mark.parametrize("again", ["purge", "download"])
-def test_killed_at_every_change_on_disk_a_rerun_ends_the_same(project, again, tmp_path_factory):
+def test_killed_at_every_change_on_disk_a_rerun_ends_the_same(
+    project, again, kill_at, tmp_path_factory
+):
     root, run = project
     start = tmp_path_factory.mktemp("start") / "copy"
     shutil.copytree(root, start)
@@ -414,7 +438,7 @@ def test_killed_at_every_change_on_disk_a_rerun_ends_the_same(project, again, tm
     while True:
         shutil.rmtree(root / "data")
         shutil.copytree(start / "data", root / "data")
-        died = kill_at(root, changes)
+        died = kill_at(changes)
         index = index_of(root)
         for row in index.dropna(subset="shard").itertuples():
             members = read_tar(root / "data/raw" / row.shard)  # no moment without its bytes
@@ -433,17 +457,46 @@ def test_killed_at_every_change_on_disk_a_rerun_ends_the_same(project, again, tm
 # --- to the end: DVC's cache and remote ---
 
 
-def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches):
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """Return a function that runs a line in `repository`, and gives the stages that ran.
+
+    DVC and the stages run in this process: Python, DVC and TensorFlow start once, not forty times.
+    """
+    for name, value in tool_environment().items():
+        monkeypatch.setenv(name, value)
+    ran = []
+
+    def run_stage(executable, command, **options):
+        stage = importlib.import_module(command.removeprefix("python -m "))
+        ran.append(stage.__name__.removeprefix("stages."))
+        run_as_script(stage.run, get_type_hints(stage.run)["params"])
+
+    monkeypatch.setattr("dvc.stage.run._run", run_stage)
+
+    def run(line):
+        ran.clear()
+        monkeypatch.chdir(tmp_path / "repository")
+        for command in map(shlex.split, line.split("&&")):
+            if command[0] == "dvc":
+                assert dvc.cli.main(command[1:]) == 0, command
+            else:
+                call(Path.cwd(), *command)
+        return list(ran)
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # in DVC
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
+def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches, shell, caplog):
     photos, repository = tmp_path / "photos", tmp_path / "repository"
     write_rated(photos, patches[:40])
     write_bad_company(photos)
     source = {"kind": "folder", "path": str(photos), "labels": "ratings.csv"}
-    make_repository(repository, source)
-    call(repository, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
-    repro(repository)
-    call(repository, "git", "add", "--all")
-    call(repository, "git", "commit", "--quiet", "--message", "First")
-    call(repository, "dvc", "push")
+    make_repository(repository, source, train__epochs={"head": 1, "fine_tune": 0})
+    shell(f"dvc remote add --default storage {tmp_path}/remote && dvc repro augment")
+    shell("git add --all && git commit --quiet --message First && dvc push")
 
     contents = [(photos / name).read_bytes() for name in ("000.jpg", "007.jpg")]
     augmented = tables.read_table(repository / "data/augmented/index.parquet", tables.AUGMENTED)
@@ -456,10 +509,11 @@ def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches):
     for place in ("repository/data", "repository/.dvc/cache", "remote"):
         assert all(anywhere(tmp_path, content, place) for content in contents)
 
-    words = call(repository, "python", "-m", "darkroom", "purge", *sorted(gone))
+    with caplog.at_level(logging.INFO):
+        assert run_command("purge", *sorted(gone)) == 0
     assert not any(anywhere(tmp_path, c, "repository/data/raw") for c in contents)
-    for command in re.findall(r"^  (\w[^#\n]*)", words, re.MULTILINE):
-        call(repository, "bash", "-c", command)
+    for line in re.findall(r"^  (\w[^#\n]*)", caplog.text, re.MULTILINE):
+        shell(line)
 
     assert not any(anywhere(tmp_path, c, *everywhere, *cached) for c in contents)
     for path in [*repository.glob("data/**/*.parquet"), *repository.glob("data/**/*.tar")]:
@@ -473,7 +527,7 @@ def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches):
         rows = frame[frame["key"].isin(gone)]
         assert set(rows["status"]) == {"withdrawn"}
         assert sorted(rows["name"]) == ["000.jpg", "007.jpg", "copy.jpg"]
-    assert repro(repository) == ["scan"]
+    assert shell("dvc repro") == ["scan"]
     assert (photos / "000.jpg").exists()
     assert len(index_of(repository).query("status == 'kept'")) == 42
-    call(repository, "dvc", "pull")
+    shell("dvc pull")
