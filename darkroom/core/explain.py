@@ -1,4 +1,4 @@
-"""What a user is told of an error. Words alone: stages import this where they stop."""
+"""An error in words, for the user. Imported where a stage stops, so that no stage depends on it."""
 
 import errno
 import re
@@ -26,7 +26,7 @@ _REMEDIES = {
 
 
 def explain(error: Exception) -> str:
-    """Return what a user is told of an error; what the system refused comes with a remedy."""
+    """Return the message of an error; what the system refused comes with a remedy."""
     if not isinstance(error, OSError) or error.errno is None:
         return hide_secrets("\n".join(visible(line) for line in str(error).split("\n")))
     files = " to ".join(str(name) for name in (error.filename, error.filename2) if name)

@@ -16,7 +16,7 @@ def stop_if_too_many(
 ) -> None:
     """Raise UserError when more than `allowed` of `total` failed.
 
-    `failures` are (reason, image); the ten commonest reasons are told with an image of each.
+    `failures` are (reason, image); the ten commonest reasons are listed with an image of each.
     """
     counts, examples = Counter[str](), dict[str, str]()
     for reason, image in failures:

@@ -94,7 +94,7 @@ def _locate(location: tuple[str | int, ...], model: type[BaseModel]) -> tuple[st
 
 
 def _members(union: Any) -> dict[str, Any]:
-    """Return the sections of a union that are told apart by their `kind`."""
+    """Return the sections of a union by their `kind`."""
     return {
         kind: member
         for member in get_args(union)

@@ -217,7 +217,7 @@ SOURCES = (
             "{kind: folder, path: 2024}"),
     _source("path a date", ".path: expected text; got 2024-01-31; put it in quotes",
             "{kind: list, path: 2024-01-31}"),
-    _source("path with NUL", ".path: expected printable text, got 'a\\x00b'; write it anew",
+    _source("path with NUL", ".path: expected printable text, got 'a\\x00b'; write it again",
             '{kind: list, path: "a\\0b"}'),
     _value("credentials in what is wrong", "download.sources: expected a list, as [first, second]; "
            "got {'kind': 'list', 'path': 'https://…@x.org/u.csv'}", f"    - {SAMPLE}",

@@ -21,7 +21,7 @@ class StageParams(Section):
 def _usable(text: str) -> str:
     """Return a name or path as it is. Raises ValueError for one that no file can have."""
     if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in text):
-        raise ValueError(f"expected printable text, got {text[:80]!r}; write it anew")
+        raise ValueError(f"expected printable text, got {text[:80]!r}; write it again")
     if "://" not in text and any(len(part.encode()) > 255 for part in text.split("/")):
         raise ValueError(f"expected at most 255 bytes between slashes, got {text[:40]!r} …")
     return text

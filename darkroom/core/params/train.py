@@ -79,7 +79,7 @@ def _check_one_class(train: TrainParams) -> None:
             f"image_size must be a multiple of {AUTOENCODER_STEP_PX} with outlier_method:"
             f" autoencoder, which halves it again and again; got {train.image_size}"
         )
-    _check_what_learns(train)
+    _check_unused(train)
     pretrained = train.backbone == "bundled" or train.weights is not None
     if method in ("mahalanobis", "svm", "isolation_forest") and not pretrained:
         raise ValueError(
@@ -89,8 +89,8 @@ def _check_one_class(train: TrainParams) -> None:
         )
 
 
-def _check_what_learns(train: TrainParams) -> None:
-    """Raise ValueError for settings of a kind of learning that the method has no part of."""
+def _check_unused(train: TrainParams) -> None:
+    """Raise ValueError for settings that the method would not use."""
     method = train.outlier_method
     if train.class_weights != "none":
         raise ValueError(
