@@ -6,9 +6,9 @@ ROOT (default: the working folder) is a folder in which the pipeline has run as 
 `train.task: classification`; its params.yaml is used. For each seed so many images
 of each class are drawn from the train split, and the model is fitted twice: on these, and with new
 images beside them, as `stages.augment` makes them, until `--target` train. The validation split
-stops both, the test split, the same for all, judges both. Prints the accuracy on the test split for
-each seed, and the mean difference with Student's interval over seeds; it holds for draws of train
-images and seeds, on this test split.
+stops both, the test split, the same for all, evaluates both. Prints the accuracy on the test split
+for each seed, and the mean difference with Student's interval over seeds; it holds for draws of
+train images and seeds, on this test split.
 """
 
 import argparse

@@ -9,7 +9,7 @@ shards. For each folder and round, in turn and in an order that alternates:
 - cleanvision's whole run by two processes, all of its checks but those for duplicates, which are
   dedupe's work here;
 - ours: `python -m stages.clean` from nothing with two workers, the start of Python included. It
-  reads the shards that download makes, cleanvision reads files: the figure `with_download` has
+  reads the shards that download makes, cleanvision reads files: the rate `with_download` has
   scan and download in it;
 - decoding alone: the same files from memory, by the decoder that clean uses (headers and stream
   checked, all of the stream decoded strictly, a JPEG scaled to a short side of 192 px or more), in
@@ -21,7 +21,8 @@ hold on a busy machine as well. `--copies 7` writes each file seven times, with 
 that both start-ups weigh less.
 
 Then the flags, once: on each folder's own files plus `--made` images per flag, made from them
-(`benchmarks.made`). What differs goes on contact sheets in `--out`. Last, microseconds per check.
+(`benchmarks.synthetic_issues`). What differs goes on contact sheets in `--out`. Last, microseconds
+per check.
 """
 
 import argparse
@@ -40,10 +41,10 @@ import cv2
 import pandas as pd
 import yaml
 
+from benchmarks.duplicates import unpack
 from benchmarks.embed import PROCESSES, REPOSITORY, Spent, iter_files, processor_s, run_alone
 from benchmarks.flags import compare, differing, join, write_sheet
-from benchmarks.found import unpack
-from benchmarks.made import make
+from benchmarks.synthetic_issues import make
 from darkroom.checks import borders, colours, exposure, jpeg_quality, scores, sharpness
 from darkroom.core import tables
 from darkroom.images import decode
@@ -114,7 +115,7 @@ def decode_whole(contents: list[bytes]) -> Spent:
 
 
 def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, float]:
-    """Return one round's figures, rates in images per second."""
+    """Return one round's measurements, rates in images per second."""
     contents = list(iter_files(files, 1))
     project = work / "project"
     shutil.rmtree(project, ignore_errors=True)
@@ -153,14 +154,14 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
 
 
 def time_all(work: Path, files: Path, python: str, rounds: int) -> None:
-    figures = []
+    measured = []
     for number in range(rounds):
-        figures.append(time_round(work, files, python, turned=number % 2 == 1))
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures[-1].items())
+        measured.append(time_round(work, files, python, turned=number % 2 == 1))
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in measured[-1].items())
         print(f"round {number + 1}, load {os.getloadavg()[0]:.1f}: {shown}", flush=True)
     print(f"\n{'':34}{'median':>10}{'lowest':>10}{'highest':>10}")
-    for name in figures[0]:
-        values = [each[name] for each in figures]
+    for name in measured[0]:
+        values = [each[name] for each in measured]
         print(f"{name:34}", *(f"{f(values):10.4g}" for f in (statistics.median, min, max)), sep="")
 
 

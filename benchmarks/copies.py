@@ -11,7 +11,7 @@ of the 1,828 held-out photographs, and of the 180 pairs with the most keypoints 
 - `duplicate`: strictly the same picture (mirrored, cropped, captioned, stored again). One of the
   two is taken out.
 - `relative`: the same person or thing, shot again. Both stay and are the hardest foreign pairs;
-  figures without them stand beside the main ones.
+  results without them stand beside the main ones.
 
 Printed are, for cosine similarity as it is and normalised: average precision over all pairs, recall
 at precision 0.999, the copies among the 5 and 20 nearest; precision and recall at the thresholds of

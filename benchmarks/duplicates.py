@@ -1,6 +1,6 @@
 """What de-duplication finds in real sets, for a person to look at.
 
-    python -m benchmarks.found FOLDER --out SHEETS [--split holdout=test]
+    python -m benchmarks.duplicates FOLDER --out SHEETS [--split holdout=test]
 
 Runs scan, download, clean, embed and dedupe on FOLDER in a temporary project; folders of two levels
 are read as split/label, tar shards are unpacked first. Printed are the groups of identical files

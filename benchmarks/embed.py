@@ -6,7 +6,7 @@ FOLDER holds image files; they are put into shards as `download` does. Timed in 
 `python -m stages.embed` as a whole process with two workers and every worker's memory counted
 (proportional set size); decoding to the network's size in two processes; the bundled network in
 two processes; with `--fastdup`, a whole run of fastdup by the Python of an environment of its own.
-Ratios of one round hold on a busy machine if the load stays; absolute figures do not. The ratio of
+Ratios of one round hold on a busy machine if the load stays; absolute rates do not. The ratio of
 processor time, `cpu_share`, is the steadiest. `--copies 10` gives the stage
 each image ten times, with distinct bytes, to see that rate and memory stay.
 """
@@ -171,14 +171,14 @@ def time_fastdup(python: str, images: Path) -> Spent:
 
 
 def measure(root: Path, folder: Path, count: int, python: str | None) -> dict[str, float]:
-    """Return one round's figures, rates in images per second."""
+    """Return one round's measurements, rates in images per second."""
     contents = list(islice(iter_files(folder, 1), SAMPLE))
     files = sum(1 for _ in iter_files(folder, 1))
     decoding, inference = (run_alone(work, contents) for work in (decode_alone, infer_alone))
     limit = len(contents) / (decoding.seconds + inference.seconds)
     stage = time_stage(root)
     rate = count / stage.seconds
-    figures = {
+    measured = {
         "decode_alone": len(contents) / decoding.seconds,
         "infer_alone": len(contents) / inference.seconds,
         "limit": limit,
@@ -192,10 +192,10 @@ def measure(root: Path, folder: Path, count: int, python: str | None) -> dict[st
     }
     if python:
         fastdup = time_fastdup(python, folder)
-        figures["fastdup"] = files / fastdup.seconds
-        figures["times_fastdup"] = figures["embed"] / figures["fastdup"]
-        figures["cpu_times_fastdup"] = (fastdup.cpu_s / files) / (stage.cpu_s / count)
-    return figures
+        measured["fastdup"] = files / fastdup.seconds
+        measured["times_fastdup"] = measured["embed"] / measured["fastdup"]
+        measured["cpu_times_fastdup"] = (fastdup.cpu_s / files) / (stage.cpu_s / count)
+    return measured
 
 
 def main() -> None:
@@ -215,7 +215,7 @@ def main() -> None:
             print(f"round {number + 1}: {count} images, load {load:.1f}: {shown}", flush=True)
     print(f"\n{'':22}{'median':>10}{'lowest':>10}{'highest':>10}")
     for name in rounds[0]:
-        values = [figures[name] for figures in rounds]
+        values = [measured[name] for measured in rounds]
         print(f"{name:22}", *(f"{f(values):10.4g}" for f in (statistics.median, min, max)), sep="")
 
 

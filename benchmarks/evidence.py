@@ -25,7 +25,7 @@ def gather_evidence(
 ) -> tuple[pd.DataFrame, float]:
     """Return `pairs` with the columns of Evidence, and the seconds that it took in all.
 
-    `key_a` and `key_b` are positions in what `load` returns, as text; every worker loads it anew.
+    `key_a` and `key_b` are positions in what `load` returns, as text; every worker loads it again.
     """
     rows = pairs[["key_a", "key_b"]].astype(int).to_numpy()
     whole = pairs["normalised"] >= threshold

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from benchmarks import loops
+from benchmarks import reference_filters
 from darkroom.filters import filter_bank
 
 SIDE_PX = 128  # a loop over more takes minutes
@@ -33,7 +33,7 @@ def main() -> None:
         ("crimmins", grey, (1,)),
         ("ising", binary, (1.0, FLIPPED, 20, 0)),
     ):
-        slow, seconds_slow = timed(partial(getattr(loops, name), plane, *settings), 1)
+        slow, seconds_slow = timed(partial(getattr(reference_filters, name), plane, *settings), 1)
         fast, seconds = timed(partial(getattr(filter_bank, name), plane, *settings), ROUNDS)
         ratio = seconds_slow / seconds
         same = np.array_equal(slow, fast)

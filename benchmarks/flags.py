@@ -23,7 +23,7 @@ Flags = NDArray[np.bool_]
 
 
 def join(summary: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per distinct file that both could judge: flags and scores side by side."""
+    """Return one row per distinct file that both could check: flags and scores side by side."""
     keys = [hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32] for path in theirs["path"]]
     theirs = theirs.assign(key=keys).drop_duplicates("key").set_index("key")
     ours = summary[summary["is_blurry"].notna()].set_index("key")

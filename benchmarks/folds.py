@@ -1,4 +1,4 @@
-"""Judge the model out of fold: every photograph is tested once, by a model that never saw it.
+"""Evaluate the model out of fold: every photograph is tested once, by a model that never saw it.
 
     python -m benchmarks.folds [--data ROOT] [--folds 5] [--augment N]
 

@@ -11,7 +11,7 @@ processes, as images of a data set do. Printed:
 - counts by format and reason, and by mutation and reason;
 - of the files that were only cut: those that are kept although their pixels differ from the
   original's. There must be none. A cut that took only what stands behind the picture (a later JPEG
-  of a burst, a preview, padding) is told by equal pixels and counted apart.
+  of a burst, a preview, padding) is recognised by equal pixels and counted apart.
 
 Ends with 1 if a cut file was kept, or a mutation did not end as one row.
 """
@@ -106,7 +106,7 @@ def run_clean(root: Path, workers: int) -> pd.DataFrame:
     return tables.read_parts(root / clean.PARTS, ["key", "fault", "fault_detail"]).set_index("key")
 
 
-def judge_cut(original: bytes, left: bytes) -> str:
+def check_cut(original: bytes, left: bytes) -> str:
     """Say whether a cut file that was kept still shows the whole picture."""
     try:
         same = np.array_equal(decode(original), decode(left))
@@ -135,11 +135,11 @@ def main() -> None:
     rows["reason"] = rows["key"].map(found["fault"].fillna("kept"))
     rows["detail"] = rows["key"].map(found["fault_detail"])
     cuts = {mutation.__name__ for mutation in CUTS}
-    judged = rows["mutation"].isin(cuts) & (rows["reason"] == "kept")
+    checked = rows["mutation"].isin(cuts) & (rows["reason"] == "kept")
     contents = list(cases)
-    rows.loc[judged, "reason"] = [
-        f"kept: {judge_cut(originals[rows.at[row, 'original']], contents[row])}"
-        for row in rows.index[judged]
+    rows.loc[checked, "reason"] = [
+        f"kept: {check_cut(originals[rows.at[row, 'original']], contents[row])}"
+        for row in rows.index[checked]
     ]
     print_results(rows, seconds)
     wrong = (rows["reason"] == "kept: FALSE KEPT").sum()

@@ -63,7 +63,7 @@ SETTINGS = {
     "image_size": SIZE, "batch_size": BATCH, "patience": 99, "precision": "float32",
     "learning_rate": {"head": 0.001, "fine_tune": 0.0001},
 }  # fmt: skip
-Figures = dict[str, float]
+Measurements = dict[str, float]
 
 
 def lay_out(data: Path, count: int, folder: Path) -> None:
@@ -108,18 +108,18 @@ def clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def spent(since: tuple[float, float]) -> Figures:
+def spent(since: tuple[float, float]) -> Measurements:
     now = clocks()
     return {"seconds": now[0] - since[0], "processor": now[1] - since[1]}
 
 
-def laps(moments: list[tuple[float, float]]) -> Figures:
+def laps(moments: list[tuple[float, float]]) -> Measurements:
     """Return the median of the laps between moments but for the first lap."""
     middle = np.median(np.diff(moments, axis=0)[1:], axis=0)
     return {"seconds": float(middle[0]), "processor": float(middle[1])}
 
 
-def ours_frozen(folder: Path) -> Figures:
+def ours_frozen(folder: Path) -> Measurements:
     import keras  # noqa: F401 (its import is left out)
 
     params = settings(epochs={"head": FROZEN_EPOCHS, "fine_tune": 0})
@@ -128,7 +128,7 @@ def ours_frozen(folder: Path) -> Figures:
     return spent(begun)
 
 
-def ours_fine_tune(folder: Path) -> Figures:
+def ours_fine_tune(folder: Path) -> Measurements:
     import keras  # noqa: F401
 
     params = settings(epochs={"head": 0, "fine_tune": FINE_TUNE_EPOCHS})
@@ -176,7 +176,7 @@ def tutorial_model(trained: bool) -> Any:
     return model
 
 
-def tutorial_frozen(folder: Path) -> Figures:
+def tutorial_frozen(folder: Path) -> Measurements:
     import keras  # noqa: F401
 
     begun = clocks()
@@ -186,7 +186,7 @@ def tutorial_frozen(folder: Path) -> Figures:
     return spent(begun)
 
 
-def tutorial_fine_tune(folder: Path) -> Figures:
+def tutorial_fine_tune(folder: Path) -> Measurements:
     import keras
 
     moments: list[tuple[float, float]] = []
@@ -209,7 +209,7 @@ def rate(batches: Iterator[Any]) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def rates(folder: Path) -> Figures:
+def rates(folder: Path) -> Measurements:
     """Return images per second: our pipeline alone, our compiled step alone, the tutorial's."""
     from darkroom.models import losses
     from darkroom.models.training import fit, steps
@@ -241,7 +241,7 @@ def rates(folder: Path) -> Figures:
     return found
 
 
-def predict(folder: Path) -> Figures:
+def predict(folder: Path) -> Measurements:
     """Return the seconds for one image from the program's start, and images/s for a folder."""
     from darkroom.models.saved import write_model
 
@@ -272,7 +272,7 @@ def predict(folder: Path) -> Figures:
     return {"one_image_seconds": ran["one image"], "folder_per_second": per_second}
 
 
-SIDES: dict[str, Callable[[Path], Figures]] = {
+RUNS: dict[str, Callable[[Path], Measurements]] = {
     function.__name__: function
     for function in (
         ours_frozen, tutorial_frozen, ours_fine_tune, tutorial_fine_tune, rates, predict,
@@ -280,16 +280,16 @@ SIDES: dict[str, Callable[[Path], Figures]] = {
 }  # fmt: skip
 
 
-def measure(side: str, folder: Path, given: argparse.Namespace) -> Figures:
-    """Run one side in a process of its own."""
+def measure(run: str, folder: Path, given: argparse.Namespace) -> Measurements:
+    """Run one part in a process of its own."""
     home = {"KERAS_HOME": str(given.keras.resolve())} if given.keras else {}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.training", str(folder), "--side", side],
+        [sys.executable, "-m", "benchmarks.training", str(folder), "--run", run],
         capture_output=True, text=True, cwd=REPOSITORY,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | home,
     )  # fmt: skip
     if done.returncode:
-        sys.exit(f"{side} ended with {done.returncode}:\n{done.stderr}")
+        sys.exit(f"{run} ended with {done.returncode}:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -298,7 +298,7 @@ def spread(values: list[float]) -> str:
 
 
 def compare(phase: str, folder: Path, given: argparse.Namespace) -> None:
-    """Print both sides of a phase, in alternating rounds."""
+    """Print both runs of a phase, in alternating rounds."""
     ratios: dict[str, list[float]] = {"seconds": [], "processor": []}
     for _ in range(given.rounds):
         ours, theirs = (measure(f"{who}_{phase}", folder, given) for who in ("ours", "tutorial"))
@@ -317,20 +317,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keras", type=Path)
-    parser.add_argument("--side", choices=SIDES, help="used by the program itself")
+    parser.add_argument("--run", choices=RUNS, help="used by the program itself")
     given = parser.parse_args()
-    if given.side:
-        print(json.dumps(SIDES[given.side](given.data)))
+    if given.run:
+        print(json.dumps(RUNS[given.run](given.data)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         lay_out(given.data, given.images, folder)
         for phase in ("frozen", "fine_tune"):
             compare(phase, folder, given)
-        for side in ("rates", "predict"):
-            runs = [measure(side, folder, given) for _ in range(given.rounds)]
-            for name in runs[0]:
-                print(f"{side}: {name} {spread([run[name] for run in runs])}", flush=True)
+        for run in ("rates", "predict"):
+            rounds = [measure(run, folder, given) for _ in range(given.rounds)]
+            for name in rounds[0]:
+                print(f"{run}: {name} {spread([each[name] for each in rounds])}", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from darkroom.core.tables import GROUPS, SPLIT, read_table, write_table
 from darkroom.evaluation.plot_tables import draw_plots, empty_plots
 from darkroom.evaluation.predictions import (
     KEYS,
-    check_labels,
+    check_task,
     predict,
     read_images,
     schema_of,
@@ -54,7 +54,7 @@ def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
     splits = read_table(root / SPLITS, SPLIT)
     labels = read_table(root / LABELS, GROUPS)
     rows = select_held_out(labels, splits, model.task)
-    check_labels(rows, labels[labels["key"].isin(splits["key"])], model)
+    check_task(rows, labels[labels["key"].isin(splits["key"])], model)
     return rows
 
 

@@ -37,7 +37,7 @@ def select_held_out(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd
     return rows[is_labelled(rows, task)].sort_values("key", ignore_index=True)
 
 
-def check_labels(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
+def check_task(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
     """Raise UserError where the labels are for another task, or for other classes, than the model.
 
     `rows` are those of `labels` that the model can be evaluated on.

@@ -1,6 +1,6 @@
 import numpy as np
 
-from benchmarks.fuzz import ORIGINAL, judge_cut, mutate, read_originals
+from benchmarks.fuzz import ORIGINAL, check_cut, mutate, read_originals
 from benchmarks.mutations import CUTS
 from darkroom.images.formats import EXTENSIONS, sniff_extension
 
@@ -24,7 +24,7 @@ def test_a_cut_is_judged_by_the_pixels_that_are_left():
     originals = read_originals([])
     burst, raw = originals["burst.jpg"], originals["raw.ppm"]
     end = burst.index(b"\xff\xd9") + 2
-    assert judge_cut(burst, burst[: end + 99]) == "same picture"
+    assert check_cut(burst, burst[: end + 99]) == "same picture"
     changed = np.frombuffer(raw, np.uint8).copy()
     changed[-1] ^= 255
-    assert judge_cut(raw, changed.tobytes()) == "FALSE KEPT"
+    assert check_cut(raw, changed.tobytes()) == "FALSE KEPT"

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.filters import butterworth
 from sklearn.decomposition import PCA
 
-from benchmarks import loops
+from benchmarks import reference_filters
 from darkroom.filters import filter_bank
 
 planes = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
@@ -28,14 +28,16 @@ def photograph():
 @settings(max_examples=40)
 @given(planes, st.sampled_from([3, 5]))
 def test_conservative_smoothing_is_that_of_a_loop_over_pixels(plane, size):
-    assert np.array_equal(filter_bank.conservative(plane, size), loops.conservative(plane, size))
+    assert np.array_equal(
+        filter_bank.conservative(plane, size), reference_filters.conservative(plane, size)
+    )
 
 
 @settings(max_examples=25)
 @given(planes, st.integers(1, 2))
 def test_crimmins_is_that_of_a_loop_over_pixels(plane, iterations):
     assert np.array_equal(
-        filter_bank.crimmins(plane, iterations), loops.crimmins(plane, iterations)
+        filter_bank.crimmins(plane, iterations), reference_filters.crimmins(plane, iterations)
     )
 
 
@@ -68,7 +70,7 @@ def test_ising_denoising_is_that_of_a_loop_over_pixels():
     flipped = np.random.default_rng(2).random(picture.shape) < 0.1
     noisy = np.where(flipped, 255 - picture, picture).astype(np.uint8)
     found = filter_bank.ising(noisy, 1.0, 0.1, 8, seed=3)
-    assert np.array_equal(found, loops.ising(noisy, 1.0, 0.1, 8, seed=3))
+    assert np.array_equal(found, reference_filters.ising(noisy, 1.0, 0.1, 8, seed=3))
 
 
 @pytest.mark.parametrize("seed", range(5))
