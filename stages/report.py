@@ -22,7 +22,7 @@ from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from darkroom.report import label_distribution, metric_values, model_card, page, profile
+from darkroom.report import label_distribution, metric_values, model_card, page, plot_files, profile
 from darkroom.report.image_store import ImageStore
 from darkroom.report.params import ReportParams
 from darkroom.report.render import render_card, render_page
@@ -71,7 +71,7 @@ def run(root: Path, params: ReportParams) -> None:
         write_text(root / PLOTS / "report" / f"{name}.csv", to_csv(data))
     write_text(root / TARGET, render_page(contents))
     model = json.loads((root / MODEL).read_text())
-    calibration = metric_values.read_plot(root / PLOTS / "evaluate/calibration.csv")
+    calibration = plot_files.read_plot(root / PLOTS / "evaluate/calibration.csv")
     card = model_card.describe(model, kept, contents, inputs.metrics, calibration, params)
     write_text(root / CARD, render_card({**contents, **card}))
     progress.close(contents["flow"].kept, contents["flow"].removed)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from darkroom.report import charts, evaluation_charts, metric_tables, metric_values
+from darkroom.report import charts, evaluation_charts, metric_tables, metric_values, plot_files
 from darkroom.report.formatting import percent
 from darkroom.report.params import ReportParams
 
@@ -20,9 +20,9 @@ OWN_TABLES = ("operating_points", "classes", "ranges")
 
 def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves of train's history and its metrics."""
-    history = metric_values.read_plot(plots / "train/history.csv")
+    history = plot_files.read_plot(plots / "train/history.csv")
     named = {"training": "loss", "validation": "val_loss"}
-    series = {name: metric_values.points(history, "epoch", y) for name, y in named.items()}
+    series = {name: plot_files.points(history, "epoch", y) for name, y in named.items()}
     series = {name: points for name, points in series.items() if points}
     phase_starts: list[float] = []
     if "phase" in history:
@@ -59,11 +59,11 @@ def describe_test(
 
 def _binary_task(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
     """Return the charts of the binary task: positives against the rest."""
-    roc = metric_values.read_plot(plots / "evaluate/roc.csv")
-    curves = metric_values.curves(roc, "false_positive_rate", "true_positive_rate")
+    roc = plot_files.read_plot(plots / "evaluate/roc.csv")
+    curves = plot_files.curves(roc, "false_positive_rate", "true_positive_rate")
     not_drawn = max(len(curves) - MAX_CLASSES, 0)
     curves = dict(list(curves.items())[:MAX_CLASSES])
-    band = metric_values.intervals(roc, "false_positive_rate")
+    band = plot_files.intervals(roc, "false_positive_rate")
     return {
         "roc": evaluation_charts.roc_chart(curves, band, _operating_points(tree))
         if curves
@@ -102,7 +102,7 @@ def _predictive(
     plots: Path, tree: Mapping[str, Any], params: ReportParams
 ) -> list[tuple[str, Markup]]:
     """Return a chart of the predictive values per operating point; equal ones share one."""
-    table = metric_values.read_plot(plots / "evaluate/prevalence.csv")
+    table = plot_files.read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
         return []
     parts = {
@@ -121,8 +121,8 @@ def _predictive(
         name, part = ", ".join(names[key] for key in keys), parts[keys[0]]
         ppv, npv = (
             evaluation_charts.PredictiveValue(
-                metric_values.points(part, "prevalence", value),
-                metric_values.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
+                plot_files.points(part, "prevalence", value),
+                plot_files.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
             )
             for value in ("ppv", "npv")
         )
@@ -141,13 +141,13 @@ def _test_prevalence(tree: Mapping[str, Any]) -> float | None:
 
 def _calibration(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
     """Return the charts of what was predicted against what was observed."""
-    table = metric_values.read_plot(plots / "evaluate/calibration.csv")
-    pairs = metric_values.read_plot(plots / "evaluate/predictions.csv")
-    bins = dict(list(metric_values.curves(table, "predicted", "observed").items())[:MAX_CLASSES])
-    dots = metric_values.points(pairs, "target_mean", "predicted_mean")
+    table = plot_files.read_plot(plots / "evaluate/calibration.csv")
+    pairs = plot_files.read_plot(plots / "evaluate/predictions.csv")
+    bins = dict(list(plot_files.curves(table, "predicted", "observed").items())[:MAX_CLASSES])
+    dots = plot_files.points(pairs, "target_mean", "predicted_mean")
     rating, scale = params.train.task == "rating", params.train.scale
     ends = (scale.low, scale.high) if rating else (0.0, 1.0)
-    bounds = metric_values.intervals(table, "predicted")
+    bounds = plot_files.intervals(table, "predicted")
     named = {metric.name: metric for metric in metric_values.list_metrics(tree)}
     return {
         "calibration": evaluation_charts.calibration_chart(bins, bounds, *ends) if bins else None,
