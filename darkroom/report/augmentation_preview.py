@@ -71,10 +71,10 @@ def describe(
     store: ImageStore, rows: pd.DataFrame, names: Mapping[str, str], params: ReportParams
 ) -> AugmentationPreview | None:
     """Return the preview on one of `rows` of clean's summary; None when none can be shown."""
-    found = choose_image(store, rows)
-    if found is None:
+    chosen = choose_image(store, rows)
+    if chosen is None:
         return None
-    key, pixels = found
+    key, pixels = chosen
     return AugmentationPreview(
         _picture(pixels), names.get(key, key), tuple(preview_operations(pixels, params)),
         tuple(preview_filters(pixels)),

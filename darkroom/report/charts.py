@@ -100,8 +100,8 @@ class Chart:
 
     def curve(self, points: Points, style: str) -> None:
         """Join the points by a line; points that are not finite are left out."""
-        places = [self.position(*point) for point in points if all(map(math.isfinite, point))]
-        path = " ".join(f"{_f(x)},{_f(y)}" for x, y in places)
+        positions = [self.position(*point) for point in points if all(map(math.isfinite, point))]
+        path = " ".join(f"{_f(x)},{_f(y)}" for x, y in positions)
         self._marks.append(Markup('<polyline class="{}" points="{}"/>').format(style, path))
 
     def area(self, points: Points, style: str) -> None:

@@ -75,7 +75,7 @@ def describe(
 ) -> list[Check]:
     """Return every check that measured an image, in the order of the summary's columns."""
     pictures: dict[str, str | None] = {}
-    found = []
+    checks = []
     for column in [name for name in rows if name.endswith("_score")]:
         issue = column.removesuffix("_score")
         flags = rows.get(f"is_{issue}", pd.Series(False, rows.index)).fillna(False).astype(bool)
@@ -91,14 +91,14 @@ def describe(
             if key not in pictures:
                 pictures[key] = store.small_thumbnail(key)
         limit = getattr(params, f"{issue}_below", None)
-        found.append(
+        checks.append(
             Check(
                 words(issue).replace("jpeg", "JPEG"), MEANINGS.get(issue, ""), limit,
                 int(scored["flagged"].sum()), len(scored), _chart(scored["score"], issue, limit),
                 _images(low, pictures, names), _images(high, pictures, names), bool(equal),
             )
         )  # fmt: skip
-    return found
+    return checks
 
 
 def _chart(values: pd.Series, issue: str, limit: float | None) -> Markup:

@@ -102,25 +102,25 @@ def count_splits(split: pd.DataFrame, augmented: pd.DataFrame) -> tuple[SplitCou
     """Return images, groups and augmented images of each split, empty ones included."""
     parents = split.set_index("key")["split"]
     added: Mapping[str, int] = augmented["parent"].map(parents).value_counts().to_dict()
-    found = []
+    counts = []
     for name in SPLITS:
         rows = split[split["split"] == name]
         groups = int(rows["split_group"].nunique())
-        found.append(SplitCount(name, len(rows), groups, int(added.get(name, 0))))
-    return tuple(found)
+        counts.append(SplitCount(name, len(rows), groups, int(added.get(name, 0))))
+    return tuple(counts)
 
 
 def _find_discrepancies(steps: tuple[StageCount, ...], grouped: int) -> list[str]:
     """Return a sentence for each place where the counts of two stages do not add up."""
-    found = []
+    discrepancies = []
     for before, step in itertools.pairwise(steps):
         removed = sum(count for _, count in step.removed)
         if before.left - removed != step.left:
-            found.append(
+            discrepancies.append(
                 f"{step.stage}: {before.left} − {removed} should leave {before.left - removed}, but"
                 f" {step.left} are there"
             )
     usable = next(step.left for step in steps if step.stage == "clean")
     if grouped != usable:
-        found.append(f"dedupe: clean kept {usable} images, but dedupe judged {grouped}")
-    return found
+        discrepancies.append(f"dedupe: clean kept {usable} images, but dedupe has {grouped}")
+    return discrepancies

@@ -33,11 +33,11 @@ def describe(squares: NDArray[np.uint8]) -> Eigenimages:
     """Return mean and principal components of images (n, side, side, 3)."""
     if len(squares) < MIN_IMAGES:
         return Eigenimages(len(squares), None, ())
-    mean, found = principal_components(squares.reshape(len(squares), -1).astype(np.float64))
+    mean, components = principal_components(squares.reshape(len(squares), -1).astype(np.float64))
     shape = squares.shape[1:]
     parts = tuple(
         Component(data_uri(to_levels(direction).reshape(shape)), share)
-        for direction, share in found
+        for direction, share in components
     )
     return Eigenimages(len(squares), data_uri(mean.round().astype(np.uint8).reshape(shape)), parts)
 
@@ -52,8 +52,8 @@ def principal_components(
     thread, since sums depend on their number; a component's sign is free, and is that which
     brightens more than it darkens.
 
-    >>> _, found = principal_components(np.array([[0.0, 0], [4, 0], [2, 1]]))
-    >>> [(abs(direction.round(3)).tolist(), round(share, 3)) for direction, share in found]
+    >>> _, components = principal_components(np.array([[0.0, 0], [4, 0], [2, 1]]))
+    >>> [(abs(direction.round(3)).tolist(), round(share, 3)) for direction, share in components]
     [([1.0, 0.0], 0.923), ([0.0, 1.0], 0.077)]
     """
     mean = rows.mean(axis=0)
@@ -61,12 +61,12 @@ def principal_components(
     with threadpool_limits(1):
         values, vectors = np.linalg.eigh(centred @ centred.T)  # ascending
         total = float(values.clip(min=0).sum())
-        found = []
-        for place in np.argsort(-values, kind="stable")[:COMPONENTS]:
-            if values[place] > MIN_SHARE * total:
-                direction = vectors[:, place] @ centred / np.sqrt(values[place])
-                found.append((fix_sign(direction), float(values[place] / total)))
-    return mean, found
+        components = []
+        for index in np.argsort(-values, kind="stable")[:COMPONENTS]:
+            if values[index] > MIN_SHARE * total:
+                direction = vectors[:, index] @ centred / np.sqrt(values[index])
+                components.append((fix_sign(direction), float(values[index] / total)))
+    return mean, components
 
 
 def fix_sign(direction: NDArray[np.float64]) -> NDArray[np.float64]:

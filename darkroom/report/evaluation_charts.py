@@ -85,11 +85,11 @@ def merge_labels(
     labels: list[PointLabel] = []
     for number, x, y in points:
         near = (i for i, at in enumerate(labels) if math.dist((at.x, at.y), (x, y)) < distance)
-        found = next(near, None)
-        if found is None:
+        index = next(near, None)
+        if index is None:
             labels.append(PointLabel(x, y, str(number)))
         else:
-            labels[found] = labels[found]._replace(text=f"{labels[found].text}, {number}")
+            labels[index] = labels[index]._replace(text=f"{labels[index].text}, {number}")
     return labels
 
 

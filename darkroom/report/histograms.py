@@ -41,12 +41,12 @@ def count(values: ArrayLike, low: float, high: float, bins: int, logarithmic: bo
 
     Values, `low` and `high` come in their own units, above 0 where `logarithmic`; null is no value.
     """
-    found = np.asarray(values, np.float64)
-    found = found[np.isfinite(found)]
+    numbers = np.asarray(values, np.float64)
+    numbers = numbers[np.isfinite(numbers)]
     if logarithmic:
-        found, low, high = np.log10(found[found > 0]), math.log10(low), math.log10(high)
-    places = ((found.clip(low, high) - low) / (high - low) * bins).astype(np.int64)
-    counts: NDArray[np.int64] = np.bincount(places.clip(0, bins - 1), minlength=bins)
+        numbers, low, high = np.log10(numbers[numbers > 0]), math.log10(low), math.log10(high)
+    indices = ((numbers.clip(low, high) - low) / (high - low) * bins).astype(np.int64)
+    counts: NDArray[np.int64] = np.bincount(indices.clip(0, bins - 1), minlength=bins)
     edges = [low + (high - low) * step / bins for step in range(bins + 1)]
     return Bins(tuple(edges), tuple(map(int, counts)), logarithmic)
 
@@ -66,8 +66,10 @@ def log_axis(title: str, low: float, high: float) -> Axis:
         if len(inner) + 2 <= MAX_TICKS:
             break
     steps = [below, *(step for step in inner if below < step < above), above]
-    places = tuple(math.log10(step) for step in steps)
-    return Axis(title, places[0], places[-1], places, tuple(short_number(step) for step in steps))
+    positions = tuple(math.log10(step) for step in steps)
+    return Axis(
+        title, positions[0], positions[-1], positions, tuple(short_number(step) for step in steps)
+    )
 
 
 def short_number(value: float) -> str:
@@ -109,7 +111,7 @@ def tone_curves(
     drawing there, so that the rest can be seen.
     """
     bins = len(shares[0])
-    levels = [(place + 0.5) * 256 / bins for place in range(bins)]
+    levels = [(index + 0.5) * 256 / bins for index in range(bins)]
     inner = max((share for curve in shares for share in curve[1:-1]), default=0.0)
     top = inner or max((max(curve) for curve in shares), default=0.0)
     ticks = tuple(float(level) for level in range(0, 257, 64))
@@ -130,11 +132,11 @@ def count_sizes(width: ArrayLike, height: ArrayLike, axis: Axis) -> pd.DataFrame
 
     A cell's size is the mean of its images': where all are equal, exactly theirs.
     """
-    found = pd.DataFrame({"width": np.asarray(width, float), "height": np.asarray(height, float)})
-    found = found[(found > 0).all(axis=1)]
-    places = np.floor((np.log10(found) - axis.low) / (axis.high - axis.low) * DOTS)
-    keys = [places["width"].rename("column"), places["height"].rename("row")]
-    rows = found.groupby(keys).agg(
+    sizes = pd.DataFrame({"width": np.asarray(width, float), "height": np.asarray(height, float)})
+    sizes = sizes[(sizes > 0).all(axis=1)]
+    cells = np.floor((np.log10(sizes) - axis.low) / (axis.high - axis.low) * DOTS)
+    keys = [cells["width"].rename("column"), cells["height"].rename("row")]
+    rows = sizes.groupby(keys).agg(
         width=("width", "mean"), height=("height", "mean"), images=("width", "size")
     )
     return rows.reset_index(drop=True)

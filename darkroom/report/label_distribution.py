@@ -148,8 +148,8 @@ def count_classes(kept: pd.DataFrame) -> tuple[ClassCount, ...]:
     totals = named.groupby("label").size()
     counts = counts.reindex(totals.index).fillna(0).astype(int)
     rows = [
-        ClassCount(str(name), tuple(map(int, found)), int(total))
-        for name, found, total in zip(totals.index, counts.to_numpy(), totals, strict=True)
+        ClassCount(str(name), tuple(map(int, by_split)), int(total))
+        for name, by_split, total in zip(totals.index, counts.to_numpy(), totals, strict=True)
     ]
     return tuple(sorted(rows, key=lambda row: (-row.total, row.name)))
 

@@ -110,7 +110,7 @@ def find_leaks(
     sizes = sizes.sort_values(["edited", "size", "representative"], ascending=ascending)
     shown = list(sizes["representative"].head(LEAKS))
     first = _first(files, shown)
-    found = []
+    excerpt = []
     for best in shown:
         rows = leaks[leaks["representative"] == best]
         thumbnails = [
@@ -122,8 +122,8 @@ def find_leaks(
         kept = _thumbnail(
             store, representative, f"kept in {representative.split}", representative.label_text
         )
-        found.append(_group([kept, *thumbnails], 1 + len(rows)))
-    return Excerpt(found, len(sizes))
+        excerpt.append(_group([kept, *thumbnails], 1 + len(rows)))
+    return Excerpt(excerpt, len(sizes))
 
 
 def find_split_families(
@@ -133,7 +133,7 @@ def find_split_families(
     members = groups[["key", "family"]].merge(split[["key", "split"]], on="key")
     splits = members.groupby("family")["split"].nunique()
     families = sorted(splits[splits > 1].index)
-    found = []
+    excerpt = []
     for family in families[:FAMILIES]:
         rows = members[members["family"] == family]
         shown = _round_robin(rows, "split").head(1 + COPIES)
@@ -142,8 +142,8 @@ def find_split_families(
             _thumbnail(store, first[row.key], row.split, first[row.key].label_text)
             for row in shown.itertuples()
         ]
-        found.append(_group(thumbnails, len(rows)))
-    return Excerpt(found, len(families))
+        excerpt.append(_group(thumbnails, len(rows)))
+    return Excerpt(excerpt, len(families))
 
 
 def find_conflicts(store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame) -> Excerpt:
@@ -152,15 +152,15 @@ def find_conflicts(store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame)
     rows = files[files["key"].isin(keys)]
     sizes = rows["key"].value_counts()
     order = sorted(sizes.index, key=lambda key: (-int(sizes[key]), key))
-    found = []
+    excerpt = []
     for key in order[:CONFLICTS]:
         same = rows[rows["key"] == key]
         shown = _round_robin(same, "label_text").head(1 + COPIES)
         thumbnails = [
             _thumbnail(store, row, row.label_text, row.split) for row in shown.itertuples()
         ]
-        found.append(_group(thumbnails, len(same)))
-    return Excerpt(found, len(order))
+        excerpt.append(_group(thumbnails, len(same)))
+    return Excerpt(excerpt, len(order))
 
 
 def find_other_labels(
@@ -172,7 +172,7 @@ def find_other_labels(
     of_best = copies["representative"].map(labels)
     copies = copies[of_best.notna() & (of_best != copies["label"])]
     order = sorted(copies["representative"].unique())
-    found = []
+    excerpt = []
     for best in order[:OTHER_LABELS]:
         keys = list(copies.loc[copies["representative"] == best, "key"])
         first = _first(files, [best, *keys])
@@ -181,8 +181,8 @@ def find_other_labels(
                        "kept" if key == best else _similarity(best, key, similarities))
             for key in [best, *keys[:COPIES]]
         ]  # fmt: skip
-        found.append(_group(thumbnails, 1 + len(keys)))
-    return Excerpt(found, len(order))
+        excerpt.append(_group(thumbnails, 1 + len(keys)))
+    return Excerpt(excerpt, len(order))
 
 
 def find_borderline(
@@ -193,15 +193,15 @@ def find_borderline(
     order = ["normalised", "key_a", "key_b"]
     shown = rows.sort_values(order, ascending=[duplicate, True, True]).head(PAIRS)
     first = _first(files, [*shown["key_a"], *shown["key_b"]])
-    found = []
+    excerpt = []
     for pair in shown.itertuples():
         captions = (f"normalised {pair.normalised:.3f}", _decision_text(pair.decided_by))
         thumbnails = [
             _thumbnail(store, first[key], caption, first[key].label_text, first[key].split)
             for key, caption in zip((pair.key_a, pair.key_b), captions, strict=True)
         ]
-        found.append(_group(thumbnails, 2))
-    return Excerpt(found, len(rows))
+        excerpt.append(_group(thumbnails, 2))
+    return Excerpt(excerpt, len(rows))
 
 
 def _first(files: pd.DataFrame, keys: Iterable[str]) -> dict[str, Any]:

@@ -122,11 +122,11 @@ def range_name(low: float, high: float) -> str:
 
 def ordered_ranges(tree: Tree) -> list[tuple[float, float, Tree]]:
     """Return the ends and the metrics of each range of scores, from low to high."""
-    found = []
+    rows = []
     for key, metrics in tree.get("ranges", {}).items():
         low, _, high = class_name(key).partition("_to_")
-        found.append((float(low), float(high), metrics))
-    return sorted(found, key=lambda item: item[:2])
+        rows.append((float(low), float(high), metrics))
+    return sorted(rows, key=lambda item: item[:2])
 
 
 def _table(

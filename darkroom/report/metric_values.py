@@ -67,13 +67,13 @@ def read_metrics(folder: Path, stages: Sequence[str]) -> dict[str, Any]:
 
 def list_metrics(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Metric]:
     """Return every metric (a mapping with `value`) in a metrics tree, known ones first."""
-    found = []
+    metrics = []
     for key, inner in tree.items():
         if isinstance(inner, Mapping):
             here = (*path, class_name(key))
-            found += [_metric(here, inner)] if "value" in inner else list_metrics(inner, here)
+            metrics += [_metric(here, inner)] if "value" in inner else list_metrics(inner, here)
     order = {name: position for position, (name, _) in enumerate(MEANINGS.values())}
-    return sorted(found, key=lambda m: (order.get(m.name, len(order)), m.name.lower()))
+    return sorted(metrics, key=lambda m: (order.get(m.name, len(order)), m.name.lower()))
 
 
 def _metric(path: tuple[str, ...], tree: Mapping[str, Any]) -> Metric:
@@ -98,25 +98,25 @@ def _note(tree: Mapping[str, Any]) -> str:
 
 def list_scalars(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
     """Return the scalars of a metrics tree that belong to no metric, by their path in words."""
-    found = []
+    scalars = []
     for key, inner in tree.items():
         here = (*path, class_name(key))
         if isinstance(inner, Mapping):
-            found += [] if "value" in inner else list_scalars(inner, here)
+            scalars += [] if "value" in inner else list_scalars(inner, here)
         elif inner is not None and key != "note":
-            found.append((" · ".join(map(words, here)), inner))
-    return found
+            scalars.append((" · ".join(map(words, here)), inner))
+    return scalars
 
 
 def list_notes(tree: Mapping[str, Any]) -> list[str]:
     """Return every note that belongs to no single metric, each once, in order."""
-    found = []
+    notes = []
     for key, inner in tree.items():
         if isinstance(inner, Mapping) and "value" not in inner:
-            found += list_notes(inner)
+            notes += list_notes(inner)
         elif isinstance(inner, str) and key == "note":
-            found.append(inner)
-    return list(dict.fromkeys(found))
+            notes.append(inner)
+    return list(dict.fromkeys(notes))
 
 
 def class_name(key: str) -> str:

@@ -29,8 +29,8 @@ def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]
         first = history.groupby("phase", sort=False)["epoch"].min()
         phase_starts = [float(epoch) - 0.5 for epoch in first.iloc[1:]]
     chart = charts.curves_chart(series, "epoch", "loss", phase_starts) if series else None
-    found = metric_values.list_scalars(metrics.get("train", {}))
-    return {"chart": chart, "names": list(series), "phase_starts": phase_starts, "facts": found}
+    scalars = metric_values.list_scalars(metrics.get("train", {}))
+    return {"chart": chart, "names": list(series), "phase_starts": phase_starts, "facts": scalars}
 
 
 def describe_test(
@@ -39,10 +39,10 @@ def describe_test(
     """Return the metrics of the test split, their charts, and what to be careful about."""
     tree = metrics.get("evaluate", {})
     whole = {name: value for name, value in tree.items() if name not in OWN_TABLES}
-    found = metric_values.list_metrics(whole)
+    listed = metric_values.list_metrics(whole)
     return {
-        "metrics": found,
-        "auc": next((m for m in found if m.name == "AUC"), None),
+        "metrics": listed,
+        "auc": next((m for m in listed if m.name == "AUC"), None),
         "notes": metric_values.list_notes(tree),
         "illustrative": tree.get("interval_reliable") is False,
         "facts": metric_values.list_scalars(whole),
@@ -90,12 +90,14 @@ def _positive(tree: Mapping[str, Any], params: ReportParams) -> str:
 
 def _operating_points(tree: Mapping[str, Any]) -> list[evaluation_charts.OperatingPoint]:
     """Return where the operating points lie on the curve, with their numbers in the table."""
-    found = []
+    operating_points = []
     for number, point in enumerate(metric_tables.ordered_points(tree).values(), 1):
         values = [point.get(name, {}).get("value") for name in ("specificity", "sensitivity")]
         if None not in values:
-            found.append(evaluation_charts.OperatingPoint(number, 1 - values[0], values[1]))
-    return found
+            operating_points.append(
+                evaluation_charts.OperatingPoint(number, 1 - values[0], values[1])
+            )
+    return operating_points
 
 
 def _predictive(
@@ -116,7 +118,7 @@ def _predictive(
             columns = parts[key][["prevalence", "ppv", "npv"]].astype(float).fillna(-1)
             equal.setdefault(tuple(columns.to_numpy().ravel()), []).append(key)
             names[key] = f"{number}. {metric_tables.point_name(key)}"
-    found = []
+    predictive = []
     for keys in equal.values():
         name, part = ", ".join(names[key] for key in keys), parts[keys[0]]
         ppv, npv = (
@@ -129,8 +131,8 @@ def _predictive(
         chart = evaluation_charts.prevalence_chart(
             ppv, npv, _test_prevalence(tree), params.evaluate.prevalence, name
         )
-        found.append((name, chart))
-    return found
+        predictive.append((name, chart))
+    return predictive
 
 
 def _test_prevalence(tree: Mapping[str, Any]) -> float | None:

@@ -79,19 +79,19 @@ def describe(
 
 def describe_sources(inputs: Inputs) -> list[dict[str, Any]]:
     """Return files, failed, withdrawn and kept records per source, in the order of scan."""
-    found = []
+    sources = []
     for name in dict.fromkeys([*inputs.sources, *inputs.index["source"]]):
         rows = inputs.index[inputs.index["source"] == name]
         records = inputs.records[inputs.records["source"] == name]
         if len(rows):
-            found.append({
+            sources.append({
                 "name": name, "kind": inputs.sources.get(name, {}).get("kind", "–"),
                 "files": len(rows),
                 "failed": int((rows["status"] == "failed").sum()),
                 "withdrawn": int((rows["status"] == "withdrawn").sum()),
                 "kept": int((records["status"] == "kept").sum()),
             })  # fmt: skip
-    return found
+    return sources
 
 
 def count_flags(summary: pd.DataFrame) -> list[dict[str, Any]]:

@@ -129,22 +129,22 @@ def _group_by_label(
     classes = label_distribution.count_classes(images)
     if not classes:
         return ([("all images", "", images["key"])] if len(images) else []), 0
-    found = [(row.name, "", images.loc[images["label"] == row.name, "key"])
+    groups = [(row.name, "", images.loc[images["label"] == row.name, "key"])
              for row in classes[:MAX_CLASSES]]  # fmt: skip
-    return found, max(0, len(classes) - MAX_CLASSES)
+    return groups, max(0, len(classes) - MAX_CLASSES)
 
 
 def _thirds(rated: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
     """Return the thirds by score; equal scores stay together, so that a third may be empty."""
     first, second = rated["score"].quantile([1 / 3, 2 / 3])
-    place = (rated["score"] > first).astype(int) + (rated["score"] > second)
-    found = []
+    third = (rated["score"] > first).astype(int) + (rated["score"] > second)
+    thirds = []
     for number, name in enumerate(SCORE_THIRDS):
-        part = rated[place == number]
+        part = rated[third == number]
         if len(part):
             ends = f"{part['score'].min():.3g} to {part['score'].max():.3g}"
-            found.append((name, f"mean scores of {ends}", part["key"]))
-    return found
+            thirds.append((name, f"mean scores of {ends}", part["key"]))
+    return thirds
 
 
 def _describe_sizes(images: pd.DataFrame) -> list[tuple[str, str]]:
@@ -153,13 +153,13 @@ def _describe_sizes(images: pd.DataFrame) -> list[tuple[str, str]]:
         return []
     width, height = images["width"].astype(float), images["height"].astype(float)
     area, size = width * height, images["bytes"].astype(float)
-    found = []
-    for name, place in (("smallest", area.idxmin()), ("largest", area.idxmax())):
-        found.append((f"{name} image", f"{width[place]:,.0f} × {height[place]:,.0f} px"))
+    extremes = []
+    for name, index in (("smallest", area.idxmin()), ("largest", area.idxmax())):
+        extremes.append((f"{name} image", f"{width[index]:,.0f} × {height[index]:,.0f} px"))
     middle = f"{width.median():,.0f} × {height.median():,.0f} px"
     return [
         ("median width and height", middle),
-        *found,
+        *extremes,
         ("pixels in all", f"{area.sum() / 1e6:,.1f} million"),
         ("bytes in all", f"{size.sum() / 1e6:,.1f} MB"),
         ("median file", f"{size.median() / KB:,.1f} kB"),
@@ -199,10 +199,10 @@ def _aspect_chart(counted: histograms.Bins) -> Markup:
     ticks |= {1 / tick: f"1:{tick:.0f}" for tick in ticks}
     if doublings <= 2:
         ticks |= {1.5: "3:2", 1 / 1.5: "2:3"}
-    places = sorted(ticks)
+    ratios = sorted(ticks)
     x_axis = Axis(
         "width : height", counted.edges[0], counted.edges[-1],
-        tuple(map(math.log10, places)), tuple(ticks[place] for place in places),
+        tuple(map(math.log10, ratios)), tuple(ticks[ratio] for ratio in ratios),
     )  # fmt: skip
     return histograms.bars(counted, x_axis, "Images by aspect ratio")
 

@@ -83,7 +83,7 @@ def duplicate_groups(
     sizes = copies["representative"].value_counts()
     order = sorted(sizes.index, key=lambda key: (-int(sizes[key]), key))[:GROUPS]
     records = groups.set_index("key")["records"].to_dict()
-    found = []
+    sheets = []
     for best in order:
         members = [
             (similarities.get(frozenset((best, row.key))), row.key, row.reason)
@@ -99,8 +99,8 @@ def duplicate_groups(
         )  # fmt: skip
         first = Thumbnail(store.thumbnail(best), names.get(best, best), "kept",
                           _identical_files(records.get(best, 1), ""))  # fmt: skip
-        found.append(ThumbnailGroup(first, others, len(members) - len(others)))
-    return found
+        sheets.append(ThumbnailGroup(first, others, len(members) - len(others)))
+    return sheets
 
 
 def augmented_images(
@@ -109,7 +109,7 @@ def augmented_images(
     """Return parents, evenly over their keys, each beside its first variants."""
     parents = sorted(augmented["parent"].unique())
     shown = min(PARENTS, len(parents))
-    found = []
+    sheets = []
     for parent in [parents[number * len(parents) // shown] for number in range(shown)]:
         rows = augmented[augmented["parent"] == parent].sort_values("variant")
         variants = tuple(
@@ -119,8 +119,8 @@ def augmented_images(
             for row in rows.head(VARIANTS).itertuples()
         )
         first = Thumbnail(store.thumbnail(parent), names.get(parent, parent), "original")
-        found.append(ThumbnailGroup(first, variants, len(rows) - len(variants)))
-    return found
+        sheets.append(ThumbnailGroup(first, variants, len(rows) - len(variants)))
+    return sheets
 
 
 def first_records(index: pd.DataFrame) -> dict[str, tuple[str, str]]:

@@ -52,7 +52,7 @@ def _confusions(store: ImageStore, test: pd.DataFrame, records: Records) -> list
     wrong = wrong.assign(probability=probabilities)
     sizes = wrong.groupby(["target_label", "predicted_label"]).size()
     kinds = sorted(sizes.index, key=lambda kind: (-int(sizes[kind]), kind))[:MAX_CONFUSIONS]
-    found = []
+    confusions = []
     for target, predicted in kinds:
         same = (wrong["target_label"] == target) & (wrong["predicted_label"] == predicted)
         worst = wrong[same].sort_values(["probability", "key"]).head(MAX_IMAGES // len(kinds))
@@ -61,21 +61,21 @@ def _confusions(store: ImageStore, test: pd.DataFrame, records: Records) -> list
             for row in worst.itertuples()
         ]
         title = f"{target}, predicted as {predicted}"
-        found.append(WorstPredictions(title, thumbnails, int(same.sum())))
-    return found
+        confusions.append(WorstPredictions(title, thumbnails, int(same.sum())))
+    return confusions
 
 
 def _true_class_probability(row: Mapping[str, object]) -> float:
     """Return the probability of the true class: none for a class that the model does not know."""
-    found = row.get(f"probability_{row['target_label']}")
-    return float(found) if isinstance(found, int | float) else 0.0
+    probability = row.get(f"probability_{row['target_label']}")
+    return float(probability) if isinstance(probability, int | float) else 0.0
 
 
 def _ratings(store: ImageStore, test: pd.DataFrame, records: Records) -> list[WorstPredictions]:
     """Return those predicted furthest above their target, and those furthest below."""
     rows = test.dropna(subset=["target_mean", "predicted_mean"])
     rows = rows.assign(error=rows["predicted_mean"] - rows["target_mean"])
-    found = []
+    errors = []
     for title, sign in (("Predicted too high", 1), ("Predicted too low", -1)):
         side = rows[rows["error"] * sign > 0]
         worst = side.assign(size=-side["error"].abs()).sort_values(["size", "key"])
@@ -84,8 +84,8 @@ def _ratings(store: ImageStore, test: pd.DataFrame, records: Records) -> list[Wo
                        f"{row.error:+.2f}".replace("-", "−"))
             for row in worst.head(MAX_IMAGES // 2).itertuples()
         ]  # fmt: skip
-        found.append(WorstPredictions(title, thumbnails, len(side)))
-    return [worst for worst in found if worst.thumbnails]
+        errors.append(WorstPredictions(title, thumbnails, len(side)))
+    return [worst for worst in errors if worst.thumbnails]
 
 
 def _outliers(
@@ -98,15 +98,15 @@ def _outliers(
         ("Outliers with the lowest scores", rows[~normal], True),
         ("Normal images with the highest scores", rows[normal], False),
     )
-    found = []
+    errors = []
     for title, side, rising in sides:
         worst = side.sort_values(["outlier_score", "key"], ascending=[rising, True])
         thumbnails = [
             _thumbnail(store, records, row.key, f"{row.outlier_score:.4g}", str(row.target_label))
             for row in worst.head(MAX_IMAGES // 2).itertuples()
         ]
-        found.append(WorstPredictions(title, thumbnails, len(side)))
-    return [worst for worst in found if worst.thumbnails]
+        errors.append(WorstPredictions(title, thumbnails, len(side)))
+    return [worst for worst in errors if worst.thumbnails]
 
 
 def _thumbnail(

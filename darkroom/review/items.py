@@ -172,11 +172,11 @@ class ReviewItems:
         if kind not in self.by_kind:
             return None
         shown = self._positions.get(keys.split("-")[0], [])
-        places = [n for k, n in shown if k == kind] if kind != "decided" else range(
+        candidates = [n for k, n in shown if k == kind] if kind != "decided" else range(
             len(self.by_kind[kind])
         )  # fmt: skip
-        found = (n for n in places if self.by_kind[kind][n].id == identity)
-        return next(((kind, n) for n in found), None)
+        matching = (n for n in candidates if self.by_kind[kind][n].id == identity)
+        return next(((kind, n) for n in matching), None)
 
     def locate(self, key: str) -> Location | None:
         """Return where the bytes of an image lie."""
@@ -192,7 +192,7 @@ class ReviewItems:
     def describe(self, item: Item, rows: Rows, most: int = MAX_IMAGES) -> dict[str, Any]:
         """Return an item as the page shows it, at most so many of its images."""
         keys = item.keys[: max(most, 2)]
-        found: dict[str, Any] = {
+        description: dict[str, Any] = {
             "id": item.id,
             "kind": item.kind,
             "more": len(item.keys) - len(keys),
@@ -200,7 +200,7 @@ class ReviewItems:
             "images": [self._image(key, rows) for key in keys],
             "pairs": [self._pair(keys[0], key, rows) for key in keys[1:]],
         }
-        return found
+        return description
 
     def _settled(self, item: Item, rows: Rows) -> bool:
         return is_settled(item, rows, self._broken)
@@ -300,14 +300,14 @@ class ReviewItems:
     def _pair(self, a: str, b: str, rows: Rows) -> dict[str, Any]:
         subject = pair_of(a, b)
         decision = rows.get(subject)
-        found: dict[str, Any] = {"a": a, "b": b, "decision": decision and decision.decision}
+        description: dict[str, Any] = {"a": a, "b": b, "decision": decision and decision.decision}
         first = self._pairs["key_a"].to_numpy(object)
         low, high = (int(np.searchsorted(first, subject.key, side)) for side in ("left", "right"))
         second = self._pairs["key_b"].to_numpy(object)[low:high]
         at = low + int(np.searchsorted(second, subject.other))
         if at < high and self._pairs.at[at, "key_b"] == subject.other:
-            found |= {name: null_to_none(self._pairs.at[at, name]) for name in EVIDENCE}
-        return found
+            description |= {name: null_to_none(self._pairs.at[at, name]) for name in EVIDENCE}
+        return description
 
 
 def table_times(root: Path) -> tuple[int, ...]:

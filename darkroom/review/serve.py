@@ -42,7 +42,7 @@ async def serve(root: Path, params: Params, port: int, browse: bool) -> None:
                 " none for any that is free"
             ) from error
         review.port = runner.addresses[0][1]
-        total = sum(found["total"] for found in review.items.counts().values())
+        total = sum(count["total"] for count in review.items.counts().values())
         logger.info(
             "review: %d items. Open %s\nEvery decision is saved at once in %s; `dvc repro` applies"
             " them. Ctrl+C ends the review.",

@@ -161,15 +161,15 @@ class ReviewSession:
         if query.get("backwards") == "1":
             before = list(islice(items.find(kind, start - 1, -1, words, undecided), limit))
             start = before[-1] if before else 0
-        found = list(islice(items.find(kind, start, 1, words, undecided), limit + 1))
+        positions = list(islice(items.find(kind, start, 1, words, undecided), limit + 1))
         earlier = next(items.find(kind, start - 1, -1, words, undecided), None)
         return web.json_response({
             "kind": kind,
             "items": [
                 {"position": n, **items.describe(items.by_kind[kind][n], rows)}
-                for n in found[:limit]
+                for n in positions[:limit]
             ],
-            "next": found[limit] if len(found) > limit else None,
+            "next": positions[limit] if len(positions) > limit else None,
             "earlier": earlier is not None,
             **self._state(),
         })  # fmt: skip
@@ -180,8 +180,8 @@ class ReviewSession:
             raise web.HTTPNotFound(text="no such item")
         kind, position = at
         item = self.items.by_kind[kind][position]
-        found = self.items.describe(item, self.history.rows, most=MAX_DECISIONS)
-        return web.json_response({"item": {"position": position, **found}, **self._state()})
+        description = self.items.describe(item, self.history.rows, most=MAX_DECISIONS)
+        return web.json_response({"item": {"position": position, **description}, **self._state()})
 
     async def _decide(self, request: web.Request) -> web.Response:
         try:
