@@ -69,8 +69,8 @@ def compare(
         from darkroom.core.files import write_json
 
         root = Path.cwd()
-        sides = read_revision(root, base), read_revision(root, head)
-        comparison = compare_pairs(*sides, pair(*sides))
+        revisions = read_revision(root, base), read_revision(root, head)
+        comparison = compare_pairs(*revisions, pair(*revisions))
         if json:
             write_json(json, as_tree(comparison))
     except (UserError, OSError) as error:

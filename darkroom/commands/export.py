@@ -21,7 +21,7 @@ def export(
     target: Annotated[
         Path, typer.Argument(metavar="DIR", help="A new or empty folder, outside data/.")
     ],
-    form: Annotated[Format, typer.Option("--format", help="See above.")] = Format.FOLDER,
+    layout: Annotated[Format, typer.Option("--format", help="See above.")] = Format.FOLDER,
     augmented: Annotated[
         bool, typer.Option("--augmented", help="Also the augmented training images.")
     ] = False,
@@ -48,4 +48,4 @@ def export(
     log_to_stderr()
     with errors_shown():
         load_params(Path.cwd(), Params)
-        export_dataset(Path.cwd(), target, form.value, augmented)
+        export_dataset(Path.cwd(), target, layout.value, augmented)

@@ -56,7 +56,7 @@ def part_numbers(sizes: Iterable[int]) -> list[int]:
 def select(
     split: pd.DataFrame, groups: pd.DataFrame, index: pd.DataFrame, augmented: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Return a row per image to export: labels and place, in the order of split and place.
+    """Return a row per image to export: labels and location, in the order of split and location.
 
     Raises UserError when the tables come from different runs.
     """
@@ -85,8 +85,8 @@ def read_images(root: Path, rows: pd.DataFrame) -> Iterator[ExportedImage]:
     """Yield each image with its bytes, one at a time."""
     progress = Progress("export", len(rows))
     for row in rows.to_dict("records"):
-        place = Location(row["shard"], int(row["offset"]), int(row["size"]))
-        content = read_member(root / row["folder"], place)
+        location = Location(row["shard"], int(row["offset"]), int(row["size"]))
+        content = read_member(root / row["folder"], location)
         labels = {name: null_to_none(row[name]) for name in LABELS}
         name = f"{row['key']}.{sniff_extension(content)}"
         yield ExportedImage(name, content, int(row["part"]), labels)
@@ -96,26 +96,26 @@ def read_images(root: Path, rows: pd.DataFrame) -> Iterator[ExportedImage]:
 
 def prepare_target(root: Path, target: Path) -> Path:
     """Create the target. Raises UserError when it holds anything or belongs to the pipeline."""
-    place = target.expanduser().resolve()
+    folder = target.expanduser().resolve()
     for name in OWNED:
-        if place.is_relative_to((root / name).resolve()):
+        if folder.is_relative_to((root / name).resolve()):
             raise UserError(
                 f"{target} lies in {name}/, which belongs to the pipeline and may be deleted"
                 " by it: choose a folder elsewhere."
             )
-    if place.exists() and not place.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise UserError(f"{target}: expected a new or empty folder, got a file; choose another.")
-    if place.exists() and any(place.iterdir()):
-        state = "an unfinished export" if (place / UNFINISHED).exists() else "files"
+    if folder.exists() and any(folder.iterdir()):
+        state = "an unfinished export" if (folder / UNFINISHED).exists() else "files"
         raise UserError(
             f"{target}: expected a new or empty folder, got one that holds {state}. Export never"
             " overwrites: choose another folder, or empty this one yourself."
         )
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def export_dataset(root: Path, target: Path, form: str, with_augmented: bool = False) -> None:
+def export_dataset(root: Path, target: Path, layout: str, with_augmented: bool = False) -> None:
     """Write the data set of `root` to `target` in one of `FORMATS`."""
     augmented = None
     if with_augmented:
@@ -128,8 +128,8 @@ def export_dataset(root: Path, target: Path, form: str, with_augmented: bool = F
     )
     if rows.empty:
         raise UserError(f"{SPLIT_TABLE} is empty: no image was kept; see metrics/report.html.")
-    place = prepare_target(root, target)
-    write_text(place / UNFINISHED, "This export was interrupted: delete the folder.\n")
-    names = FORMATS[form](place, read_images(root, rows), rows)
-    write_label_tables(place, rows, names)
-    (place / UNFINISHED).unlink()
+    folder = prepare_target(root, target)
+    write_text(folder / UNFINISHED, "This export was interrupted: delete the folder.\n")
+    names = FORMATS[layout](folder, read_images(root, rows), rows)
+    write_label_tables(folder, rows, names)
+    (folder / UNFINISHED).unlink()

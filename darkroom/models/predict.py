@@ -31,17 +31,17 @@ class Prediction(NamedTuple):
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Return the given files, and every image file below the given folders, in order of name."""
-    found: list[Path] = []
+    images: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += find_image_files(path)
+            images += find_image_files(path)
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise UserError(f"{path} does not exist: give image files or folders of them")
-    if not found:
+    if not images:
         raise UserError(f"no image files in {', '.join(map(str, paths))}")
-    return found
+    return images
 
 
 def predict_files(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:

@@ -5,7 +5,7 @@ named by its key, by the first 8 or more digits of it, or as `SOURCE:NAME`.
 
 1. The key goes on `data/purged.csv` (in git), which `download` reads: these bytes are never stored
    again, under whatever name or from whatever source they come, here or in another clone.
-2. The shards that hold the image are written anew without it, and `data/raw/index.parquet` after
+2. The shards that hold the image are written again without it, and `data/raw/index.parquet` after
    them; an old shard goes last. Killed at any moment, a rerun ends the same.
 3. Caches and unfinished work in `.darkroom/` go, since they may hold the image or what was computed
    from it; the list of what the sources hold (`scan`) and a fit of the network (`fit`) stay.
@@ -85,7 +85,7 @@ def _say(what: str, keys: Iterable[str], index: pd.DataFrame) -> None:
 
 
 def require_shards(folder: Path, index: pd.DataFrame) -> None:
-    """Raise UserError when a shard is absent: its images would lose their place."""
+    """Raise UserError when a shard is absent: its images would lose their bytes."""
     absent = sorted(s for s in index["shard"].dropna().unique() if not (folder / s).exists())
     if absent:
         raise UserError(

@@ -18,7 +18,7 @@ def find_keys(wanted: Iterable[str], index: pd.DataFrame, purged: frozenset[str]
     by_name: dict[str, set[str]] = {}
     for row in index[index["key"].notna()].itertuples():
         by_name.setdefault(f"{row.source}:{row.name}", set()).add(str(row.key))
-    found: set[str] = set()
+    named: set[str] = set()
     for text in wanted:
         keys = by_name.get(text) or _with_prefix(text, known)
         if not keys:
@@ -27,8 +27,8 @@ def find_keys(wanted: Iterable[str], index: pd.DataFrame, purged: frozenset[str]
                 f"({KEY_DIGITS} hexadecimal digits), at least its first {MIN_DIGITS}, or "
                 "SOURCE:NAME as there"
             )
-        found |= keys
-    return sorted(found)
+        named |= keys
+    return sorted(named)
 
 
 def _with_prefix(text: str, known: list[str]) -> set[str]:
@@ -51,7 +51,7 @@ def read_names(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(f"purge: --from: there is no file {path}")
     lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    found = [line for line in lines if line and line != HEADING and not line.startswith("#")]
-    if not found:
+    names = [line for line in lines if line and line != HEADING and not line.startswith("#")]
+    if not names:
         raise UserError(f"purge: --from: {path} names no image; expected one per line")
-    return found
+    return names
