@@ -13,6 +13,7 @@ from darkroom.labels.decisions import REVIEW, read_decisions
 from darkroom.review import thumbnail_pool
 from darkroom.review.history import History
 from darkroom.review.server import MAX_BODY_BYTES, ReviewSession
+from tests.harness import PATIENCE_S
 from tests.review.decoders import crash_or_hang
 from tests.review.stores import params_of, png
 
@@ -335,9 +336,7 @@ def test_a_bomb_and_rubbish_give_no_picture(tmp_path, patches):
     cases = [(whole, 96 * 96), (whole, 96 * 96 - 1), (whole[:500], 10**6), (b"rubbish", 10**6)]
     for number, (content, max_pixels) in enumerate(cases):
         [place] = shards.write_shard(tmp_path / f"{number}.tar", [("x", content)])
-        drawn = thumbnail_pool.make_thumbnail(tmp_path, place, 64, max_pixels, 5.0)
+        drawn = thumbnail_pool.make_thumbnail(tmp_path, place, 64, max_pixels, PATIENCE_S)
         assert bool(drawn) == (number == 0)
-    assert (
-        thumbnail_pool.make_thumbnail(tmp_path, shards.Location("absent.tar", 0, 9), 64, 10**6, 5.0)
-        == b""
-    )
+    absent = shards.Location("absent.tar", 0, 9)
+    assert thumbnail_pool.make_thumbnail(tmp_path, absent, 64, 10**6, PATIENCE_S) == b""
