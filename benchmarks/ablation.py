@@ -25,9 +25,9 @@ from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.core.randomness import generator
 from darkroom.filters.preprocess import read_steps
+from darkroom.models.stored_images import StoredImages
 from darkroom.models.training.examples import Examples, make_targets
 from darkroom.models.training.fit import fit_model
-from darkroom.models.training.stored_images import StoredImages
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ from darkroom.images.decode import Pixels
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side
 from darkroom.models.saved import SavedModel
+from darkroom.models.stored_images import StoredImages
 from darkroom.models.training.examples import (
     GROUPS,
     RAW,
@@ -52,7 +53,6 @@ from darkroom.models.training.examples import (
     select_labelled,
 )
 from darkroom.models.training.fit import fit_model
-from darkroom.models.training.stored_images import StoredImages
 
 HELD_OUT = 6  # one part in so many of the training groups stops the training
 

@@ -129,9 +129,9 @@ def _shown(metric: MetricTree) -> str:
 def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]]:
     """Yield the AUC, out of fold, of each alternative on each backbone's features."""
     from darkroom.models.backbones import build_backbone
+    from darkroom.models.stored_images import StoredImages
     from darkroom.models.training.examples import read_rows
     from darkroom.models.training.features import extract_features
-    from darkroom.models.training.stored_images import StoredImages
 
     rows = read_rows(root, "one_class")
     held = rows[(rows["split"] == "validation") & (rows["label"] == NORMAL)]

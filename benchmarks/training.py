@@ -46,12 +46,12 @@ from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
 from darkroom.models import inputs
 from darkroom.models.backbones import input_rule
+from darkroom.models.stored_images import StoredImages
 from darkroom.models.targets import one_hot
 from darkroom.models.training.examples import Examples
 from darkroom.models.training.features import random_views
 from darkroom.models.training.fit import fit_model
 from darkroom.models.training.phases import shuffled_batches
-from darkroom.models.training.stored_images import StoredImages
 from darkroom.workers.cores import available_cores
 
 REPOSITORY = Path(__file__).parents[1]

@@ -20,8 +20,8 @@ from darkroom.labels.labelled import is_labelled
 from darkroom.labels.votes import bin_scores, mean_of_votes
 from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
+from darkroom.models.stored_images import StoredImages
 from darkroom.models.targets import from_ratings
-from darkroom.models.training.stored_images import StoredImages
 
 Outputs = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 

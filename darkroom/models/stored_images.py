@@ -1,4 +1,4 @@
-"""Training images, read from their shards when asked for."""
+"""Images in shards, read, decoded and filtered when asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path

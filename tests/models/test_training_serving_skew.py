@@ -16,7 +16,7 @@ from darkroom.filters.preprocess import read_steps
 from darkroom.models import inputs, predict
 from darkroom.models.backbones import input_rule
 from darkroom.models.saved import SavedModel
-from darkroom.models.training.stored_images import StoredImages
+from darkroom.models.stored_images import StoredImages
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.models.saved import SavedModel
+from darkroom.models.stored_images import StoredImages
 from darkroom.models.training import examples
-from darkroom.models.training.stored_images import StoredImages
 from stages import train
 from tests.harness import PATIENCE_S, tool_environment
 

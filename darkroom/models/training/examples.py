@@ -25,8 +25,8 @@ from darkroom.labels.normal_class import name_labels
 from darkroom.labels.official_splits import SPLITS
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side
+from darkroom.models.stored_images import StoredImages
 from darkroom.models.targets import Distributions, distributions, one_hot, strata
-from darkroom.models.training.stored_images import StoredImages
 
 RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
