@@ -7,10 +7,11 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.models import inputs
-from darkroom.models.backbones import Backbone
 from darkroom.models.saved import SavedModel, keras_bytes, write_model
 from darkroom.models.training import checkpoints, features, fit
 from darkroom.models.training.examples import Examples
+from tests.models.networks import few_layers
+from tests.models.training.conftest import LAYERS
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -20,77 +21,44 @@ class Killed(BaseException):
     pass
 
 
-def few_layers(params):
-    """A backbone that is built in no time."""
-    import keras
-
-    image = keras.Input((params.image_size, params.image_size, 3))
-    maps = keras.layers.Conv2D(4, 3, strides=4, activation="relu")(image / 255.0)
-    normal = keras.layers.BatchNormalization()(maps)
-    pooled = keras.layers.GlobalAveragePooling2D()(normal)
-    return Backbone(keras.Model(image, pooled, name="backbone"), "crop")
-
-
-@pytest.fixture
-def tiny(values, monkeypatch):
-    """Two classes that differ in brightness, and parameters for three quick epochs."""
-    monkeypatch.setattr(fit, "build_backbone", few_layers)
-    values["train"] |= {
-        "task": "classification", "image_size": 32, "batch_size": 8, "threads": 2,
-        "epochs": {"head": 1, "fine_tune": 3},
-    }  # fmt: skip
-    rng = np.random.default_rng(5)
-    bright = np.arange(24) % 2
-    images = [(rng.integers(0, 120, (36, 40, 3)) + 130 * side).astype(np.uint8) for side in bright]
-    examples = Examples(images, np.eye(2, dtype=np.float32)[bright])
-    first, rest = slice(0, 16), slice(16, 24)
-    parts = [Examples(examples.images[s], examples.targets[s]) for s in (first, rest)]
-    return *parts, check_params(values, Params).train
-
-
-def test_two_runs_give_equal_bytes_and_learn(tiny):
+def test_two_runs_give_equal_bytes_and_learn(tiny, fitted):
     train, validation, params = tiny
-    first = fit.fit_model(train, validation, params, 17)
-    second = fit.fit_model(train, validation, params, 17)
-    assert keras_bytes(first.model) == keras_bytes(second.model)
-    assert first.history == second.history
-    assert [row["phase"] for row in first.history] == ["head"] + ["fine_tune"] * 3
-    assert first.history[-1]["loss"] < first.history[0]["loss"]
-    predicted = first.predict(validation.images)
+    again = fit.fit_model(train, validation, params, 17)
+    assert keras_bytes(fitted.model) == keras_bytes(again.model)
+    assert fitted.history == again.history
+    assert [row["phase"] for row in fitted.history] == ["head"] + ["fine_tune"] * 3
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+    predicted = fitted.predict(validation.images)
     np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
 
 
-LAYERS = [{"layer": "RandomRotation", "factor": 0.1}, {"layer": "RandomContrast", "factor": 0.3}]
+def test_layers_of_keras_change_what_training_sees(fitted, fitted_with_layers):
+    plain, changed = fitted.history, fitted_with_layers.history
+    assert plain[0] == changed[0]  # the frozen phase sees cached features
+    assert plain[1]["loss"] != changed[1]["loss"]
 
 
-def test_layers_of_keras_change_what_training_sees(tiny):
-    train, validation, params = tiny
-    augmented = params.model_copy(update={"augment": LAYERS})
-    plain, changed = (fit.fit_model(train, validation, p, 17) for p in (params, augmented))
-    assert plain.history[0] == changed.history[0]  # the frozen phase sees cached features
-    assert plain.history[1]["loss"] != changed.history[1]["loss"]
-
-
-@pytest.mark.parametrize("layers", [[], LAYERS])
-@pytest.mark.parametrize("after", [1, 2, 4])
-def test_killed_after_any_epoch_ends_with_the_same_bytes(
-    tiny, tmp_path, monkeypatch, after, layers
+@pytest.mark.parametrize("layers", [False, True], ids=["plain", "augmented"])
+def test_killed_after_several_epochs_ends_with_the_same_bytes(
+    tiny, fitted, fitted_with_layers, tmp_path, monkeypatch, layers
 ):
     train, validation, params = tiny
-    params = params.model_copy(update={"augment": layers})
-    whole = fit.fit_model(train, validation, params, 17)
+    whole = fitted_with_layers if layers else fitted
+    params = params.model_copy(update={"augment": LAYERS if layers else []})
     save, saved = checkpoints.Checkpoint.save, []
 
     def save_and_die(self, state):
         save(self, state)
-        saved.append(state.epoch)
-        if len(saved) == after:
+        saved.append((state.phase, state.epoch))
+        if saved[-1] in (("head", 1), ("fine_tune", 1), ("fine_tune", 3)):
             raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.Checkpoint, "save", save_and_die)
-        with pytest.raises(Killed):
-            fit.fit_model(train, validation, params, 17, tmp_path, "data")
+        for _ in range(3):
+            with pytest.raises(Killed):
+                fit.fit_model(train, validation, params, 17, tmp_path, "data")
+    assert saved == [("head", 1), ("fine_tune", 1), ("fine_tune", 2), ("fine_tune", 3)]
     resumed = fit.fit_model(train, validation, params, 17, tmp_path, "data")
     assert keras_bytes(resumed.model) == keras_bytes(whole.model)
     assert resumed.history == whole.history
