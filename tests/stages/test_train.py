@@ -16,9 +16,10 @@ from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.models.saved import SavedModel
 from darkroom.models.stored_images import StoredImages
-from darkroom.models.training import examples
+from darkroom.models.training import examples, fit
 from stages import train
 from tests.harness import PATIENCE_S, tool_environment
+from tests.models.networks import few_layers
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -84,7 +85,8 @@ def write_augmented(root, parents, contents):
 
 
 @pytest.fixture
-def quick(values):
+def quick(values, monkeypatch):
+    monkeypatch.setattr(fit, "build_backbone", few_layers)
     values["train"] |= {
         "image_size": 32, "batch_size": 8, "epochs": {"head": 0, "fine_tune": 2}, "threads": 2,
     }  # fmt: skip
@@ -125,22 +127,23 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
     assert keys
 
 
-# Dies where the live metrics are about to show the first epoch of a phase.
-KILLED = """
+TRAIN = """
 import os, signal, sys
-from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
-from darkroom.models.training import dvclive
-from stages import train
+from darkroom.models.training import checkpoints, fit
+from stages.train import Params, run
+from tests.models.networks import few_layers
 
-def die_in_phase(history):
-    last = last_epochs(history)
-    if sys.argv[1] in last:
-        os.killpg(0, signal.SIGKILL)
-    return last
+fit.build_backbone = few_layers
+save = checkpoints.Checkpoint.save
 
-last_epochs, dvclive.last_epochs = dvclive.last_epochs, die_in_phase
-run_as_script(train.run, Params)
+def save_and_die(self, state):
+    save(self, state)
+    if [state.phase, str(state.epoch)] == sys.argv[1:]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoints.Checkpoint.save = save_and_die
+run_as_script(run, Params)
 """
 
 
@@ -155,7 +158,7 @@ def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patc
         (box / "params.yaml").write_text(yaml.safe_dump(values))
     processes = [start(tmp_path / "whole")]
     for phase in ("head", "fine_tune"):
-        process = start(tmp_path / "killed", "-c", KILLED, phase)
+        process = start(tmp_path / "killed", phase, "1")
         words, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == -signal.SIGKILL, words
         assert not (tmp_path / "killed/data/model").exists()
@@ -169,11 +172,11 @@ def test_killed_in_each_phase_and_run_again_leaves_the_same_bytes(tmp_path, patc
         assert whole == killed, name
 
 
-def start(box, *command):
+def start(box, *die_after):
     return subprocess.Popen(
-        [sys.executable, *(command or ("-m", "stages.train"))],
+        [sys.executable, "-c", TRAIN, *die_after],
         cwd=box, env=tool_environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
