@@ -57,8 +57,8 @@ def test_weights_that_cannot_be_fetched_name_the_file_and_its_place(
 
     monkeypatch.setattr(file_utils, "urlretrieve", refuse)
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
-    params = train_params(values, backbone="NASNetMobile", weights="imagenet", image_size=224)
-    wanted = tmp_path / "models" / "nasnet_mobile_no_top.h5"
+    params = train_params(values, backbone="VGG16", weights="imagenet", image_size=32)
+    wanted = tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     with pytest.raises(UserError, match=f"could not be fetched. Put the file {wanted} there"):
         backbones.build_backbone(params)
 
@@ -98,12 +98,12 @@ def test_scaling_lies_inside_as_the_network_wants_it(values, name):
 def test_pretrained_statistics_stay(values, tmp_path):
     import keras
 
-    made = keras.applications.MobileNetV2(
-        input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None
+    made = keras.applications.MobileNet(
+        input_shape=(32, 32, 3), alpha=0.25, include_top=False, weights=None
     )
     made.save_weights(tmp_path / "own.weights.h5")
     params = train_params(
-        values, backbone="MobileNetV2", alpha=0.35, image_size=32,
+        values, backbone="MobileNet", alpha=0.25, image_size=32,
         weights=str(tmp_path / "own.weights.h5"),
     )  # fmt: skip
     network = backbones.build_backbone(params).features
@@ -156,8 +156,6 @@ def test_weights_of_another_network_are_said(values, tmp_path):
     other.save(tmp_path / "other.keras")
     (tmp_path / "picture.h5").write_bytes(b"no weights at all")
     for name in ("other.weights.h5", "other.keras", "picture.h5"):
-        params = train_params(
-            values, backbone="MobileNetV2", alpha=0.35, image_size=32, weights=str(tmp_path / name)
-        )
+        params = train_params(values, backbone="VGG16", image_size=32, weights=str(tmp_path / name))
         with pytest.raises(UserError, match=f"{name}(.|\n)*weights of that network"):
             backbones.build_backbone(params)

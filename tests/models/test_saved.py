@@ -1,4 +1,5 @@
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -36,24 +37,50 @@ def model():
     return keras.Model(image, shares)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images():
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in ((64, 64), (80, 130))]
 
 
-def test_both_networks_agree_and_files_repeat(tmp_path, model, images):
+@pytest.fixture(scope="module")
+def probe(images):
+    return np.stack([image[:64, :64] for image in images]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, model, probe):
+    """Return the folder of the saved model, and how far its two networks differ."""
+    folder = tmp_path_factory.mktemp("written")
+    return folder, saved.write_model(folder, model, CARD, probe)
+
+
+@pytest.fixture
+def rewrite(written, tmp_path):
+    """Return a function that copies the saved model with changes of its card, and a scorer."""
+
+    def copy(folder=tmp_path / "model", scorer=None, **changes):
+        shutil.copytree(written[0], folder)
+        (folder / saved.CARD).write_text(json.dumps(CARD | changes))
+        if scorer:
+            (folder / saved.SCORER).write_bytes(to_bytes(scorer))
+        return folder
+
+    return copy
+
+
+def test_both_networks_agree_and_files_repeat(tmp_path, model, images, probe, written):
     import keras
 
-    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
-    assert saved.write_model(tmp_path / "a", model, CARD, probe) < 1e-5
-    saved.write_model(tmp_path / "b", model, CARD, probe)
+    folder, difference = written
+    assert difference < 1e-5
+    saved.write_model(tmp_path, model, CARD, probe)
     for name in (saved.KERAS, saved.LITE, saved.CARD):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    again = keras.models.load_model(tmp_path / "a" / saved.KERAS, compile=False)
+        assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
+    again = keras.models.load_model(folder / saved.KERAS, compile=False)
     np.testing.assert_array_equal(again(probe, training=False), model(probe, training=False))
 
-    loaded = saved.SavedModel.load(tmp_path / "a")
+    loaded = saved.SavedModel.load(folder)
     assert (loaded.task, loaded.classes, loaded.scale.bins) == ("rating", (), 5)
     predicted = loaded.predict(iter(images))
     assert predicted.dtype == np.float32
@@ -63,21 +90,23 @@ def test_both_networks_agree_and_files_repeat(tmp_path, model, images):
     assert loaded.predict([]).shape == (0, 5)
 
 
-def test_prepared_input_is_applied_before_the_model(tmp_path, model, images):
+def test_prepared_input_is_applied_before_the_model(rewrite, written, images):
     steps = read_steps([{"filter": "median", "size_px": 5, "on": "grey"}], "params.yaml")
-    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
-    for name, chain in (("plain", []), ("prepared", steps)):
-        saved.write_model(tmp_path / name, model, CARD | {"preprocess": chain}, probe)
-    plain, prepared = (saved.SavedModel.load(tmp_path / name) for name in ("plain", "prepared"))
+    plain = saved.SavedModel.load(written[0])
+    prepared = saved.SavedModel.load(rewrite(preprocess=steps))
     filtered = [preprocess(image, steps) for image in images]
     np.testing.assert_array_equal(prepared.predict(images), plain.predict(filtered))
     assert not np.array_equal(prepared.predict(images), plain.predict(images))
 
 
-def test_networks_that_differ_are_not_published(tmp_path, model, monkeypatch):
+def test_networks_that_differ_are_not_published(tmp_path, monkeypatch):
+    import keras
+
     monkeypatch.setattr(saved, "MAX_DIFFERENCE", -1.0)
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
     with pytest.raises(RuntimeError, match="cannot be trusted"):
-        saved.write_model(tmp_path, model, CARD, np.zeros((1, 64, 64, 3), np.float32))
+        saved.write_model(tmp_path, model, CARD, np.zeros((1, 8, 8, 3), np.float32))
     assert not list(tmp_path.iterdir())
 
 
@@ -109,24 +138,20 @@ def test_absent_model_says_what_to_run(tmp_path):
         saved.SavedModel.load(tmp_path)
 
 
-def test_files_of_different_models_are_said(tmp_path, model, images):
-    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
-    of_three = CARD | {"task": "classification", "scale": None, "classes": ["a", "b", "c"]}
-    saved.write_model(tmp_path, model, of_three, probe)
+def test_files_of_different_models_are_said(rewrite, images):
+    folder = rewrite(task="classification", scale=None, classes=["a", "b", "c"])
     with pytest.raises(UserError, match=r"expected 3 outputs, .* classification model, got 5"):
-        saved.SavedModel.load(tmp_path).predict(images)
+        saved.SavedModel.load(folder).predict(images)
 
 
-def write_scored(folder, model, probe, method="deep", width=5):
+def make_scorer(method="deep", width=5):
     arrays = {
         "deep": {"templates": np.zeros((3, width), np.float32)},
         "mahalanobis": {"mean": np.zeros(width), "precision": np.eye(width)},
         "isolation_forest": {"feature": np.array([-1, width - 1])},
         "autoencoder": {},
     }
-    scorer = Scorer(method, arrays[method], np.array([1.0, 2.0]))
-    card = CARD | {"task": "one_class", "scale": None, "outlier_method": method}
-    saved.write_model(folder, model, card, probe, scorer)
+    return Scorer(method, arrays[method], np.array([1.0, 2.0]))
 
 
 @pytest.mark.parametrize(
@@ -134,10 +159,10 @@ def write_scored(folder, model, probe, method="deep", width=5):
     [("deep", 5, True), ("deep", 6, False), ("mahalanobis", 4, False), ("autoencoder", 1, False),
      ("isolation_forest", 6, False)],
 )  # fmt: skip
-def test_a_scorer_of_another_network_is_said(tmp_path, model, images, method, width, fits):
-    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
-    write_scored(tmp_path, model, probe, method, width)
-    loaded = saved.SavedModel.load(tmp_path)
+def test_a_scorer_of_another_network_is_said(rewrite, images, method, width, fits):
+    scorer = make_scorer(method, width)
+    folder = rewrite(scorer=scorer, task="one_class", scale=None, outlier_method=method)
+    loaded = saved.SavedModel.load(folder)
     if fits:
         assert loaded.predict(images).shape == (len(images), 1)
         return
@@ -154,20 +179,18 @@ def test_a_scorer_of_another_network_is_said(tmp_path, model, images, method, wi
                      "expected deep, .* got autoencoder", id="of another method"),
     ],
 )  # fmt: skip
-def test_a_scorer_that_is_none_is_said(tmp_path, model, images, content, words):
-    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
-    write_scored(tmp_path, model, probe)
-    path = tmp_path / saved.SCORER
+def test_a_scorer_that_is_none_is_said(rewrite, content, words):
+    folder = rewrite(scorer=make_scorer(), task="one_class", scale=None, outlier_method="deep")
+    path = folder / saved.SCORER
     path.write_bytes(content(path.read_bytes()))
     with pytest.raises(UserError, match=rf"scorer\.npz:? {words}"):
-        saved.SavedModel.load(tmp_path)
+        saved.SavedModel.load(folder)
 
 
-def test_a_network_of_another_size_than_the_card_says_is_refused(tmp_path, model, images):
-    probe = np.stack([image[:64, :64] for image in images]).astype(np.float32)
-    saved.write_model(tmp_path, model, CARD | {"input": {"size_px": 48, "rule": "crop"}}, probe)
+def test_a_network_of_another_size_than_the_card_says_is_refused(rewrite, images):
+    folder = rewrite(input={"size_px": 48, "rule": "crop"})
     with pytest.raises(UserError, match=r"expected images of \(48, 48, 3\), .* \(64, 64, 3\)"):
-        saved.SavedModel.load(tmp_path).predict(images)
+        saved.SavedModel.load(folder).predict(images)
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,12 @@ def examples(patches, labels, classes):
     return Examples(small, np.eye(len(classes), dtype=np.float32)[labels])
 
 
-@pytest.mark.parametrize(("method", "killed_after"), [("autoencoder", 1), ("deep", 2)], ids=str)
-def test_killed_and_resumed_ends_with_the_same_weights(
+@pytest.mark.parametrize(
+    ("method", "killed_after"),
+    [("svm", None), ("autoencoder", ("fine_tune", 1)), ("deep", ("fine_tune", 1))],
+    ids=["svm", "autoencoder", "deep"],
+)
+def test_killed_in_training_and_before_scoring_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
 ):
     params = settings(method).train
@@ -122,45 +126,31 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     labels = np.arange(18) % len(classes)
     parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
     undisturbed = fit_one_class(*parts, params, 17)
-    save, saved = Checkpoint.save, []
+    save = Checkpoint.save
 
-    def dying(self, progress):
-        save(self, progress)
-        saved.append(progress.phase)
-        if len(saved) == killed_after:
+    def dying(self, state):
+        save(self, state)
+        if (state.phase, state.epoch) == killed_after:
             raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "save", dying)
-    with pytest.raises(KeyboardInterrupt):
-        fit_one_class(*parts, params, 17, tmp_path, "these images")
-    monkeypatch.setattr(Checkpoint, "save", save)
-    resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
-    assert resumed.history == undisturbed.history
-    for a, b in zip(undisturbed.model.get_weights(), resumed.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert scores.to_bytes(resumed.scorer) == scores.to_bytes(undisturbed.scorer)
-
-
-@pytest.mark.parametrize("method", ["svm", "autoencoder", "deep"])
-def test_features_made_before_a_kill_are_not_made_again(
-    tmp_path, patches, settings, monkeypatch, tiny, method
-):
-    params = settings(method).train
-    classes = training_classes(params)
-    labels = np.arange(18) % len(classes)
-    parts = examples(patches, labels, classes), examples(patches[20:], labels[:9], classes)
-    undisturbed = fit_one_class(*parts, params, 17)
 
     def die(*_):
         raise KeyboardInterrupt
 
+    if killed_after:
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "save", dying)
+            with pytest.raises(KeyboardInterrupt):
+                fit_one_class(*parts, params, 17, tmp_path, "these images")
     with monkeypatch.context() as patch:
         patch.setattr(fit, "fit_scorer", die)
         with pytest.raises(KeyboardInterrupt):
             fit_one_class(*parts, params, 17, tmp_path, "these images")
     with monkeypatch.context() as patch:
-        patch.setattr(inputs, "predict_each", die)
+        patch.setattr(inputs, "predict_each", die)  # features made before the kill are kept
         resumed = fit_one_class(*parts, params, 17, tmp_path, "these images")
+    assert resumed.history == undisturbed.history
+    for a, b in zip(undisturbed.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
     assert scores.to_bytes(resumed.scorer) == scores.to_bytes(undisturbed.scorer)
 
 
