@@ -36,7 +36,7 @@ from darkroom.images.formats import sniff_extension
 from stages import clean
 
 REPOSITORY = Path(__file__).parents[1]
-SAMPLES = REPOSITORY / "tests/lib/samples"
+SAMPLES = REPOSITORY / "tests/images/samples"
 MOST_BYTES = 100_000
 PER_SHARD = 1000
 ORIGINAL = "(none)"
