@@ -18,7 +18,7 @@ def outlier_scores(images: pd.DataFrame) -> pd.DataFrame:
 
     - odd_size: √(width · height) by the quartiles (cleanvision). Where sizes vary it misses small
       images, since the lower fence falls below zero;
-    - odd_resolution, width · height, and odd_file_size, bytes, are judged by ratios instead: by
+    - odd_resolution, width · height, and odd_file_size, bytes, are compared by ratios instead: by
       the modified z-score of their logarithm.
     """
     area = images["width"].to_numpy(np.float64) * images["height"].to_numpy(np.float64)

@@ -19,7 +19,7 @@ def blurry_score(grey: NDArray[np.uint8]) -> float:
     """Return 1 - exp(-0.01 σ) of a grey image (height, width), plus a bonus, at most 1.
 
     σ is the deviation of the Laplacian after bicubic resizing to a long side of 64 px, so that an
-    image is judged as looked at from afar. The bonus, 1 - exp(-0.01 s) where it is above 0.18, with
+    image is measured as seen from afar. The bonus, 1 - exp(-0.01 s) where it is above 0.18, with
     s the deviation of the counts of the grey levels, spares flat drawings: few edges, few greys.
     """
     small = shrink(grey)

@@ -42,7 +42,7 @@ def compare(
     r"""Compare two git revisions, to see whether a model is really better.
 
     BASE and HEAD are branches, tags, commits or experiments of DVC. Their predictions are read
-    through DVC, from its cache or its remote, and judged on the test images that both have; each
+    through DVC, from its cache or its remote, and evaluated on the test images that both have; each
     metric's difference gets a paired interval and a p-value. The exit status says what came out:
 
     \b

@@ -14,7 +14,7 @@ contrast evened out, which does not see brightness, contrast, shading or fine no
 squared error of the smoothed grey. What decides is the share of the detailed part of the overlap
 that agrees: a person before another wall, or a window with other content, fails by what differs,
 however well the rest fits, while a caption or a sticker is a small share. What differs by details
-below a fiftieth of the long side (the figures in two spreadsheets of one form) is not seen.
+below a fiftieth of the long side (the numbers in two spreadsheets of one form) is not seen.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ Grey = NDArray[np.uint8]  # (height, width)
 class Evidence(NamedTuple):
     """What verification found for the best alignment of a pair."""
 
-    inliers: int  # matched keypoints that obey the map; 0 where the whole pictures were laid on
+    inliers: int  # matched keypoints that fit the map; 0 where the whole pictures were laid on
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
     agreement: float  # share of the overlap's detail that agrees, in [0, 1]
     ssim: float  # mean of scikit-image's SSIM over the overlap's detail, in [-1, 1]

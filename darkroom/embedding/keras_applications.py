@@ -47,7 +47,7 @@ def build_application(
             ) from error
         if not isinstance(error, UNUSABLE):
             raise
-        remedy = f"\nDelete {fetched} and run again: it is fetched anew." if fetched else ""
+        remedy = f"\nDelete {fetched} and run again: it is fetched again." if fetched else ""
         remedy = remedy if weights in (None, "imagenet") else A_FILE
         raise UserError(
             f"params.yaml: {section}: keras cannot build {name} with image_size {size_px}, alpha"

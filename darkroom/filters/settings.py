@@ -1,4 +1,4 @@
-"""Settings of operations and filters: their range, their default, and what a user is told."""
+"""Settings of operations and filters: range, default, and the message about a wrong one."""
 
 from typing import Any, NamedTuple
 

@@ -1,6 +1,6 @@
 """Bytes to pixels: the one way in which every stage decodes, and the reasons why it cannot.
 
-Formats are an allow-list (`formats`); a file is judged by its bytes, never by its name.
+Formats are an allow-list (`formats`); a file is recognised by its bytes, never by its name.
 Pixels come as RGB uint8 in sRGB (`colours`), (height, width, 3), with the orientation
 applied. Of an animation, a burst or a document the first picture counts, of a HEIF the primary one;
 the others must be there, too (`integrity`), but are not decoded.

@@ -14,7 +14,7 @@ from darkroom.core.explain import explain
 
 logger = logging.getLogger(__name__)
 
-# By which images are told where a folder holds other files as well.
+# By which images are recognised where a folder holds other files as well.
 IMAGE_EXTENSIONS = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm",
     ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".j2k",

@@ -1,4 +1,4 @@
-"""The formats that we decode, told by their first bytes, and those that we only know by name.
+"""The formats that we decode, recognised by their first bytes, and those that we only know by name.
 
 An allow-list: a file goes to the one plugin of Pillow that its bytes name, never to EPS or WMF,
 which start other programs. MPO, several JPEGs in one file, counts as its first JPEG.

@@ -18,7 +18,7 @@ DEFAULT_SPREAD = 0.155  # of the scale's length: AVA's raters differ by about 1.
 TIE = (
     1e-4  # of a bin: a mean between two bins belongs to the upper one, whatever float32 makes of it
 )
-MIN_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be told apart on the bins
+MIN_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be distinguished on the bins
 
 
 def from_ratings(ratings: Sequence[Sequence[int]], scale: Scale) -> Distributions:

@@ -66,7 +66,7 @@ def remote_file(url: str, version: Version, root: Path, params: DownloadParams) 
     limit = params.max_archive_bytes
     fetch = partial(remote_files.fetch_to_cache, url, version, root, params, limit)
     # Files that came to a server together may be equal in size and ETag (nginx makes it of both and
-    # the second). Of a URL that is signed anew each day the path is enough, if there is a token.
+    # the second). Of a URL that is signed again each day the path is enough, if there is a token.
     named = without_secrets(url) if version.token else url
     digest = hashlib.sha256(f"{named}\0{version}".encode("utf-8", "surrogatepass")).hexdigest()
     return SourceFile(without_secrets(url), digest, fetch)

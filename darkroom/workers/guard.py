@@ -24,7 +24,7 @@ class CurrentImage(NamedTuple):
     key: str
 
     def write(self, handle: int) -> None:
-        """Overwrite the file in place: creating one anew costs more than decoding an image."""
+        """Overwrite the file in place: creating a new one costs more than decoding an image."""
         os.pwrite(handle, _RECORD.pack(self.deadline_s, self.process, self.key.encode()), 0)
 
 

@@ -1,4 +1,4 @@
-"""Whether a file holds its picture to the end, told from its bytes without decoding.
+"""Whether a file holds its picture to the end, by its bytes, without decoding.
 
 Libraries read no further than the pixels they need, and some pass what breaks off. So the end that
 each format asks for is looked up here: a file that was cut is never kept, even where only a later
@@ -33,7 +33,7 @@ def _check_gif(content: bytes) -> None:
             elif content[at] == 0x2C:  # an image: its descriptor, colours, code size, then data
                 at += 11 + colour_table(content[at + 9])
             else:
-                return  # rubbish between blocks, as some writers leave: decoding judges
+                return  # rubbish between blocks, as some writers leave: decoding decides
             while content[at]:
                 at += 1 + content[at]
             at += 1

@@ -135,7 +135,7 @@ def _reference(examples: Examples) -> Examples:
 
 
 def check_normal(normal: NormalImages, name: str | None) -> None:
-    """Raise UserError for too few normal images to learn from, or none to judge scores by."""
+    """Raise UserError for too few normal images to learn from, or none to evaluate scores on."""
     if len(normal.train) < 2:
         raise UserError(
             f"train: expected two images at least of train.normal_class, {name!r}, in the train"

@@ -156,8 +156,8 @@ def check_classes(rows: pd.DataFrame) -> None:
     single, untrained = sizes.sum(axis=1) == 1, sizes["train"] == 0
     if single.any():
         raise UserError(
-            f"train: expected two images of a class at least, one to learn from and one to judge"
-            f" by; got one of {_named(sizes.index[single])}: add images, or correct or empty the"
+            f"train: expected two images of a class at least, one to learn from and one to evaluate"
+            f" on; got one of {_named(sizes.index[single])}: add images, or correct or empty the"
             " label of that image"
         )
     if untrained.any():

@@ -1,6 +1,6 @@
 """The bytes of a tar, unpacked while they are read: forward only, in little memory, within limits.
 
-What packed them is told by the first bytes: gzip, bzip2, xz, zstd, or nothing.
+What packed them is recognised by the first bytes: gzip, bzip2, xz, zstd, or nothing.
 """
 
 import bz2

@@ -1,4 +1,4 @@
-"""Which format an archive has, told by its bytes, and its members in either: zip, or tar."""
+"""Which format an archive has, recognised by its bytes, and its members in either: zip, or tar."""
 
 import zipfile
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The samples of one WebDataset shard: its images, each with the labels that lie beside it.
 
 Members of one sample share the name up to the first dot of the file name and follow each other.
-An image is told by its extension or its bytes. Labels come from `.json` (label, mean, std,
+An image is recognised by its extension or its bytes. Labels come from `.json` (label, mean, std,
 rating_1 …, group, split) and `.cls` (a class); all else is passed over, with a log line.
 """
 

@@ -1,7 +1,7 @@
 """Which addresses may be reached: public ones only, unless a parameter allows the others.
 
-A host is judged as the system will read it: `2130706433` and `0177.1` are 127.0.0.1. A name is
-judged when it is resolved, and the connection goes to the very address that was judged, so that a
+A host is checked as the system will read it: `2130706433` and `0177.1` are 127.0.0.1. A name is
+checked when it is resolved, and the connection goes to the very address that was checked, so that a
 name that changes its meaning between the two (DNS rebinding) gains nothing.
 """
 
@@ -38,7 +38,7 @@ def is_public(address: str) -> bool:
 def check_url(url: URL, allow_private: bool) -> URL:
     """Return the URL with an address written out in its usual form. Raises Unreadable.
 
-    Refused are schemes other than HTTP, and private addresses; names are judged by the Resolver.
+    Refused are schemes other than HTTP, and private addresses; names are checked by the Resolver.
     """
     host = url.raw_host
     if url.scheme not in {"http", "https"} or not host:

@@ -1,6 +1,6 @@
 """A folder of files, on this machine or on a remote store; labels may be its folders' names.
 
-Every regular file below the folder counts, whatever its name: bytes are judged by `clean`.
+Every regular file below the folder counts, whatever its name: bytes are checked by `clean`.
 """
 
 import hashlib
