@@ -149,7 +149,7 @@ CASES = (
     _case("part's note broken", "clean: 2 in, 2 kept, …", _write(f"{PART}.json", "{"), warns=True),
     _case("folder among the parts", "ROOT/data/clean/parts/old: …; a file belongs there: move the "
           "folder away", lambda root: (root / "data/clean/parts/old").mkdir()),
-    _case("cache of hashes garbage", "scan: 1 sources, unchanged",
+    _case("cache of hashes garbage", "scan: 1 sources, unchanged; …",
           lambda root: [_write(path.relative_to(root), b"\xff\0")(root)
                         for path in (root / ".darkroom/scan").iterdir()], "scan", warns=True),
     _case("heading of purged keys", "ROOT/data/purged.csv: line 1: expected the heading `key`; put "
