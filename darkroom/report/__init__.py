@@ -1,1 +1,1 @@
-"""What the report page is made of: counts, contact sheets, charts, and the template."""
+"""What the report page and the model card are made of: counts, thumbnails, charts, templates."""
