@@ -126,7 +126,7 @@ def measure(folder: Path, n: int, at_least: float, neighbours: int, memory: Path
     read = time.perf_counter()
     background = load_background()
     found = find_neighbours(keys, vectors, background, neighbours, at_least, memory)
-    pairs = score_pairs(keys, vectors, found.foreign, found.pairs())
+    pairs = score_pairs(keys, vectors, found.to_background, found.pairs())
     searched, processor = time.perf_counter(), time.process_time() - processor
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) / 2**20
@@ -134,7 +134,10 @@ def measure(folder: Path, n: int, at_least: float, neighbours: int, memory: Path
     planted = [(row[wanted[i - 1]], row[wanted[i]]) for i in range(COPIES - 1, n, COPIES)]
     ends = np.sort(np.array(planted), axis=1)
     similarity = cosine(vectors[ends[:, 0]], vectors[ends[:, 1]])
-    near = normalise(similarity, found.foreign[ends[:, 0]], found.foreign[ends[:, 1]]) >= at_least
+    near = (
+        normalise(similarity, found.to_background[ends[:, 0]], found.to_background[ends[:, 1]])
+        >= at_least
+    )
     hit = np.isin(ends[near] @ [n, 1], found.pairs() @ [n, 1])
     return [
         read - started, searched - read, processor, peak,

@@ -13,8 +13,8 @@ its source still lists), and `metrics/clean.json`.
 - What an image has relative to the others (odd size, resolution, file size) is computed for the
   summary from all that decode, so that parts stay functions of the bytes.
 - Measuring knows no threshold: changing one decodes nothing again.
-- A person's word (`data/review.csv`) stands above flags: `reject` rejects with the reason `review`,
-  `keep` brings back what a flag rejected, though never an image that does not decode.
+- A person's decisions (`data/review.csv`) stand above flags: `reject` rejects with the reason
+  `review`, `keep` brings back what a flag rejected, though never an image that does not decode.
 - Nothing is deleted or edited: later stages read the summary.
 
 Alone: `python -m stages.clean`.

@@ -9,16 +9,16 @@ Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddin
   explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
 - A group holds a representative, the best image (`darkroom.dedupe.representative`), and the images
   verified against it: no chains.
-- Two copies that were rated apart (both have ratings, and these differ) stay where
+- Two copies that are rated differently (both have ratings, and these differ) stay where
   `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
 - Images of a normalised similarity of `dedupe.family_threshold`, or that share a scene, are one
   family: all stay, and `split` keeps them together.
-- A person's word (`data/review.csv`) stands above all of this: pairs called `duplicate` are merged,
-  those called `not_duplicate` never share a group (though they stay one family), an image to `keep`
-  is nobody's copy, and a `label` or `mean` replaces what the records say.
+- A person's decisions (`data/review.csv`) stand above all of this: pairs called `duplicate` are
+  merged, those called `not_duplicate` never share a group (though they stay one family), an image
+  to `keep` is nobody's copy, and a `label` or `mean` replaces what the records say.
 - Records of one key that disagree on their label are settled as `dedupe.label_conflict` says.
 - Classes with fewer than `dedupe.min_class_images` images, and images without a label or votes
-  where others have some, are counted and said, not rejected.
+  where others have some, are counted and logged, not rejected.
 
 Alone: `python -m stages.dedupe`.
 """

@@ -50,8 +50,8 @@ def decodable(stored: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
     """Return the stored members that `clean` could decode."""
     faultless = parts.loc[parts["fault"].isna(), "key"]
     text = pa.large_string()  # pandas' own isin takes 0.4 KB per key
-    found = pc.is_in(pa.array(stored["key"], text), value_set=pa.array(faultless, text))
-    return stored[found.to_numpy(zero_copy_only=False)]
+    decodes = pc.is_in(pa.array(stored["key"], text), value_set=pa.array(faultless, text))
+    return stored[decodes.to_numpy(zero_copy_only=False)]
 
 
 def read_members(root: Path) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,12 @@ from darkroom.sources.store.purged import PURGED, write_purged
 REPOSITORY = Path(__file__).parents[1]
 PARAMS = REPOSITORY / "tests/params.yaml"
 PATIENCE_S = 1200  # only what hangs takes so long, however busy the machine is
+
+
+def read_tar(path):
+    """Return every member of a small shard by name, as any tar reader sees it."""
+    with tarfile.open(path) as archive:
+        return {info.name: archive.extractfile(info).read() for info in archive}
 
 
 def write_rated(folder, patches):

@@ -68,7 +68,7 @@ def summarise(parts: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
 
 
 def apply_decisions(summary: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:
-    """Let a person's word stand above the flags; a fault stays a fault."""
+    """Let what a person decided stand above the flags; a fault stays a fault."""
     flagged = summary["reason"].isin(ISSUES)
     decides = flagged | (summary["status"] == "kept")
     rejected = decides & summary["key"].isin(decisions.reject)

@@ -4,7 +4,6 @@ Member names are `<key>.<ext>`; the key is the first 32 hex digits of the sha256
 """
 
 import hashlib
-import io
 import os
 import tarfile
 from collections.abc import Iterable
@@ -112,14 +111,3 @@ def _header(name: str, size: int) -> bytes:
     info.size = size
     info.mode = 0o644
     return info.tobuf(format=tarfile.USTAR_FORMAT)
-
-
-def read_tar(path: Path) -> dict[str, bytes]:
-    """Return every member of a small shard by name, as any tar reader sees it."""
-    members = {}
-    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as archive:
-        for info in archive:
-            handle = archive.extractfile(info)
-            if handle is not None:
-                members[info.name] = handle.read()
-    return members

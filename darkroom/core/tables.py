@@ -101,9 +101,9 @@ def _read(path: Path, columns: list[str] | None) -> pa.Table:
     """Read one Parquet file. Raises UserError where it is broken or lacks a column."""
     try:
         with path.open("rb") as handle, pq.ParquetFile(handle) as file:
-            found = file.schema_arrow.names
-            if columns is not None and not set(columns) <= set(found):
-                raise UserError(f"{path}: expected the columns {columns}, got {found}; {_RESTORE}")
+            names = file.schema_arrow.names
+            if columns is not None and not set(columns) <= set(names):
+                raise UserError(f"{path}: expected the columns {columns}, got {names}; {_RESTORE}")
             return file.read(columns=columns)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -1,4 +1,4 @@
-"""What a person decided about pairs, laid over what verification found."""
+"""Apply what a person decided about pairs to what verification says."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Set
@@ -14,11 +14,11 @@ def apply_decisions(pairs: Iterable[Pair], ranked: list[str], decisions: Decisio
     the other, so that they always end in one group. Pairs called no copies are taken out. So are
     those in which a kept image is the worse one: it represents itself, and others perhaps.
     """
-    place = {key: number for number, key in enumerate(ranked)}
-    same = [pair for pair in decisions.duplicate if place.keys() >= set(pair)]
+    rank = {key: number for number, key in enumerate(ranked)}
+    same = [pair for pair in decisions.duplicate if rank.keys() >= set(pair)]
     links = {_ordered(*pair) for pair in pairs} | set(same)
     links = _share(links, same) - decisions.not_duplicate
-    return sorted(p for p in links if max(p, key=place.__getitem__) not in decisions.keep)
+    return sorted(p for p in links if max(p, key=rank.__getitem__) not in decisions.keep)
 
 
 def _share(links: Set[Pair], same: Iterable[Pair]) -> set[Pair]:

@@ -41,13 +41,13 @@ def count_leaks(official: pd.Series, records: pd.DataFrame) -> MetricTree:
     `official` has the split of each record, by its standard name.
     """
     reasons = records["reason"].map(lambda reason: null_to_none(reason) or "")
-    found = Counter(
+    counts = Counter(
         f"{source}_into_{reason.removeprefix(LEAKS)}"
         for source, reason in zip(official, reasons, strict=True)
         if reason.startswith(LEAKS)
     )
     ways = [f"{weak}_into_{strong}" for weak, strong in combinations(SPLITS, 2)]
-    return {way: found[way] for way in ways}
+    return {way: counts[way] for way in ways}
 
 
 def count_labelled_otherwise(groups: pd.DataFrame) -> int:
@@ -59,7 +59,7 @@ def count_labelled_otherwise(groups: pd.DataFrame) -> int:
 
 
 def count_review(groups: pd.DataFrame, decisions: Decisions) -> MetricTree:
-    """Return how many decisions of each kind found their images; clean counts the rest."""
+    """Return how many decisions of each kind name images that are here; clean counts the rest."""
     keys = set(groups["key"])
     kinds = {
         "keep": [{key} for key in decisions.keep],
@@ -68,4 +68,4 @@ def count_review(groups: pd.DataFrame, decisions: Decisions) -> MetricTree:
         "label": [{key} for key in decisions.label],
         "mean": [{key} for key in decisions.mean],
     }
-    return {kind: sum(found <= keys for found in each) for kind, each in kinds.items()}
+    return {kind: sum(named <= keys for named in each) for kind, each in kinds.items()}

@@ -14,7 +14,7 @@ MIN_INLIERS_NEAR = 8
 # Frames of a burst and variants of a product agree so far as well. Read off 84 pairs of photographs
 # that the network was fitted on, judged by eye: 41 of 57 that were no copies go, 4 of 27 that were.
 # Of rules that did so, one was taken that keeps most of the sample's planted copies.
-SURE_AGREEMENT = 0.8  # below, the agreement must be more than middling, in one of three ways:
+SURE_AGREEMENT = 0.8  # below, a pair must agree as copies do in one of three other ways:
 MANY_INLIERS = 80
 MAX_GAP = 0.03  # of mean SSIM above the share that agrees: either it agrees well or not at all
 MAX_MSE = 0.02
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     """Whether a pair is a copy, and by which rule."""
 
     duplicate: bool
-    decided_by: str  # whole, keypoints, likeness, scene (relatives), or none
+    decided_by: str  # whole, keypoints, likeness, scene (related, no copy), or none
 
 
 def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
@@ -34,7 +34,7 @@ def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
     if is_same_whole(evidence):
         return Verdict(True, "whole")
     agrees = evidence.agreement >= (MIN_AGREEMENT_NEAR if near else MIN_AGREEMENT)
-    if agrees and evidence.overlap >= MIN_OVERLAP and is_more_than_middling(evidence):
+    if agrees and evidence.overlap >= MIN_OVERLAP and agrees_as_copies_do(evidence):
         if evidence.inliers >= (MIN_INLIERS_NEAR if near else MIN_INLIERS):
             return Verdict(True, "keypoints")
         if near and (evidence.agreement >= MIN_AGREEMENT or evidence.mse <= MAX_MSE):
@@ -44,7 +44,7 @@ def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
     return Verdict(False, "none")
 
 
-def is_more_than_middling(evidence: Evidence) -> bool:
+def agrees_as_copies_do(evidence: Evidence) -> bool:
     """Return whether the pictures agree as copies do, and not as two shots of one thing."""
     return (
         evidence.agreement >= SURE_AGREEMENT

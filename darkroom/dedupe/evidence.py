@@ -1,7 +1,7 @@
 """Gather evidence on candidate pairs in worker processes, and remember it from run to run.
 
 Evidence depends on the two pictures and on the question (were they tried as whole pictures, too)
-and on nothing else, so that a pair is verified once: `evidence-<version>` holds what was found, in
+and on nothing else, so that a pair is verified once: `evidence-<version>` holds the evidence, in
 parts that are written every few seconds and become one table at the end.
 
 Finding a picture's keypoints costs ten times what comparing two pictures does. So pairs are taken
@@ -60,7 +60,7 @@ EVIDENCE = pa.schema(
 
 
 class EvidenceCache:
-    """What was found on each question, from run to run: parts on disk, read once."""
+    """Evidence on each question, kept from run to run: parts on disk, read once."""
 
     def __init__(self, scratch: Path) -> None:
         """Read what `scratch` holds; evidence that a broken part held is gathered again."""
@@ -89,10 +89,10 @@ class EvidenceCache:
         """Make one part of all that were added to; drop images that are gone, and older code's."""
         if not self._grown:
             return
-        found = self.table()
-        found = found[found["key_a"].isin(keys) & found["key_b"].isin(keys)]
+        table = self.table()
+        table = table[table["key_a"].isin(keys) & table["key_b"].isin(keys)]
         parts = self._parts()
-        self._write(pa.Table.from_pandas(found, schema=EVIDENCE, preserve_index=False))
+        self._write(pa.Table.from_pandas(table, schema=EVIDENCE, preserve_index=False))
         for path in parts:
             path.unlink()
         for old in [*self.scratch.glob("evidence-*"), *self.scratch.glob("prepared-*")]:
@@ -250,8 +250,8 @@ def _prepared(folder: Path, shared: Path, key: str, place: shards.Location) -> P
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             prepared = Prepared(stored["grey"], bool(stored["flat"]))
-            found = Keypoints(stored["points"], stored["descriptors"])
-            prepared.__dict__["keypoints"] = found  # where cached_property keeps it
+            keypoints = Keypoints(stored["points"], stored["descriptors"])
+            prepared.__dict__["keypoints"] = keypoints  # where cached_property keeps it
             return prepared
     except FileNotFoundError:
         pass

@@ -16,7 +16,7 @@ def group_duplicates(
     that pair was verified as well. No group holds both images of a pair in `apart`, keys in order:
     the better one is in it. The result does not depend on the order of `duplicates`.
     """
-    place = {key: number for number, key in enumerate(ranked)}
+    rank = {key: number for number, key in enumerate(ranked)}
     own = defaultdict(set)
     for a, b in duplicates:
         own[a].add(b)
@@ -27,7 +27,7 @@ def group_duplicates(
             continue
         representative[key] = key
         group = [key]
-        for other in sorted(own[key] - representative.keys(), key=place.__getitem__):
+        for other in sorted(own[key] - representative.keys(), key=rank.__getitem__):
             if not any((min(other, member), max(other, member)) in apart for member in group):
                 representative[other] = key
                 group.append(other)

@@ -28,14 +28,14 @@ def find_pairs(
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well.
 
     `folder` holds the shards and `stored` says where in them each key lies; `vectors` (n, d) are
-    the embeddings of `names`, `background` those of foreign photographs; `ranked` holds every key,
-    best first. What `scratch` remembers of earlier runs is not searched or verified again.
+    the embeddings of `names`, `background` those of background photographs; `ranked` holds every
+    key, best first. What `scratch` remembers of earlier runs is not searched or verified again.
     """
-    found = find_neighbours(
+    graph = find_neighbours(
         names, vectors, background, params.neighbours, params.candidate_threshold,
         scratch / "neighbours.npz",
     )  # fmt: skip
-    candidates = score_pairs(names, vectors, found.foreign, found.pairs())
+    candidates = score_pairs(names, vectors, graph.to_background, graph.pairs())
     locations = stored[stored["key"].isin(set(names))].set_index("key")
     cache = EvidenceCache(scratch)
     pairs = verify_pairs(folder, locations, candidates, params.threshold, engine, cache)
@@ -45,7 +45,7 @@ def find_pairs(
     shared = [p for p in unverified_links(representative, duplicates) if p not in known]
     row = {name: position for position, name in enumerate(names)}
     rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
-    more = score_pairs(names, vectors, found.foreign, rows)
+    more = score_pairs(names, vectors, graph.to_background, rows)
     verified = verify_pairs(folder, locations, more, params.threshold, engine, cache)
     cache.compact(set(names))
     return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs

@@ -65,11 +65,11 @@ logger = logging.getLogger(__name__)
 
 
 class Neighbours(NamedTuple):
-    """The nearest images of each image, nearest first, and what they were found from."""
+    """The nearest images of each image, nearest first, and what they were computed from."""
 
     keys: NDArray[np.bytes_]  # (n,) ascending
     prints: NDArray[np.uint64]  # (n,) fingerprints of the embeddings
-    foreign: NDArray[np.float64]  # (n,) similarity to background photographs
+    to_background: NDArray[np.float64]  # (n,) similarity to background photographs
     cells: NDArray[np.int32]  # (n, CELLS); (n, 1) zeros where every pair is compared
     image: NDArray[np.int32]  # (e,) row of an image, ascending
     other: NDArray[np.int32]  # (e,) row of its neighbour
@@ -86,20 +86,20 @@ def candidate_pairs(
     vectors: NDArray[np.float32],
     background: NDArray[np.float32] | None,
     neighbours: int,
-    at_least: float,
+    threshold: float,
 ) -> pd.DataFrame:
     """Return pairs (`key_a` < `key_b`, `similarity`, `normalised`) among each image's nearest ones.
 
     The arguments are those of `find_neighbours`.
     """
-    found = find_neighbours(keys, vectors, background, neighbours, at_least)
-    return score_pairs(keys, vectors, found.foreign, found.pairs())
+    graph = find_neighbours(keys, vectors, background, neighbours, threshold)
+    return score_pairs(keys, vectors, graph.to_background, graph.pairs())
 
 
 def score_pairs(
     keys: list[str],
     vectors: NDArray[np.float32],
-    foreign: NDArray[np.float64],
+    to_background: NDArray[np.float64],
     pairs: NDArray[np.int64],
 ) -> pd.DataFrame:
     """Return the pairs, ascending rows of `vectors` as (m, 2), with both similarities."""
@@ -111,7 +111,7 @@ def score_pairs(
             "key_a": names[a],
             "key_b": names[b],
             "similarity": similarity,
-            "normalised": normalise(similarity, foreign[a], foreign[b]),
+            "normalised": normalise(similarity, to_background[a], to_background[b]),
         }
     )
 
@@ -121,13 +121,13 @@ def find_neighbours(
     vectors: NDArray[np.float32],
     background: NDArray[np.float32] | None,
     neighbours: int,
-    at_least: float,
-    memory: Path | None = None,
+    threshold: float,
+    cache: Path | None = None,
 ) -> Neighbours:
-    """Return for each image the nearest `neighbours` of a normalised similarity of `at_least`.
+    """Return for each image the nearest `neighbours` of a normalised similarity of `threshold`.
 
     `vectors` is (n, d) of unit length, `keys` its rows, ascending. `background` is (m, d) of unit
-    length; without it similarities stay as they are and every pair is compared at any n. `memory`
+    length; without it similarities stay as they are and every pair is compared at any n. `cache`
     is a file of neighbours that is read, if there is one that fits, and brought up to date.
     """
     if len(keys) > MOST:
@@ -135,27 +135,27 @@ def find_neighbours(
     if background is None and len(keys) > EXACT_BELOW:
         logger.warning("dedupe: without a background, every pair of %d is compared", len(keys))
     in_cells = background is not None and len(keys) > EXACT_BELOW
-    digest = _digest(background, neighbours, at_least, in_cells)
-    known = _read(memory, digest) if memory else None
-    found, again = _carry_over(np.array(keys, "S"), vectors, known, neighbours)
-    if known is not None and len(known.keys) == len(keys) and not again.any():
+    digest = _digest(background, neighbours, threshold, in_cells)
+    known = _read_cache(cache, digest) if cache else None
+    graph, to_search = _carry_over(np.array(keys, "S"), vectors, known, neighbours)
+    if known is not None and len(known.keys) == len(keys) and not to_search.any():
         return known
-    found = _file(found, vectors, background, in_cells)
-    lists = _pack(len(keys), found.image, found.other, found.distance)
+    graph = _assign_cells(graph, vectors, background, in_cells)
+    lists = _pack(len(keys), graph.image, graph.other, graph.distance)
     worst = np.full(len(keys), -np.inf, np.float32)  # of each full list; what is below is dropped
-    _raise(worst, lists, neighbours)
-    for a, b in _near_pairs(vectors, found, again, at_least, worst):
-        near = normalise(_similarity(vectors, a, b), found.foreign[a], found.foreign[b])
-        a, b, near = a[near >= at_least], b[near >= at_least], near[near >= at_least]
+    _update_worst(worst, lists, neighbours)
+    for a, b in _near_pairs(vectors, graph, to_search, threshold, worst):
+        near = normalise(_similarity(vectors, a, b), graph.to_background[a], graph.to_background[b])
+        a, b, near = a[near >= threshold], b[near >= threshold], near[near >= threshold]
         away = np.tile(np.rint((HIGHEST - near) * 10**DECIMALS).astype(np.int64), 2)
         both = np.concatenate([a, b]), np.concatenate([b, a]), away
         lists = _merge(lists, _pack(len(keys), *both), neighbours)
-        _raise(worst, lists, neighbours)
+        _update_worst(worst, lists, neighbours)
     image, other, distance = (part.astype(np.int32) for part in _unpack(lists))
-    found = found._replace(image=image, other=other, distance=distance)
-    if memory:
-        _write(memory, digest, found)
-    return found
+    graph = graph._replace(image=image, other=other, distance=distance)
+    if cache:
+        _write_cache(cache, digest, graph)
+    return graph
 
 
 def _carry_over(
@@ -181,37 +181,37 @@ def _carry_over(
     stays = (known.keys[before] == keys) & (known.prints[before] == prints)
     now = np.full(len(known.keys), -1, np.int32)  # row now, by row before
     now[before[stays]] = np.flatnonzero(stays)
-    foreign = np.where(stays, known.foreign[before], np.nan)
+    to_background = np.where(stays, known.to_background[before], np.nan)
     image, other = now[known.image], now[known.other]
     whole = (image >= 0) & (other >= 0)
     full = np.bincount(known.image, minlength=len(known.keys))[before] >= neighbours
     lost = np.bincount(image[(image >= 0) & (other < 0)], minlength=n) > 0
     carried = Neighbours(
-        keys, prints, foreign, known.cells[before],
+        keys, prints, to_background, known.cells[before],
         image[whole], other[whole], known.distance[whole],
     )  # fmt: skip
     return carried, ~stays | (full & lost)
 
 
-def _file(
-    found: Neighbours,
+def _assign_cells(
+    graph: Neighbours,
     vectors: NDArray[np.float32],
     background: NDArray[np.float32] | None,
     in_cells: bool,
 ) -> Neighbours:
-    """Return `found` with the cells and the background similarity of images that have none yet."""
-    new = np.flatnonzero(np.isnan(found.foreign))
-    foreign = found.foreign.copy()
+    """Return `graph` with the cells and the background similarity of images that have none yet."""
+    new = np.flatnonzero(np.isnan(graph.to_background))
+    to_background = graph.to_background.copy()
     if background is None:
-        foreign[new] = 0.0
-        return found._replace(foreign=foreign)
+        to_background[new] = 0.0
+        return graph._replace(to_background=to_background)
     nearest, similarity = nearest_background(vectors[new], background, CELLS)
-    foreign[new] = mean_of_nearest(similarity)
+    to_background[new] = mean_of_nearest(similarity)
     if not in_cells:
-        return found._replace(foreign=foreign)
-    cells = np.broadcast_to(found.cells, (len(vectors), nearest.shape[1])).copy()
+        return graph._replace(to_background=to_background)
+    cells = np.broadcast_to(graph.cells, (len(vectors), nearest.shape[1])).copy()
     cells[new] = nearest
-    return found._replace(foreign=foreign, cells=cells)
+    return graph._replace(to_background=to_background, cells=cells)
 
 
 class Comparison(NamedTuple):
@@ -224,13 +224,13 @@ class Comparison(NamedTuple):
 
 def _near_pairs(
     vectors: NDArray[np.float32],
-    found: Neighbours,
-    again: NDArray[np.bool_],
-    at_least: float,
+    graph: Neighbours,
+    to_search: NDArray[np.bool_],
+    threshold: float,
     worst: NDArray[np.float32],
 ) -> Iterator[tuple[Rows, Rows]]:
-    """Yield rows (a, b), a < b, that may be near, of which one is `again`; some come repeatedly."""
-    todo = list(_comparisons(found.cells, again))
+    """Yield rows (a, b), a < b, that may be near, one of them `to_search`; some come repeatedly."""
+    todo = list(_comparisons(graph.cells, to_search))
     progress = Progress("dedupe, search", sum(c.end - c.start for c in todo), "look-up")
     held: list[Rows] = []
     # Many small products: threads of one's own keep the cores busy, those of BLAS wait in them.
@@ -241,11 +241,11 @@ def _near_pairs(
         ) as threads,
     ):
         for start in range(0, len(todo), AT_ONCE):
-            some = todo[start : start + AT_ONCE]
+            batch = todo[start : start + AT_ONCE]
             held += threads.map(
-                lambda c: _compare(vectors, found.foreign, c, at_least, worst), some
+                lambda c: _compare(vectors, graph.to_background, c, threshold, worst), batch
             )
-            progress.advance(sum(c.end - c.start for c in some))
+            progress.advance(sum(c.end - c.start for c in batch))
             if sum(map(len, held)) >= HELD_AT_ONCE:
                 yield _split(held)
                 held = []
@@ -254,14 +254,14 @@ def _near_pairs(
         yield _split(held)
 
 
-def _comparisons(cells: NDArray[np.int32], again: NDArray[np.bool_]) -> Iterator[Comparison]:
-    """Yield what must be compared, so that each pair of which one is `again` meets in its cells."""
+def _comparisons(cells: NDArray[np.int32], to_search: NDArray[np.bool_]) -> Iterator[Comparison]:
+    """Yield what to compare, so that each pair of which one is `to_search` meets in its cells."""
     order = np.argsort(cells, axis=None, kind="stable") // cells.shape[1]
     last = 0
     for size in np.bincount(cells.ravel()):
         members = order[last : last + size]
         last += size
-        wanted = again[members]
+        wanted = to_search[members]
         rows = np.concatenate([members[wanted], members[~wanted]])
         step = max(1, COMPARED_AT_ONCE // max(1, size))
         for start in range(0, int(wanted.sum()), step):
@@ -270,25 +270,25 @@ def _comparisons(cells: NDArray[np.int32], again: NDArray[np.bool_]) -> Iterator
 
 def _compare(
     vectors: NDArray[np.float32],
-    foreign: NDArray[np.float64],
+    to_background: NDArray[np.float64],
     comparison: Comparison,
-    at_least: float,
+    threshold: float,
     worst: NDArray[np.float32],
 ) -> Rows:
-    """Return the pairs, packed, that may reach `at_least` and a place in one of the two lists."""
+    """Return the pairs, packed, that may reach `threshold` and a place in one of the two lists."""
     rows = comparison.rows[comparison.start :]  # those before have been compared with all
     count = comparison.end - comparison.start
     stored = np.ones((len(rows), vectors.shape[1] + 2), np.float32)
     stored[:, :-2] = vectors[rows]
-    stored[:, -1] = -WEIGHT / 2 * foreign[rows]
+    stored[:, -1] = -WEIGHT / 2 * to_background[rows]
     asked = stored[:count].copy()
     asked[:, -2:] = stored[:count, :-3:-1]
     index = faiss.IndexFlatIP(stored.shape[1])
     index.add(stored)
-    ends, near, other = index.range_search(asked, at_least - SLACK)
+    ends, near, other = index.range_search(asked, threshold - SLACK)
     a, b = rows[np.repeat(np.arange(count), np.diff(ends.astype(np.int64)))], rows[other]
-    hopeful = (a != b) & (near >= np.minimum(worst[a], worst[b]) - SLACK)
-    return _join(a[hopeful], b[hopeful])
+    promising = (a != b) & (near >= np.minimum(worst[a], worst[b]) - SLACK)
+    return _join(a[promising], b[promising])
 
 
 def _join(a: Rows, b: Rows) -> Rows:
@@ -338,7 +338,7 @@ def _merge(known: Packed, more: Packed, neighbours: int) -> Packed:
     return [codes[_ranks(codes) < neighbours] for codes in merged]
 
 
-def _raise(worst: NDArray[np.float32], lists: Packed, neighbours: int) -> None:
+def _update_worst(worst: NDArray[np.float32], lists: Packed, neighbours: int) -> None:
     """Set the normalised similarity of the last neighbour of each list that is full."""
     last = [codes[_ranks(codes) == neighbours - 1] for codes in lists]
     image, _, distance = _unpack(last)
@@ -370,14 +370,14 @@ def _fingerprints(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 
 def _digest(
-    background: NDArray[np.float32] | None, neighbours: int, at_least: float, in_cells: bool
+    background: NDArray[np.float32] | None, neighbours: int, threshold: float, in_cells: bool
 ) -> str:
-    text = json.dumps([VERSION, neighbours, at_least, in_cells, CELLS])
+    text = json.dumps([VERSION, neighbours, threshold, in_cells, CELLS])
     content = b"" if background is None else background.tobytes()
     return hashlib.sha256(text.encode() + content).hexdigest()
 
 
-def _read(path: Path, digest: str) -> Neighbours | None:
+def _read_cache(path: Path, digest: str) -> Neighbours | None:
     """Return what a former run found, None where it searched otherwise or the file is broken."""
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
@@ -388,8 +388,8 @@ def _read(path: Path, digest: str) -> Neighbours | None:
     return None
 
 
-def _write(path: Path, digest: str, found: Neighbours) -> None:
+def _write_cache(path: Path, digest: str, graph: Neighbours) -> None:
     temporary = unfinished(path)
     with temporary.open("wb") as handle:
-        np.savez(handle, digest=np.array(digest), allow_pickle=False, **found._asdict())
+        np.savez(handle, digest=np.array(digest), allow_pickle=False, **graph._asdict())
     temporary.replace(path)

@@ -51,7 +51,7 @@ Grey = NDArray[np.uint8]  # (height, width)
 
 
 class Evidence(NamedTuple):
-    """What verification found for the best alignment of a pair."""
+    """What the best alignment of a pair shows."""
 
     inliers: int  # matched keypoints that fit the map; 0 where the whole pictures were laid on
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
@@ -125,8 +125,8 @@ def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
         if is_same_whole(laid):
             return laid
     mirror_image = np.ascontiguousarray(b.grey[:, ::-1])
-    found = [_by_keypoints(a, b.grey, b.keypoints), _by_keypoints(a, mirror_image, b.mirrored)]
-    best = max(found, key=lambda e: (e.inliers >= SURE_INLIERS, e.agreement, e.inliers))
+    alignments = [_by_keypoints(a, b.grey, b.keypoints), _by_keypoints(a, mirror_image, b.mirrored)]
+    best = max(alignments, key=lambda e: (e.inliers >= SURE_INLIERS, e.agreement, e.inliers))
     unsure = best.inliers < SURE_INLIERS or best.agreement < SURE_AGREEMENT
     if whole and unsure and alike[turn] >= HARDLY_ALIKE:
         refined = _by_turn(a, b, turn, refine=True)
@@ -156,12 +156,12 @@ def _sift() -> Any:
 
 
 def _keypoints(grey: Grey) -> Keypoints:
-    found, descriptors = _sift().detectAndCompute(grey, None)
+    points, descriptors = _sift().detectAndCompute(grey, None)
     if descriptors is None:
         return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     # RootSIFT (Arandjelović and Zisserman 2012): Hellinger distance matches better.
     root = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
-    return Keypoints(np.array([p.pt for p in found], np.float32), root.astype(np.float32))
+    return Keypoints(np.array([p.pt for p in points], np.float32), root.astype(np.float32))
 
 
 def _mirror(keypoints: Keypoints, width: int) -> Keypoints:
@@ -183,12 +183,12 @@ def _by_keypoints(a: Prepared, picture: Grey, keypoints: Keypoints) -> Evidence:
     if len(matches) < MIN_MATCHES:
         return NOTHING
     source, target = keypoints.points[matches[:, 1]], a.keypoints.points[matches[:, 0]]
-    found, inside = cv2.estimateAffine2D(
+    affine, inside = cv2.estimateAffine2D(
         source, target, method=cv2.RANSAC, ransacReprojThreshold=3.0, maxIters=1000
     )
-    if found is None:
+    if affine is None:
         return NOTHING
-    matrix = np.asarray(found, np.float64)
+    matrix = np.asarray(affine, np.float64)
     if not _is_plausible(matrix) or inside.sum() < MIN_MATCHES:
         return NOTHING
     return Evidence(int(inside.sum()), *_agreement(a.grey, picture, matrix))
@@ -228,7 +228,7 @@ def _by_turn(a: Prepared, b: Prepared, turn: int, refine: bool = False) -> Evide
     turned = np.rot90(b.grey[:, ::-1] if turn >= 4 else b.grey, turn % 4)
     picture = np.asarray(cv2.resize(np.ascontiguousarray(turned), (width, height)), np.uint8)
     matrix = _refine(a.grey, picture) if refine else np.eye(2, 3)
-    if not _is_nearly_still(matrix, height, width):
+    if not _is_small_change(matrix, height, width):
         return NOTHING
     return Evidence(0, *_agreement(a.grey, picture, matrix))
 
@@ -239,15 +239,15 @@ def _refine(target: Grey, picture: Grey) -> NDArray[np.float64]:
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
     try:
         mask = np.ones_like(target)
-        _, found = cv2.findTransformECC(
+        _, affine = cv2.findTransformECC(
             target, picture, inverse, cv2.MOTION_AFFINE, criteria, mask, 5
         )
     except cv2.error:
         return np.eye(2, 3)
-    return np.asarray(cv2.invertAffineTransform(found), np.float64)
+    return np.asarray(cv2.invertAffineTransform(affine), np.float64)
 
 
-def _is_nearly_still(matrix: NDArray[np.float64], height: int, width: int) -> bool:
+def _is_small_change(matrix: NDArray[np.float64], height: int, width: int) -> bool:
     """Ask for a small change: a free one lays any edge over any other."""
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     moved = np.abs(corners @ matrix[:, :2].T + matrix[:, 2] - corners).max() / max(height, width)

@@ -171,18 +171,18 @@ def parse(content: bytes, where: str) -> list[Decision]:
         raise UserError(
             f"{where}, line 1: expected the columns {', '.join(COLUMNS)}; got {', '.join(header)}"
         )
-    found: dict[Subject, tuple[int, Decision]] = {}
+    by_subject: dict[Subject, tuple[int, Decision]] = {}
     try:
         for cells in lines:
             if any(cell.strip() for cell in cells):
-                _add(found, header, cells, lines.line_num, where)
+                _add(by_subject, header, cells, lines.line_num, where)
     except csv.Error as error:
         raise UserError(f"{where}, line {lines.line_num}: no CSV: {error}") from error
-    return sorted(row for _, row in found.values())
+    return sorted(row for _, row in by_subject.values())
 
 
 def _add(
-    found: dict[Subject, tuple[int, Decision]],
+    by_subject: dict[Subject, tuple[int, Decision]],
     header: list[str],
     cells: list[str],
     line: int,
@@ -196,7 +196,7 @@ def _add(
         row = check(Decision(*(named[name] for name in COLUMNS)))
     except ValueError as error:
         raise UserError(f"{where}, line {line}: {error}") from error
-    before, earlier = found.setdefault(row.subject, (line, row))
+    before, earlier = by_subject.setdefault(row.subject, (line, row))
     if earlier[:4] != row[:4]:
         pair = f"{row.key} and {row.other}" if row.other else row.key
         raise UserError(

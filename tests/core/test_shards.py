@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core import shards
+from tests.harness import read_tar
 
 MEMBERS = [("a.jpg", b"first"), ("b.png", b""), ("c.gif", b"x" * 1500)]
 
@@ -20,7 +21,7 @@ def test_any_tar_reader_gets_the_pictures_back(tmp_path):
     with tarfile.open(tmp_path / "00000.tar") as archive:
         found = [(info.name, archive.extractfile(info).read()) for info in archive]
     assert found == MEMBERS
-    assert shards.read_tar(tmp_path / "00000.tar") == dict(MEMBERS)
+    assert read_tar(tmp_path / "00000.tar") == dict(MEMBERS)
 
 
 @given(st.lists(st.binary(max_size=2000), max_size=6))

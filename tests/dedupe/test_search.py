@@ -90,7 +90,7 @@ def _search(rows, memory=None):
     rows = sorted(rows)
     keys, vectors = [KEYS[row] for row in rows], POOL[rows]
     found = find_neighbours(keys, vectors, BACKGROUND, 3, 0.1, memory)
-    return found, score_pairs(keys, vectors, found.foreign, found.pairs())
+    return found, score_pairs(keys, vectors, found.to_background, found.pairs())
 
 
 @pytest.mark.usefixtures("limit")

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
-from darkroom.core.shards import key_of, read_tar, write_shard
+from darkroom.core.shards import key_of, write_shard
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, write_table
 from darkroom.export import dataset, writers
 from darkroom.export.dataset import export_dataset, part_numbers
 from darkroom.export.folder_names import slug, slugs
-from tests.harness import PARAMS, run_command
+from tests.harness import PARAMS, read_tar, run_command
 
 HOSTILE = [
     "../x",

@@ -26,7 +26,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
-from darkroom.core.shards import key_of, read_tar, shard_name, write_shard
+from darkroom.core.shards import key_of, shard_name, write_shard
 from darkroom.purge.images import purge_images, purge_keys
 from darkroom.purge.names import find_keys, read_names
 from darkroom.sources.store import journal
@@ -36,6 +36,7 @@ from tests.harness import (
     PARAMS,
     call,
     make_repository,
+    read_tar,
     read_values,
     run_command,
     tool_environment,
@@ -383,6 +384,7 @@ KILLED = """
 import os, signal, sys, traceback
 from pathlib import Path
 from darkroom.purge.images import purge_images
+from tests.harness import read_tar
 
 def dying(method):
     def die(self, *args, **options):

@@ -23,7 +23,7 @@ from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.core.shards import Location, key_of, read_member, read_tar
+from darkroom.core.shards import Location, key_of, read_member
 from darkroom.core.tables import INDEX, read_table
 from darkroom.sources.failure_reasons import REASONS
 from darkroom.sources.http import response
@@ -37,6 +37,7 @@ from tests.harness import (
     call,
     make_repository,
     not_root,
+    read_tar,
     read_values,
     repro,
     tool_environment,
@@ -528,6 +529,7 @@ from stages import download
 from darkroom.core import shards
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
+from tests.harness import read_tar
 
 shards.MAX_IMAGES = 4
 left, here = int(sys.argv[1]), os.getcwd()
