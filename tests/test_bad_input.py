@@ -1,4 +1,4 @@
-"""Bad inputs, and what the user is told of each: tables of them are in `tests/bad_input/`."""
+"""Bad inputs, and the message of each: tables of them are in `tests/bad_input/`."""
 
 import logging
 import os
@@ -52,15 +52,15 @@ def test_damage_since_the_last_run_is_explained(finished, tmp_path, caplog, case
 
 def explain(root, caplog, case):
     with caplog.at_level(logging.INFO):
-        told = run(root, case.stages)
+        message = run(root, case.stages)
     if case.warns:
-        assert told is None
+        assert message is None
         log = [line.replace(str(root), "ROOT") for line in caplog.messages]
         assert any(matches(case.says, line) for line in log), "\n".join(log)
     else:
-        assert told is not None, "nothing was said"
-        assert matches(case.says, told), told
-    assert "secret" not in f"{told}{caplog.text}"
+        assert message is not None, "nothing was said"
+        assert matches(case.says, message), message
+    assert "secret" not in f"{message}{caplog.text}"
 
 
 def test_a_limit_on_the_size_of_files_is_explained(finished, tmp_path):
@@ -70,10 +70,10 @@ def test_a_limit_on_the_size_of_files_is_explained(finished, tmp_path):
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
     try:
-        told = run(root, "download")
+        message = run(root, "download")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    assert told == (
+    assert message == (
         "ROOT/.darkroom/download/shards/00001.tar: File too large; raise the limit on the size of "
         "files (ulimit -f) and run again"
     )

@@ -1,4 +1,4 @@
-"""What a bad input is in these tests: how it is made, what is run, and what the user is told.
+"""What a bad input is in these tests: how it is made, what is run, and the message.
 
 In the texts ROOT stands for the repository, and … for anything, a number or a line that moves.
 """
@@ -88,7 +88,7 @@ def put(root, files):
 
 
 def run(root, stages):
-    """Run stages as a script would; return what the user is told, None when nothing stops."""
+    """Run stages as a script would; return the message to the user, None when nothing stops."""
     try:
         for stage in stages.split():
             STAGES[stage].run(root, load_params(root, STAGES[stage].Params))
@@ -101,20 +101,20 @@ def run_rows(root, rows):
     """Return status and reason of each record, by name: of download, or of clean where it ran."""
     write_sources(root, [rows.source], rows.changes)
     put(root, rows.files)
-    told = run(root, rows.stages)
-    if told is not None:
-        raise AssertionError(told)
+    message = run(root, rows.stages)
+    if message is not None:
+        raise AssertionError(message)
     index = read_table(root / download.TARGET / "index.parquet")
     found = {row.name: (row.status, row.reason, row.key) for row in index.itertuples(index=False)}
-    judged = {}
+    decided = {}
     if "clean" in rows.stages:
         summary = read_table(root / clean.TARGET)
-        judged = {row.key: (row.status, row.reason) for row in summary.itertuples(index=False)}
-    both = {name: judged.get(key, (status, why)) for name, (status, why, key) in found.items()}
+        decided = {row.key: (row.status, row.reason) for row in summary.itertuples(index=False)}
+    both = {name: decided.get(key, (status, why)) for name, (status, why, key) in found.items()}
     return {name: (status, None if pd.isna(why) else why) for name, (status, why) in both.items()}
 
 
-def matches(says, told):
+def matches(says, message):
     """Return whether the text is the one expected, … being anything."""
     pattern = ".*".join(re.escape(part) for part in says.split("…"))
-    return re.fullmatch(pattern, told, re.DOTALL) is not None
+    return re.fullmatch(pattern, message, re.DOTALL) is not None

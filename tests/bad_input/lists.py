@@ -27,7 +27,7 @@ CASES = (
          "9e+15; got [-1]", TABLE, files={"u.csv": "url,rating_1\nhttp://x.org/a.jpg,-1\n"}),
     case("list of bytes", "ROOT/u.txt:1: not UTF-8 text (invalid start byte 0xff); save it as "
          "UTF-8", TEXT, files={"u.txt": b"\xff\xd8\xff\xe0"}),
-    case("list as a broken Parquet", "ROOT/u.pq: not a whole Parquet file: …; write it anew",
+    case("list as a broken Parquet", "ROOT/u.pq: not a whole Parquet file: …; write it again",
          {"kind": "list", "path": "u.pq"}, files={"u.pq": b"PAR1xxxx"}),
     case("list at a private address", "…: http://127.0.0.1:1/u.csv cannot be reached: "
          "private_address (…); correct the URL, or the access to it",

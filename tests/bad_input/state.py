@@ -82,7 +82,7 @@ def _remove(name):
     return lambda root: (root / name).unlink()
 
 
-def _anew(then):
+def _again(then):
     """Return `then`, and what makes clean read the shard once more."""
 
     def both(root):
@@ -129,12 +129,12 @@ CASES = (
           f"0; {RESTORE}", _index(offset=1_000_000)),
     _case("stored shard absent", f"ROOT/{SHARD}: No such file or directory; what the "
           "pipeline wrote comes back with `dvc checkout`, or with `dvc repro`",
-          _anew(_remove(SHARD))),
+          _again(_remove(SHARD))),
     _case("stored shard cut off", f"ROOT/{SHARD} is cut off: …; {RESTORE}",
-          _anew(_cut(SHARD, 1000))),
+          _again(_cut(SHARD, 1000))),
     _case("stored shard of zeros", "clean: 2 of 2 images failed, …\n       2  not_an_image, as "
           "photos:….png\n…",
-          _anew(_write(SHARD, bytes(100_000)))),
+          _again(_write(SHARD, bytes(100_000)))),
     _case("index without places, to download", PLACE, _index(offset=None), "download"),
     _case("index of negative places", PLACE, _index(offset=-5)),
     _case("staged shard garbage", "download: 3 in, 3 kept, …",
@@ -143,7 +143,7 @@ CASES = (
     _case("journal garbage", "download: 2 in, 2 kept, …",
           _write(".darkroom/download/journal", b"\xff\0\n! x .\n"), "download", warns=True),
     _case("scratch folder a file", "ROOT/.darkroom/clean: File exists; a folder belongs there: …",
-          _anew(_file(".darkroom/clean"))),
+          _again(_file(".darkroom/clean"))),
     _case("part cut off", f"ROOT/{PART}.parquet is no whole Parquet file: …; {RESTORE}",
           _cut(f"{PART}.parquet", 100)),
     _case("part's note broken", "clean: 2 in, 2 kept, …", _write(f"{PART}.json", "{"), warns=True),

@@ -52,7 +52,7 @@ FORMS = (
            "(131072); correct that line", f"name,label\na.jpg,{'x' * 200_000}\n"),
     _table("too many cells", "l.csv:2: expected 2 cells, got 4; put cells that hold the separator "
            "in quotation marks", "name,label\na.jpg,x,y,z\n"),
-    _table("Parquet cut off", "l.parquet: not a whole Parquet file: …; write it anew",
+    _table("Parquet cut off", "l.parquet: not a whole Parquet file: …; write it again",
            _parquet(name=["a.jpg"])[:90], name="l.parquet"),
     _table("JSON cut off", "l.json: not valid JSON: …; correct it", '[{"image_id": "a"',
            name="l.json"),

@@ -59,13 +59,13 @@ def test_the_same_revision_shows_no_difference_and_is_not_better(ask):
 def test_better_is_not_enough_where_another_metric_is_worse():
     base, head = revision(ratings(1)), revision(ratings(1), "two")
     found = compare_pair(base, head, pair(base, head))
-    judged = [
+    decided = [
         d._replace(verdict={"srcc": "better", "rmse": "worse"}.get(d.metric, d.verdict))
         for d in found.differences
     ]
-    mixed = found._replace(differences=judged)
+    mixed = found._replace(differences=decided)
     assert exit_status(mixed, require_better=True) == 1
-    assert exit_status(mixed._replace(differences=judged[:1]), require_better=True) == 0
+    assert exit_status(mixed._replace(differences=decided[:1]), require_better=True) == 0
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_nothing_new_is_searched_for_nothing(tmp_path, monkeypatch):
     assert again.equals(pairs)
 
 
-def test_an_embedding_that_changed_is_searched_anew(tmp_path):
+def test_an_embedding_that_changed_is_searched_again(tmp_path):
     memory = tmp_path / "neighbours.npz"
     _search(range(40), memory)
     changed = POOL[:40].copy()
@@ -125,7 +125,7 @@ def test_an_embedding_that_changed_is_searched_anew(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
-def test_a_broken_memory_is_made_anew(tmp_path, content):
+def test_a_broken_memory_is_made_again(tmp_path, content):
     memory = tmp_path / "neighbours.npz"
     memory.write_bytes(content)
     _, pairs = _search(range(40), memory)

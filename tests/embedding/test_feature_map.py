@@ -100,7 +100,7 @@ def test_what_cannot_be_built_is_said(values, tmp_path, changes, word):
         feature_map.export_application(embed_params(values, **changes), tmp_path / "n.tflite")
 
 
-def test_sizes_are_those_that_keras_takes_without_being_told(monkeypatch):
+def test_sizes_are_those_that_keras_takes_by_default(monkeypatch):
     import inspect
 
     import keras

@@ -126,7 +126,7 @@ def test_other_colour_spaces_come_back(kind, mode, tolerance):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JPEG2000"])
-def test_an_embedded_profile_is_obeyed(kind):
+def test_an_embedded_profile_is_applied(kind):
     content = encode(photograph(), kind, icc_profile=SWAPPED)
     if kind == "JPEG2000":  # Pillow writes none
         assert "icc_profile" not in Image.open(io.BytesIO(content)).info
@@ -158,7 +158,7 @@ def test_a_profile_of_another_colour_space_is_passed_over():
     assert decode(encode(cmyk, "TIFF", icc_profile=SWAPPED))[0, 0].tolist() == [255, 0, 0]
 
 
-def test_a_grey_profile_is_obeyed():
+def test_a_grey_profile_is_applied():
     """Of linear greys, the middle is 188 in sRGB."""
     linear = grey_profile(gamma=1.0)
     decoded = decode(encode(flat(128, "L"), "PNG", icc_profile=linear))

@@ -212,7 +212,7 @@ def test_whatever_is_purged_when_the_store_holds_the_rest_and_nothing_else(steps
         assert not purged & set(stored["key"])
 
 
-def test_a_shard_of_nothing_else_goes_and_new_images_are_measured_anew(project, params):
+def test_a_shard_of_nothing_else_goes_and_new_images_are_measured_again(project, params):
     root, run = project
     for name in ("b", "c", "d", "e", "f"):
         (root / "photos" / f"{name}.jpg").unlink()

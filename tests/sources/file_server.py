@@ -1,4 +1,4 @@
-"""A web server of files with ranges, which breaks connections off if it is told to."""
+"""A web server of files with ranges, which breaks connections off on demand."""
 
 from http.server import BaseHTTPRequestHandler
 
@@ -6,7 +6,7 @@ from darkroom.core.shards import key_of
 
 
 class Files(BaseHTTPRequestHandler):
-    """A server of files with ranges, which breaks connections off if it is told to."""
+    """A server of files with ranges, which breaks connections off on demand."""
 
     protocol_version = "HTTP/1.1"
 

@@ -119,10 +119,10 @@ def test_new_shards_are_added_and_a_second_run_repeats_byte_for_byte(tmp_path, v
     write_raw(tmp_path, first, second)
     run(tmp_path, values)
     assert old.stat().st_mtime_ns == written
-    write_raw(tmp_path / "anew", first, second)
-    run(tmp_path / "anew", values)
+    write_raw(tmp_path / "again", first, second)
+    run(tmp_path / "again", values)
     for path in (tmp_path / "data/clean").rglob("*.*"):
-        assert path.read_bytes() == (tmp_path / "anew" / path.relative_to(tmp_path)).read_bytes()
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path)).read_bytes()
 
 
 def test_too_many_broken_images_stop_the_stage_with_the_reasons(tmp_path, values, in_process):

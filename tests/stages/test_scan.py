@@ -123,7 +123,7 @@ def test_a_freshly_written_file_is_read_again(tmp_path, photos, monkeypatch):
     assert scan_now(tmp_path, FOLDER) != before
 
 
-def test_a_damaged_cache_is_made_anew(tmp_path, photos):
+def test_a_damaged_cache_is_made_again(tmp_path, photos):
     before = scan_now(tmp_path, FOLDER)
     for path in (tmp_path / ".darkroom/scan").iterdir():
         path.write_bytes(b"\xff not a cache\n")

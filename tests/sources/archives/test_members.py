@@ -229,7 +229,7 @@ def test_a_damaged_header_ends_the_archive_with_a_row(tmp_path, kind):
     assert found == {**dict(GOOD[:2]), "(archive)": "corrupt"}
 
 
-def test_a_wrong_checksum_at_the_end_of_a_gzip_is_told(tmp_path):
+def test_a_wrong_checksum_at_the_end_of_a_gzip_is_reported(tmp_path):
     content = bytearray(gzip.compress(tar_of(GOOD)))
     content[-6] ^= 1
     assert members_of(saved(tmp_path, bytes(content))) == {**dict(GOOD), "(archive)": "corrupt"}

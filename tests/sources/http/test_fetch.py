@@ -49,7 +49,7 @@ def test_what_a_killed_run_had_of_a_body_is_not_fetched_again(tmp_path, settings
         assert list((tmp_path / "parts").iterdir()) == []
 
 
-def test_what_a_power_cut_left_is_fetched_anew(tmp_path, settings, monkeypatch):
+def test_what_a_power_cut_left_is_fetched_again(tmp_path, settings, monkeypatch):
     with serving() as server:
         journal, url = Journal(tmp_path), server.url + "/image"
         part = journal.part(digest_of(url))
@@ -78,7 +78,7 @@ def test_a_large_body_waits_on_disk_whether_it_may_go_on_or_not(tmp_path, settin
     assert list((tmp_path / "parts").iterdir()) == []
 
 
-def test_what_a_kill_left_of_a_body_without_a_validator_is_fetched_anew(tmp_path, settings):
+def test_what_a_kill_left_of_a_body_without_a_validator_is_fetched_again(tmp_path, settings):
     with serving() as server:
         journal, url = Journal(tmp_path), server.url + "/image"
         part = journal.part(digest_of(url))

@@ -41,7 +41,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path, server):
     assert f"bytes={len(content) // 2}-" in ranges
 
 
-def test_a_body_without_a_strong_version_begins_anew(tmp_path, server):
+def test_a_body_without_a_strong_version_begins_again(tmp_path, server):
     server.tag = 'W/"one"'
     server.files["/photos.zip"] = zip_of([(f"{n}.bin", os.urandom(900)) for n in range(9)])
     server.breaks = 1

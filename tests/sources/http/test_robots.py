@@ -20,5 +20,5 @@ AGENT = "darkroom/2 (builds image data sets; me@example.org)"
         (["max-image-preview: none"], False), (["noaid"], False), (["darkroomer: noai"], False),
     ],
 )  # fmt: skip
-def test_robots_tags_are_obeyed(tags, forbidden):
+def test_robots_tags_are_respected(tags, forbidden):
     assert forbids_use(tags, AGENT) is forbidden

@@ -172,8 +172,8 @@ def test_wrong_extensions_are_fine_images(truth, by_name):
     wrong = truth[truth["transformation"] == "wrong_extension"]
     assert len(wrong) == generate.WRONG_EXTENSIONS
     for name in wrong["name"]:
-        told = name.rpartition(".")[2]
-        assert sniff_extension(by_name[name].content) != told
+        extension = name.rpartition(".")[2]
+        assert sniff_extension(by_name[name].content) != extension
         Image.open(io.BytesIO(by_name[name].content)).load()
 
 
