@@ -20,8 +20,8 @@ import math
 import tarfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.embedding.network import BUNDLED, Network
+from darkroom.workers.pool import new_pool
 from tools import copy_views
 
 if TYPE_CHECKING:
@@ -209,8 +210,7 @@ def _batches(
     source: Path, seed: int, first: int, steps: int
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (step, batch) in order, a few made ahead in another process."""
-    pool = ProcessPoolExecutor(1, get_context("spawn"), _load_in_worker, (source,))
-    with pool:
+    with new_pool(1, partial(_load_in_worker, source)) as pool:
         ahead: list[Future[NDArray[np.uint8]]] = []
         for step in range(first, steps):
             while len(ahead) < 4 and step + len(ahead) < steps:

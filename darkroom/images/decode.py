@@ -29,7 +29,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _check_size(header_size.announced(kind, content), max_pixels)
+            _check_size(header_size.announced_size(kind, content), max_pixels)
             image = formats.open_as(kind, _prepare(kind, content))
     except DecodeError:
         raise

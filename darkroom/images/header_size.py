@@ -6,7 +6,7 @@ from darkroom.images.integrity import boxes
 from darkroom.images.integrity.check import colour_table
 
 
-def announced(kind: str, content: bytes) -> tuple[int, int]:
+def announced_size(kind: str, content: bytes) -> tuple[int, int]:
     """Return (width, height), (0, 0) where another format or a broken header tells none."""
     read = {
         "GIF": _gif, "WEBP": _webp, "AVIF": boxes.largest_picture, "HEIF": boxes.largest_picture
