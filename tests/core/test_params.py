@@ -3,11 +3,13 @@ import re
 import pytest
 from dvc.utils.serialize import load_yaml
 
+from darkroom.core.code_digest import StageCode
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params, load_params
 from darkroom.core.params.whole import Params
 from darkroom.core.paths import original_root, resolve_path
 from darkroom.core.yaml import read_yaml
+from stages import clean, scan
 from tools.params_schema import TARGET, schema_text
 
 
@@ -99,6 +101,20 @@ def test_values_are_read_as_dvc_reads_them(tmp_path):
     found = read_yaml(tmp_path / "a.yaml")
     assert found == load_yaml(str(tmp_path / "a.yaml"))
     assert (found["a"], found["b"], found["c"]) == (0.00003, "yes", 10)
+
+
+def test_a_stage_looks_at_its_own_sections_alone_and_scan_at_all(values):
+    values["train"]["task"] = "ratings"
+    assert set(dict(check_params(values, clean.Params))) == {"engine", "clean"}
+    with pytest.raises(UserError, match=r"train\.task"):
+        check_params(values, scan.Params)
+
+
+def test_the_settings_of_train_are_no_code_of_clean(repository):
+    modules = StageCode(repository).describe("stages.clean")["modules"]
+    assert "darkroom.core.params.clean" in modules
+    others = ("params.train", "params.whole", "explain", "validation_errors", "yaml_errors")
+    assert not {f"darkroom.core.{name}" for name in others} & set(modules)
 
 
 def test_settings_never_change_after_reading(params):
