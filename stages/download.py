@@ -1,6 +1,6 @@
 """Bring every image in: from the sources to shards of original bytes and an index of records.
 
-Enters: the sources of `download.sources`, in order; `data/sources.json` only tells when to look;
+Enters: the sources of `download.sources`, in order; `data/sources.json` only says when to look;
 `data/purged.csv`, whose keys are never stored and leave the shards (see `darkroom purge`).
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their

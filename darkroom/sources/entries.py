@@ -38,7 +38,7 @@ class Version(NamedTuple):
     """What is known of a remote file without fetching it."""
 
     size: int | None
-    token: str  # changes when the content does, as far as the server tells
+    token: str  # changes when the content does, as far as the server says
 
     def __str__(self) -> str:
         """Return both, as digests use them."""

@@ -28,7 +28,7 @@ DRIVERS = {
 }  # fmt: skip
 WEB = {"http", "https"}
 _CHUNK, _MEGABYTE = 2**22, 10**6
-# Fields of drivers that tell a version, the surest first.
+# Fields of drivers that identify a version, the surest first.
 _TOKENS = (
     "ETag", "etag", "md5Hash", "content_md5", "blob_id", "mtime", "LastModified", "last_modified",
     "updated", "created",
@@ -118,7 +118,7 @@ def sibling(url: str, name: str) -> str:
 
 
 def read_many(url: str, files: list[RemoteFile]) -> list[bytes | Unreadable]:
-    """Return the content of each file below the folder `url`, asked for all at once."""
+    """Return the content of each file below the folder `url`, read all at once."""
     system, _ = _open(url)
     sized = [file for file in files if file.version.size]
     paths = [file.path for file in sized]

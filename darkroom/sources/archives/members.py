@@ -62,10 +62,10 @@ def printable(name: str) -> str:
 
 
 def refuse_duplicates(members: Iterable[Member]) -> Iterator[Member]:
-    """Refuse what repeats a name: of two files in one place nobody knows which is meant."""
-    seen: dict[str, int] = {}
+    """Refuse what repeats a name: of two files of one name nobody knows which is meant."""
+    counts: dict[str, int] = {}
     for member in members:
-        count = seen[member.name] = seen.get(member.name, 0) + 1
+        count = counts[member.name] = counts.get(member.name, 0) + 1
         if count == 1:
             yield member
         else:

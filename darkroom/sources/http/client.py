@@ -35,7 +35,7 @@ class Client:
         self, params: DownloadParams, accept: str = "*/*", total_timeout_s: float | None = None,
         auto_decompress: bool = True,
     ) -> None:  # fmt: skip
-        """Set what is asked for, and how long one request may take with all its redirects."""
+        """Set what is accepted, and how long one request may take with all its redirects."""
         self._params, self._accept, self._total_timeout_s = params, accept, total_timeout_s
         self._auto_decompress = auto_decompress
         self._session: aiohttp.ClientSession
@@ -109,8 +109,8 @@ def status_error(response: aiohttp.ClientResponse) -> Transient | Unreadable:
     reason = f"http_{response.status}"
     if response.status not in _TRANSIENT and response.status < 500:
         return Unreadable(reason)
-    wanted = response.headers.get("Retry-After")
-    return Transient(reason, parse_retry_after(wanted, datetime.now(UTC)))
+    retry_after = response.headers.get("Retry-After")
+    return Transient(reason, parse_retry_after(retry_after, datetime.now(UTC)))
 
 
 async def drain(response: aiohttp.ClientResponse) -> None:

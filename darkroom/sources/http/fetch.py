@@ -2,7 +2,7 @@
 
 At most `per_host` connections to one host and CONNECTIONS in all, in the list's order. 429, 5xx,
 resets, timeouts and bodies that end early are tried again after growing, jittered delays;
-Retry-After holds for the whole host; a body that broke off goes on where it stopped. A host that
+Retry-After holds for the whole host; a body that broke off is resumed. A host that
 does not answer is given up.
 
 The network has a thread of its own, so that a shard that is being written keeps no host waiting.

@@ -33,7 +33,7 @@ class Transfer(NamedTuple):
     """One file to be fetched to `target`, which grows while it arrives."""
 
     url: str
-    version: Version  # as `probe` found it
+    version: Version  # as `probe` returned it
     target: Path
     max_bytes: int
     on_bytes: Callable[[int], None]  # called with the size of each piece
@@ -93,7 +93,7 @@ async def _fetch_file(transfer: Transfer, params: DownloadParams) -> None:
 async def _resume(client: Client, transfer: Transfer) -> None:
     target = transfer.target
     token = transfer.version.token
-    if not token or token.startswith("W/"):  # what came may be of another version: RFC 9110, 13.1.5
+    if not token or token.startswith("W/"):  # the part may be of another version: RFC 9110, 13.1.5
         target.unlink(missing_ok=True)
     have = target.stat().st_size if target.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}

@@ -60,7 +60,7 @@ class Plain:
 
 
 class Inflater:
-    """A body that was compressed although we asked for none; never more is inflated than fits."""
+    """A body that was compressed although none was accepted; never more is inflated than fits."""
 
     def __init__(self, encoding: str) -> None:
         """Begin to decode `gzip` or `deflate`. Raises Unreadable for other encodings."""
@@ -116,7 +116,7 @@ def check_range(headers: Mapping[str, str], size: int, total: int | None, valida
         and (whole is None or last < whole)
         and total in {None, whole}
         and headers.get("Content-Length", str(last - first + 1)) == str(last - first + 1)
-        # asked for by date, an ETag that comes only now says nothing
+        # requested by date, an ETag that comes only now says nothing
         and (validator[0] != '"' or headers.get("ETag", validator) == validator)
     )
 
@@ -126,7 +126,7 @@ async def receive(
 ) -> Outcome:
     """Take the body of a 200, or the rest of it of a 206, into the journal.
 
-    Raises Unreadable or Transient; what came before a break stays in the part.
+    Raises Unreadable or Transient; what was received before a break stays in the part.
     """
     if response.status != 206:
         part.drop()
@@ -167,7 +167,9 @@ async def receive(
             raise Transient("incomplete")
     except Unreadable:
         raise
-    except BaseException:  # a break, a timeout or a stop: what came stays, if it can go on
+    except (
+        BaseException
+    ):  # a break, a timeout or a stop: what was received stays, if it can be resumed
         if part.validator or validator:
             spill()
         else:

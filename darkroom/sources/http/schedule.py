@@ -1,4 +1,4 @@
-"""Which URL comes next: in the list's order, some per host, later where a host asked to wait.
+"""Which URL is fetched next: in the list's order, some per host, later where a host says to wait.
 
 Nothing here waits or fetches; times are given by the caller. A URL is known by its position.
 """
@@ -87,7 +87,7 @@ class Schedule:
         self._release(position)
 
     def postpone(self, position: int, until: float) -> None:
-        """Let a position come again at that time; meanwhile its place is free for another."""
+        """Let a position come again at that time; meanwhile another may take its connection."""
         self._release(position)
         host = self._host_of[position]
         heapq.heappush(self._timers, (until, next(self._tie), host, position))
@@ -105,7 +105,7 @@ class Schedule:
         self._offer(host)
 
     def _offer(self, host: Host) -> None:
-        """Queue a host that has something waiting and a place free."""
+        """Queue a host that has something waiting and a connection free."""
         if host.waiting and host.active < self.per_host and not host.queued:
             host.queued = True
             heapq.heappush(self._ready, (host.waiting[0], next(self._tie), host))

@@ -84,7 +84,7 @@ class Folder:
         return EntryStream(iter(entries), len(entries))
 
     def _table(self) -> SourceFile | None:
-        """Return the label table. Raises UserError when it is asked for and nowhere."""
+        """Return the label table. Raises UserError when params.yaml names one that is nowhere."""
         table = find_label_table(self.source, self.root, self.params)
         if self.source.labels and table is None:
             raise missing_label_table(self.source, self.root)
@@ -127,7 +127,7 @@ def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> l
 
 
 def _named(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file; where two names are shown alike, they still differ."""
+    """Yield name and path of each file; two files never have the same name."""
     count: Counter[str] = Counter()
     for path in find_files(folder, follow_links):
         name = printable(path.relative_to(folder).as_posix())

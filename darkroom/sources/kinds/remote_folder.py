@@ -20,7 +20,7 @@ from darkroom.sources.entries import Entry, EntryStream, Unreadable
 from darkroom.sources.label_tables.match import labels_by_name
 from darkroom.sources.source_files import SourceFile, hash_cache_path, unreachable
 
-BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20  # asked for at a time
+BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20  # requested at a time
 
 
 def list_files(source: FolderSource, table: SourceFile | None) -> list[remote_files.RemoteFile]:
@@ -69,12 +69,12 @@ def list_entries(
 
 
 class _Prefetcher:
-    """Fetches some files ahead of the one that is asked for."""
+    """Fetches some files ahead of the one that is loaded."""
 
     def __init__(self, url: str, root: Path, max_bytes: int) -> None:
         self._url, self._max_bytes = url, max_bytes
         self._folder = root / remote_files.SCRATCH
-        self.waiting = deque[remote_files.RemoteFile]()  # in the order in which they are asked for
+        self.waiting = deque[remote_files.RemoteFile]()  # in the order of `load`
         self._reasons: dict[str, str] = {}
         self.keys: dict[str, str] = {}
 

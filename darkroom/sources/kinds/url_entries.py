@@ -1,7 +1,7 @@
 """The entries of a list of URLs, in its order: stored before, failed before, or fetched now.
 
 A URL that was fetched is never fetched again; one that failed in a finished run keeps its reason,
-until `make retry` takes that away. A run that was stopped goes on where it was; what failed in it
+until `make retry` takes that away. A run that was stopped is resumed; what failed in it
 is tried again if it may pass.
 """
 

@@ -81,14 +81,14 @@ def digest_of(url: str) -> str:
 
 def _named(table: list[_Line]) -> list[Request]:
     """Name each line by its URL without secrets; what that hides goes in as a short digest."""
-    seen: Counter[str] = Counter()
+    count: Counter[str] = Counter()
     requests = []
     for url, labels, checksum in table:
         uri = without_secrets(url)
         uri = url if uri == url else uri  # one string in memory
         name = uri if url == uri else f"{uri}#{digest_of(url)[:8]}"
-        seen[name] += 1
-        if seen[name] > 1:
-            name = f"{name}~{seen[name]}"  # the same URL again: another record, equal bytes
+        count[name] += 1
+        if count[name] > 1:
+            name = f"{name}~{count[name]}"  # the same URL again: another record, equal bytes
         requests.append(Request(name, uri, url, labels, checksum))
     return requests

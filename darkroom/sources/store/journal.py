@@ -1,11 +1,11 @@
-"""What an unfinished download has fetched so far, safe against a kill at any moment.
+"""The journal of an interrupted download: what it has fetched, safe against a kill at any moment.
 
 In `.darkroom/download/`: `journal` says what became of each URL, one short line each, written after
 the body; `bodies/` holds what waits for its shard, many to a file, since making a file costs more
-than fetching an image; `parts/` what broke off, with the validator that lets it go on; `shards/`
-the shards that are full (see `shard_writer`). URLs, which may hold passwords, are known by a digest
-here. Nothing is synced per image: the page cache outlives a killed process. After a power cut a
-body that is not what the journal says counts as never fetched, and so do parts.
+than fetching an image; `parts/` what broke off, with the validator under which it is resumed;
+`shards/` the shards that are full (see `shard_writer`). URLs, which may hold passwords, are known
+by a digest here. Nothing is synced per image: the page cache outlives a killed process. After a
+power cut a body that is not what the journal says counts as never fetched, and so do parts.
 """
 
 import contextlib
@@ -213,7 +213,7 @@ class PartialBody:
         self.validator, self.total = validator, total
 
     def append(self, content: bytes) -> None:
-        """Add what came."""
+        """Add what was received."""
         with naming(self.path), self.path.open("ab", buffering=0) as handle:
             _write(handle.fileno(), content)
         self.size += len(content)
@@ -252,7 +252,7 @@ def remove_images(folder: Path, purged: Collection[str]) -> None:
     for path in (folder / BODIES).glob("*"):
         inside = by_file.get(path.name, [])
         size = sum(outcome.location.size for outcome in inside if outcome.location is not None)
-        # What the journal does not tell of, since a kill came in between, may be such an image.
+        # What the journal does not name, since a kill came in between, may be such an image.
         if size != path.stat().st_size or any(outcome.key in purged for outcome in inside):
             path.unlink()
     for path in (folder / SHARDS).glob("*"):
