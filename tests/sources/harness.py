@@ -60,3 +60,26 @@ def write_shards(root, *samples):
     (root / "shards").mkdir(exist_ok=True)
     for number, members in enumerate(samples):
         (root / f"shards/{number:05d}.tar").write_bytes(tar_of(members))
+
+
+LIST = {"kind": "list", "path": "urls.csv"}
+
+
+def values_for(*sources, **changes):
+    values = read_values()
+    values["download"] |= {"sources": list(sources), "retries": 1, **changes}
+    return values
+
+
+def download_now(root, *sources, **changes):
+    download.run(root, check_params(values_for(*sources, **changes), Params))
+    return read_table(root / "data/raw/index.parquet", INDEX).set_index("name")
+
+
+def raw_files(root):
+    return {path.name: path.read_bytes() for path in (root / "data/raw").iterdir()}
+
+
+def write_list(root, *urls, path="urls.csv"):
+    header = "url\n" if path.endswith(".csv") else "# pictures\n\n"
+    (root / path).write_text(header + "".join(f"{url}\n" for url in urls))
