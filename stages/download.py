@@ -26,13 +26,12 @@ from darkroom.core.script import run_as_script
 from darkroom.sources import remote_files
 from darkroom.sources.failure_reasons import REASONS
 from darkroom.sources.kinds.dispatch import Entries, open_source
-from darkroom.sources.store.journal import SHARDS, Journal
+from darkroom.sources.store.journal import SCRATCH, SHARDS, Journal
 from darkroom.sources.store.purged import PURGED, read_purged
 from darkroom.sources.store.raw_store import TOTAL_LIMIT, RawStore
 
 TARGET = Path("data/raw")
 METRICS = Path("metrics/download.json")
-SCRATCH = Path(".darkroom/download")
 
 logger = logging.getLogger(__name__)
 

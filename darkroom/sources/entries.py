@@ -34,6 +34,11 @@ class Unreadable(Exception):
         self.reason, self.message = reason, message or reason
 
 
+def refuse(reason: str) -> bytes:
+    """Raise Unreadable: what loads an entry that has no bytes."""
+    raise Unreadable(reason)
+
+
 class Version(NamedTuple):
     """What is known of a remote file without fetching it."""
 

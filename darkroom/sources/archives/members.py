@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from darkroom.sources.entries import Labels, Unreadable
+from darkroom.sources.entries import Labels, refuse
 
 MAX_NAME = 4096  # PATH_MAX of Linux: no file ever had a longer path
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -36,11 +36,7 @@ class BrokenArchive(Exception):
 
 def refused_member(name: str, reason: str) -> Member:
     """Return a member that only has a reason."""
-    return Member(name, partial(_refuse, reason))
-
-
-def _refuse(reason: str) -> bytes:
-    raise Unreadable(reason)
+    return Member(name, partial(refuse, reason))
 
 
 def check_member_name(given: str) -> tuple[str, str | None] | None:

@@ -19,7 +19,7 @@ from darkroom.images.find_files import find_files
 from darkroom.sources import remote_files
 from darkroom.sources.archives.members import printable
 from darkroom.sources.content_hashes import HashCache
-from darkroom.sources.entries import Entry, EntryStream, Unreadable
+from darkroom.sources.entries import Entry, EntryStream, Unreadable, refuse
 from darkroom.sources.kinds import remote_folder
 from darkroom.sources.label_tables.match import labels_by_name
 from darkroom.sources.source_files import (
@@ -179,12 +179,8 @@ def _reason(error: OSError) -> str:
 
 def _loader(file: _File, max_bytes: int) -> Callable[[], bytes]:
     if file.reason is not None:
-        return partial(_refuse, file.reason)
+        return partial(refuse, file.reason)
     return partial(_load, file.path, max_bytes)
-
-
-def _refuse(reason: str) -> bytes:
-    raise Unreadable(reason)
 
 
 def _load(path: Path, max_bytes: int) -> bytes:

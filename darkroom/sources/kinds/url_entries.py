@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from darkroom.core.params.download import DownloadParams
-from darkroom.sources.entries import Entry, Unreadable
+from darkroom.sources.entries import Entry, refuse
 from darkroom.sources.http.fetch import fetch_all, is_transient
 from darkroom.sources.http.response import Job
 from darkroom.sources.kinds.url_requests import Request
@@ -94,8 +94,5 @@ def _usable(journal: Journal, store: RawStore) -> dict[str, Outcome]:
 
 def _entry(request: Request, key: str | None, reason: str | None) -> Entry:
     """Return an entry without bytes: they are stored, or cannot be had."""
-    return Entry(request.name, request.uri, partial(_fail, reason), key, request.labels)
-
-
-def _fail(reason: str | None) -> bytes:
-    raise Unreadable(reason or "vanished")
+    load = partial(refuse, reason or "vanished")
+    return Entry(request.name, request.uri, load, key, request.labels)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from darkroom.core.files import naming, write_text
 from darkroom.core.shards import Location, key_of, read_locations, read_member
 
+SCRATCH = Path(".darkroom/download")
 JOURNAL, BODIES, PARTS, SHARDS = "journal", "bodies", "parts", "shards"
 FILE_BYTES = 2**25  # a file of bodies goes when all of them lie in shards
 

@@ -11,10 +11,9 @@ import logging
 from pathlib import Path
 
 from darkroom.core.tables import INDEX, read_table, write_table
-from darkroom.sources.store.journal import Journal
+from darkroom.sources.store.journal import SCRATCH, Journal
 
 INDEX_PATH = Path("data/raw/index.parquet")
-SCRATCH = Path(".darkroom/download")
 
 logger = logging.getLogger(__name__)
 
