@@ -44,7 +44,7 @@ from darkroom.models.training import features
 views, features.PART_IMAGES = features.inference_views, 4
 features.inference_views = lambda *given: lambda i: time.sleep(0.05) or views(*given)(i)
 """
-ANSWERS = ("gone", "short", "break", "moved", "noai", "gzip-bomb", "flaky", "html-as-jpeg",
+FAULTY_PATHS = ("gone", "short", "break", "moved", "noai", "gzip-bomb", "flaky", "html-as-jpeg",
             "reset", "later-unsaid")  # fmt: skip
 STAGE = """
 import sys
@@ -73,8 +73,8 @@ class Site(Hostile):
 
 def make_project(folder: Path, address: str, images: int) -> None:
     paths = [f"{number}.jpg" for number in range(images)]
-    for number, trouble in enumerate(ANSWERS):
-        paths.insert(number * images // len(ANSWERS), trouble)
+    for number, path in enumerate(FAULTY_PATHS):
+        paths.insert(number * images // len(FAULTY_PATHS), path)
     folder.mkdir()
     (folder / "urls.txt").write_text("".join(f"{address}/{path}\n" for path in paths))
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
