@@ -1,6 +1,6 @@
 """Train the model on the labelled images of the train split, and export it.
 
-Enters: `data/split.parquet` and `data/dedupe/groups.parquet` (who, with which label), the bytes in
+Enters: `data/split.parquet` and `data/dedupe/groups.parquet` (splits and labels), the bytes in
 `data/raw/` and `data/augmented/`, and section `train` of params.yaml. Leaves: `data/model/`
 (`model.keras`, `model.tflite`, `model.json`), `metrics/train.json` and, renewed with every epoch,
 the training curves and `metrics/live/metrics.json`.

@@ -59,9 +59,9 @@ def one_class_loss(features: int) -> Any:
     from keras import ops
 
     def loss(target: Any, predicted: Any) -> Any:
-        wanted = target[:, features:]
-        reference = ops.sum(wanted, axis=-1)  # 1 for the reference images, 0 for the normal
-        described = ops.sum(cross_entropy(wanted, predicted[:, features:]))
+        classes = target[:, features:]
+        reference = ops.sum(classes, axis=-1)  # 1 for the reference images, 0 for the normal
+        described = ops.sum(cross_entropy(classes, predicted[:, features:]))
         return described / ops.maximum(ops.sum(reference), 1) + COMPACTNESS_SHARE * compactness(
             predicted[:, :features], 1 - reference
         )

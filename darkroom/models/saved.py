@@ -202,9 +202,9 @@ def write_model(
     published.
     """
     lite = convert(model)
-    wanted = np.asarray(model(probe, training=False))
-    largest = max(1.0, float(np.abs(wanted).max()))  # of features, which may go beyond 1
-    difference = float(np.abs(_LiteNetwork(lite)(probe) - wanted).max()) / largest
+    expected = np.asarray(model(probe, training=False))
+    largest = max(1.0, float(np.abs(expected).max()))  # of features, which may go beyond 1
+    difference = float(np.abs(_LiteNetwork(lite)(probe) - expected).max()) / largest
     if not difference <= MAX_DIFFERENCE:
         raise RuntimeError(
             f"{LITE}: expected the outputs of {KERAS} within {MAX_DIFFERENCE}, got a"

@@ -1,1 +1,1 @@
-"""How a model is fitted: examples, phases, steps, checkpoints."""
+"""How a model is fitted: examples, features, phases, steps, checkpoints, live metrics."""

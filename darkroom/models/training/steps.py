@@ -87,8 +87,8 @@ def rebuild(model: "keras.Model", mixed: bool) -> "keras.Model":
     import keras
 
     names = ("float32", "mixed_float16") if mixed else ("mixed_float16", "float32")
-    given, wanted = (json.dumps({"name": name}) for name in names)
-    same = keras.models.model_from_json(model.to_json().replace(given, wanted))
+    old_policy, new_policy = (json.dumps({"name": name}) for name in names)
+    same = keras.models.model_from_json(model.to_json().replace(old_policy, new_policy))
     same.set_weights(model.get_weights())
     for old, new in zip(model._flatten_layers(), same._flatten_layers(), strict=True):
         if not old._layers:

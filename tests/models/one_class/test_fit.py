@@ -12,7 +12,7 @@ from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.models import inputs, predict
 from darkroom.models.backbones import Backbone
-from darkroom.models.one_class import fit, scores
+from darkroom.models.one_class import autoencoder, fit, scores
 from darkroom.models.one_class.autoencoder import build_autoencoder
 from darkroom.models.one_class.fit import fit_one_class
 from darkroom.models.saved import SavedModel
@@ -121,6 +121,7 @@ def examples(patches, labels, classes):
 def test_killed_in_training_and_before_scoring_ends_with_the_same_weights(
     tmp_path, patches, settings, monkeypatch, tiny, method, killed_after
 ):
+    monkeypatch.setattr(autoencoder, "FILTERS", (4,))  # compiles sooner
     params = settings(method).train
     classes = training_classes(params)
     labels = np.arange(18) % len(classes)
