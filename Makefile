@@ -66,7 +66,8 @@ review: set-up ## open a local page to decide by hand on copies, conflicts and r
 	darkroom review
 
 test: repro ## the same, then the tests
-	python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --no-loadscope-reorder
 
 check: set-up ## format, lint, types
 	ruff format --check .
