@@ -1,13 +1,16 @@
 """What the tests that start real processes share: small data, small settings, an environment."""
 
 import contextlib
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import warnings
 from pathlib import Path
+from typing import get_type_hints
 
 import cv2
 import numpy as np
@@ -18,6 +21,7 @@ from PIL import Image, ImageFilter
 
 from darkroom.commands.main import app
 from darkroom.core import shards, tables
+from darkroom.core.script import run_as_script
 from darkroom.images.decode import DecodeError, decode
 from darkroom.labels.decisions import REVIEW, write_decisions
 from darkroom.sources.store.purged import PURGED, write_purged
@@ -148,6 +152,33 @@ def repro(repository, *targets):
     """Run `dvc repro`; return the stages that ran."""
     words = call(repository, "dvc", "repro", *targets)
     return re.findall(r"Running stage '(\w+)'", words)
+
+
+def dvc_here(repository, *arguments):
+    """Run DVC and its stages in this process; return the stages that ran.
+
+    Python, DVC and TensorFlow start once, not for every stage.
+    """
+    import dvc.cli
+
+    ran = []
+
+    def run_stage(executable, command, **options):
+        stage = importlib.import_module(command.removeprefix("python -m "))
+        ran.append(stage.__name__.removeprefix("stages."))
+        run_as_script(stage.run, get_type_hints(stage.run)["params"])
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "_NoneStep.value", DeprecationWarning)  # in DVC
+        warnings.filterwarnings(
+            "ignore", "__array__ implementation", DeprecationWarning
+        )  # in Keras
+        for name, value in tool_environment().items():
+            patch.setenv(name, value)
+        patch.setattr("dvc.stage.run._run", run_stage)
+        patch.chdir(repository)
+        assert dvc.cli.main(list(arguments)) == 0, arguments
+    return ran
 
 
 @contextlib.contextmanager

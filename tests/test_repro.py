@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from darkroom.core import tables
-from tests.harness import call, make_repository, repro, write_bad_company, write_rated
+from tests.harness import call, dvc_here, make_repository, repro, write_bad_company, write_rated
 
 
 def set_param(repository, key, value):
@@ -126,7 +126,7 @@ def test_another_threshold_leaves_the_embeddings(reproduced):
     repository, _ = reproduced
     before = times_of(repository, "data/embeddings")
     set_param(repository, "dedupe.threshold", 0.9)
-    ran = repro(repository, "split")
+    ran = dvc_here(repository, "repro", "split")
     assert ran[:2] == ["scan", "dedupe"]
     assert times_of(repository, "data/embeddings") == before
 
@@ -139,7 +139,7 @@ def unlabelled(tmp_path_factory, patches):
     (repository / ".git/info/exclude").write_text("/photos\n")
     write_rated(repository / "photos", patches[:60])
     (repository / "photos" / "ratings.csv").rename(repository.parent / "ratings.csv")
-    return repository, repro(repository)
+    return repository, dvc_here(repository, "repro")
 
 
 def test_an_unlabelled_folder_runs_through_and_exports(unlabelled, tmp_path):
@@ -162,7 +162,7 @@ def test_new_images_are_all_that_is_downloaded_cleaned_and_embedded(unlabelled, 
     write_rated(repository.parent / "more", patches[60:80])
     for path in (repository.parent / "more").glob("*.jpg"):
         shutil.copy(path, repository / "photos" / f"new_{path.name}")
-    assert {"scan", "download", "clean", "embed"} <= set(repro(repository, "embed"))
+    assert {"scan", "download", "clean", "embed"} <= set(dvc_here(repository, "repro", "embed"))
     after = times_of(repository, *PARTS)
     assert {name: after[name] for name in before} == before
     assert len(after) > len(before)
@@ -185,7 +185,7 @@ def fewer(unlabelled):
     labels.write_text("\n".join(kept) + "\n")
     source = {"kind": "folder", "path": "photos", "labels": str(labels)}
     set_param(repository, "download.sources", [source])
-    repro(repository, "split")
+    dvc_here(repository, "repro", "split")
     return repository, before
 
 
@@ -203,7 +203,7 @@ def test_a_changed_label_alone_decodes_and_embeds_nothing(fewer):
     repository, _ = fewer
     before, labels = times_of(repository, *PARTS), repository.parent / "ratings.csv"
     labels.write_text(re.sub(r"010\.jpg,[\d.]+", "010.jpg,9.5", labels.read_text()))
-    assert "download" in repro(repository, "embed")
+    assert "download" in dvc_here(repository, "repro", "embed")
     index = index_of(repository).set_index("name")
     assert index.loc["010.jpg", "mean"] == 9.5
     assert times_of(repository, *PARTS) == before

@@ -1,6 +1,5 @@
 """Purging: gone from the store at once, from everything after `dvc repro`, and never back."""
 
-import importlib
 import logging
 import os
 import re
@@ -11,10 +10,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import get_type_hints
 
 import cv2
-import dvc.cli
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +22,6 @@ from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.core.script import run_as_script
 from darkroom.core.shards import key_of, shard_name, write_shard
 from darkroom.purge.images import purge_images, purge_keys
 from darkroom.purge.names import find_keys, read_names
@@ -35,6 +31,7 @@ from stages import clean, download
 from tests.harness import (
     PARAMS,
     call,
+    dvc_here,
     make_repository,
     read_tar,
     read_values,
@@ -460,38 +457,24 @@ def test_killed_at_every_change_on_disk_a_rerun_ends_the_same(
 
 
 @pytest.fixture
-def shell(tmp_path, monkeypatch):
-    """Return a function that runs a line in `repository`, and gives the stages that ran.
-
-    DVC and the stages run in this process: Python, DVC and TensorFlow start once, not forty times.
-    """
-    for name, value in tool_environment().items():
-        monkeypatch.setenv(name, value)
-    ran = []
-
-    def run_stage(executable, command, **options):
-        stage = importlib.import_module(command.removeprefix("python -m "))
-        ran.append(stage.__name__.removeprefix("stages."))
-        run_as_script(stage.run, get_type_hints(stage.run)["params"])
-
-    monkeypatch.setattr("dvc.stage.run._run", run_stage)
+def shell(tmp_path):
+    """Return a function that runs a line in `repository`, and gives the stages that ran."""
 
     def run(line):
-        ran.clear()
-        monkeypatch.chdir(tmp_path / "repository")
+        ran = []
         for command in map(shlex.split, line.split("&&")):
             if command[0] == "dvc":
-                assert dvc.cli.main(command[1:]) == 0, command
+                ran += dvc_here(tmp_path / "repository", *command[1:])
             else:
-                call(Path.cwd(), *command)
-        return list(ran)
+                call(tmp_path / "repository", *command)
+        return ran
 
     return run
 
 
-@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # in DVC
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
-def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches, shell, caplog):
+def test_after_the_commands_that_it_names_nothing_is_left(
+    tmp_path, patches, shell, caplog, monkeypatch
+):
     photos, repository = tmp_path / "photos", tmp_path / "repository"
     write_rated(photos, patches[:40])
     write_bad_company(photos)
@@ -511,6 +494,7 @@ def test_after_the_commands_that_it_names_nothing_is_left(tmp_path, patches, she
     for place in ("repository/data", "repository/.dvc/cache", "remote"):
         assert all(anywhere(tmp_path, content, place) for content in contents)
 
+    monkeypatch.chdir(repository)
     with caplog.at_level(logging.INFO):
         assert run_command("purge", *sorted(gone)) == 0
     assert not any(anywhere(tmp_path, c, "repository/data/raw") for c in contents)

@@ -23,11 +23,11 @@ from darkroom.sources.sample import generate
 from darkroom.sources.store.retry import forget_failures
 from stages import download
 from tests.harness import (
-    call,
+    dvc_here,
     make_repository,
     not_root,
     read_tar,
-    repro,
+    run_command,
     tool_environment,
 )
 from tests.sources.harness import LIST, download_now, raw_files, values_for, write_list
@@ -414,16 +414,18 @@ def test_dvc_sees_a_retry_and_runs_nothing_else_for_it(tmp_path, server, monkeyp
     write_list(tmp_path, *(server.url + path for path in ("/1", "/2", "/gone", "/broken")))
     source = {"kind": "list", "path": str(tmp_path / "urls.csv")}
     repository = make_repository(tmp_path / "repository", source)
-    assert repro(repository, "download") == ["scan", "download"]
-    assert repro(repository, "download") == ["scan"]
+    monkeypatch.chdir(repository)
+    command = ("repro", "download")
+    assert dvc_here(repository, *command) == ["scan", "download"]
+    assert dvc_here(repository, *command) == ["scan"]
     lock = (repository / "dvc.lock").read_text()
     server.seen.clear()
-    call(repository, "python", "-m", "darkroom", "retry")
-    assert repro(repository, "download") == ["scan", "download"]
+    assert run_command("retry") == 0
+    assert dvc_here(repository, *command) == ["scan", "download"]
     assert server.seen == {"/gone": 1, "/broken": 1}
     assert (repository / "dvc.lock").read_text() == lock  # so that later stages are up to date
     monkeypatch.setitem(ANSWERS, "/broken", Hostile.good)
-    assert repro(repository, "download") == ["scan"]
-    call(repository, "python", "-m", "darkroom", "retry")
-    assert repro(repository, "download") == ["scan", "download"]
+    assert dvc_here(repository, *command) == ["scan"]
+    assert run_command("retry") == 0
+    assert dvc_here(repository, *command) == ["scan", "download"]
     assert (repository / "dvc.lock").read_text() != lock
