@@ -191,6 +191,7 @@ ANSWERS = {
     "/broken": lambda s: s.answer(503),
     "/empty-answer": lambda s: s.answer(204),
     "/flaky": lambda s: s.answer(500) if s.turn == 1 else s.good(),
+    "/request-timeout": lambda s: s.answer(408) if s.turn == 1 else s.good(),
     "/moved": lambda s: s.redirect("/image/moved"),
     "/circle": lambda s: s.redirect("/circle"),
     "/elsewhere": lambda s: s.redirect("file:///etc/passwd"),

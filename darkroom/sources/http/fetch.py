@@ -1,9 +1,9 @@
 """Fetching many URLs at once; each becomes a body in the journal, or a reason.
 
-At most `per_host` connections to one host and CONNECTIONS in all, in the list's order. 429, 5xx,
-resets, timeouts and bodies that end early are tried again after growing, jittered delays;
-Retry-After holds for the whole host; a body that broke off is resumed. A host that
-does not answer is given up.
+At most `per_host` connections to one host and CONNECTIONS in all, in the list's order. 408, 429,
+5xx, resets, timeouts and bodies that end early are tried again after growing, jittered delays;
+Retry-After holds for the whole host; a body that broke off is resumed. A host that does not answer
+is given up.
 
 The network has a thread of its own, so that a shard that is being written keeps no host waiting.
 """

@@ -42,6 +42,7 @@ LOCAL = {"allow_private_hosts": True, "timeout_s": 60, "max_failed_fraction": 1.
 
 INTACT = [
     "/image", "/jpeg-as-html", "/moved", "/flaky", "/slowly", "/chunked", "/gzip", "/identity",
+    "/request-timeout",
     "/later", "/later-date", "/later-unsaid", "/noai-for-others", "/break", "/break-date",
     "/break-unmarked", "/break-weak", "/break-changed", "/break-416", "/break-lies",
     "/break-total", "/break-etag",
