@@ -68,9 +68,7 @@ class Folder:
         if is_url(self.source.path):
             return remote_folder.list_entries(self.source, self.root, self.params, table)
         files = _list_files(self.source, self.root, table)
-        content = None if table is None else table.read()
-        names = [file.name for file in files]
-        labels = labels_by_name(self.source, table and Path(table.shown), content, names)
+        labels = labels_by_name(self.source, table, [file.name for file in files])
         entries = [
             Entry(
                 name=file.name,

@@ -44,9 +44,7 @@ def list_entries(
 ) -> EntryStream:
     """Return the folder's files as entries, by name."""
     files = list_files(source, table)
-    content = None if table is None else table.read()
-    names = [file.name for file in files]
-    labels = labels_by_name(source, table and Path(table.shown), content, names)
+    labels = labels_by_name(source, table, [file.name for file in files])
     key_cache = hash_cache_path(root, source).with_suffix(".jsonl")
     known = _read_keys(key_cache)
     keys = [known.get((file.name, str(file.version))) for file in files]

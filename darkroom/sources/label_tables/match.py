@@ -18,6 +18,7 @@ from typing import Protocol
 from darkroom.core.errors import UserError
 from darkroom.sources.entries import Labels
 from darkroom.sources.label_tables.read import Row, read_rows
+from darkroom.sources.source_files import SourceFile
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class FolderLabels(Protocol):
         """Which folder's name is the split."""
 
 
-def read_labels(path: Path, content: bytes | None, names: list[str]) -> dict[str, Labels]:
+def read_labels(path: Path, content: bytes, names: list[str]) -> dict[str, Labels]:
     """Return the labels that a table has for a source's names. Raises UserError."""
     rows = read_rows(path, content)
     parsed = parse_rows(path, rows, "name")
@@ -53,13 +54,13 @@ def read_labels(path: Path, content: bytes | None, names: list[str]) -> dict[str
 
 
 def labels_by_name(
-    source: FolderLabels, table: Path | None, content: bytes | None, names: list[str]
+    source: FolderLabels, table: SourceFile | None, names: list[str]
 ) -> dict[str, Labels]:
     """Return the labels of each name: from a table or the folders' names, and the split likewise.
 
     Raises UserError.
     """
-    labels = {} if table is None else read_labels(table, content, names)
+    labels = {} if table is None else read_labels(Path(table.shown), table.read(), names)
     given = {name: add_folder_labels(source, name, labels.get(name, Labels())) for name in names}
     check_folder_depth(source, given.values())
     return given

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import UserError
-from darkroom.core.explain import explain
 
 if TYPE_CHECKING:
     import pyarrow
@@ -34,13 +33,8 @@ class Row(dict[str, str]):
     where: str = ""
 
 
-def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
-    """Read a table; `content` where it does not lie at `path`. Raises UserError."""
-    if content is None:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"cannot read {explain(error)}") from error
+def read_rows(path: Path, content: bytes) -> list[Row]:
+    """Read the content of a table; `path` is for messages. Raises UserError."""
     if content[:4] == b"PK\3\4":
         raise UserError(f"{path}: expected a table, got a spreadsheet or a zip; save it as CSV")
     if content[:4] == PARQUET:

@@ -13,7 +13,9 @@ from darkroom.sources.label_tables.read import read_rows
 def parse(tmp_path, text, names=("a.jpg", "sub/b.jpg")):
     path = tmp_path / "table.csv"
     path.write_text(text, encoding="utf-8")
-    return match_names(path, parse_rows(path, read_rows(path), "name"), list(names))
+    return match_names(
+        path, parse_rows(path, read_rows(path, path.read_bytes()), "name"), list(names)
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ AVA = "1 1 0 1 5 17 38 36 15 6 5 1 1 22 1396"
 def read(tmp_path, content, names=NAMES):
     path = tmp_path / "table"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_labels(path, None, names)
+    return read_labels(path, path.read_bytes(), names)
 
 
 def parquet(**columns):
