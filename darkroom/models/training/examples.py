@@ -193,7 +193,8 @@ def limit_per_class(
         return np.ones(len(rows), bool)
     train = rows["split"].to_numpy() == "train"
     originals = train & (rows["key"] == rows["parent"]).to_numpy(bool)
-    places = [digest_number(seed, "train.max_per_class", key) for key in rows["key"][originals]]
+    # The setting's first name: another salt would draw other images.
+    places = [digest_number(seed, "train.most_per_bin", key) for key in rows["key"][originals]]
     drawn = pd.DataFrame(
         {"key": rows["key"][originals], "stratum": strata[originals], "place": places}
     ).sort_values("place")
