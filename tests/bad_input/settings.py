@@ -117,7 +117,7 @@ VALUES = (
     _value("not a number", "download.max_failed_fraction: expected a finite number; got nan",
            "max_failed_fraction: 0.5", "max_failed_fraction: .nan"),
     _value("infinity", "download.timeout_s: expected a finite number; got inf",
-           "timeout_s: 20", "timeout_s: .inf"),
+           "timeout_s: 60", "timeout_s: .inf"),
     _value("words for a number", "download.retries: expected a valid integer; got 'three'",
            "retries: 3", "retries: three"),
     _value("number in quotes", "download.retries: expected a valid integer; got '3'; write it "
@@ -133,7 +133,7 @@ VALUES = (
     _value("YAML 1.1's boolean for a boolean", "download.allow_private_hosts: expected true or "
            "false; got 'yes'", "allow_private_hosts: false", "allow_private_hosts: yes"),
     _value("sexagesimal", "download.timeout_s: expected a valid number; got '1:30'",
-           "timeout_s: 20", "timeout_s: 1:30"),
+           "timeout_s: 60", "timeout_s: 1:30"),
     _value("word for a boolean", "download.allow_private_hosts: expected true or false; got "
            "'never'", "allow_private_hosts: false", "allow_private_hosts: never"),
     _value("number for a boolean", "download.allow_private_hosts: expected true or false; got 1",

@@ -116,7 +116,10 @@ IMAGES = st.fixed_dictionaries(
     | {name: st.floats(0, 1) for name in PARTS.names if name.endswith("_score")}
     | {"mode": st.sampled_from(["RGB", "L", "P"]), "fault": st.sampled_from([None, "truncated"])}
 )
-RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+RELAXED = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=30,
+)
 
 
 @RELAXED
