@@ -1,1 +1,1 @@
-"""New training images: operations that keep labels true, and how they are drawn."""
+"""New training images: label-preserving operations, and how they are drawn."""

@@ -1,4 +1,4 @@
-"""Graphs over keys."""
+"""Connected components of a graph over keys."""
 
 from collections.abc import Iterable
 

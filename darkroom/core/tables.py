@@ -93,7 +93,7 @@ def read_table(
         raise FileNotFoundError(f"{path} is absent: run `dvc repro`, which writes it, first")
     table = _read(path, columns)
     if schema is not None and columns is None:
-        table = _as(schema, table, path)
+        table = _cast(schema, table, path)
     return table.to_pandas()
 
 
@@ -114,7 +114,7 @@ def _read(path: Path, columns: list[str] | None) -> pa.Table:
 _RESTORE = "restore it with `dvc checkout`, or delete it and run `dvc repro`"
 
 
-def _as(schema: pa.Schema, table: pa.Table, path: Path) -> pa.Table:
+def _cast(schema: pa.Schema, table: pa.Table, path: Path) -> pa.Table:
     """Return the table with the types of `schema`, further columns as they are."""
     if missing := sorted(set(schema.names) - set(table.column_names)):
         raise UserError(f"{path}: columns {missing} are missing; {_RESTORE}")

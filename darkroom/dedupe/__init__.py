@@ -1,1 +1,1 @@
-"""Search, verification and grouping of near-duplicates."""
+"""Near-duplicates: search, verification, grouping, and which image represents a group."""

@@ -1,4 +1,4 @@
-"""Score normalisation: how near two images are, beyond how near each is to foreign photographs.
+"""Score normalisation: how near two images are, beyond how near each is to the background.
 
 Some pictures (a plain wall, a product on white, a portrait) are near to many. Each image's
 similarity to its nearest *background* photographs, which nobody will have copied, tells how much;

@@ -1,1 +1,1 @@
-"""The copy-detection network: how it is fitted, and how it is read."""
+"""The network that gives embeddings: the bundled one, or one of keras.applications."""

@@ -1,1 +1,1 @@
-"""Labels of an image: what its records agree on, official splits, the normal class."""
+"""Labels of an image: for which task, what its records agree on, votes, decisions, splits."""

@@ -1,1 +1,1 @@
-"""One function over many shards, in worker processes."""
+"""One function over many shards, in worker processes; a hung or crashed one costs one image."""
