@@ -2,9 +2,8 @@
 
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 NOT_WORSE, WORSE, NO_VERDICT = 0, 1, 2
 
 
-class Requirement(StrEnum):
-    """What is to be shown for exit status 0, beside that nothing is worse."""
-
-    BETTER = "better"
-
-
 def compare(
     base: Annotated[str, typer.Argument(metavar="BASE", help="The revision to be better than.")],
     head: Annotated[
@@ -30,7 +23,7 @@ def compare(
         typer.Argument(metavar="HEAD", help="The other one; left out, the workspace."),
     ] = None,
     require: Annotated[
-        Requirement | None, typer.Option(help="Exit with 0 only if HEAD is better.")
+        Literal["better"] | None, typer.Option(help="Exit with 0 only if HEAD is better.")
     ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")

@@ -1,27 +1,20 @@
 """`darkroom export`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from darkroom.commands.errors import errors_shown
+from darkroom.commands.project import in_project
 
-
-class Format(StrEnum):
-    """How images and labels are laid out; the keys of `darkroom.export.writers.FORMATS`."""
-
-    FOLDER = "folder"
-    PARQUET = "parquet"
-    WEBDATASET = "webdataset"
+Format = Literal["folder", "parquet", "webdataset"]  # the keys of writers.FORMATS
 
 
 def export(
     target: Annotated[
         Path, typer.Argument(metavar="DIR", help="A new or empty folder, outside data/.")
     ],
-    layout: Annotated[Format, typer.Option("--format", help="See above.")] = Format.FOLDER,
+    layout: Annotated[Format, typer.Option("--format", help="See above.")] = "folder",
     augmented: Annotated[
         bool, typer.Option("--augmented", help="Also the augmented training images.")
     ] = False,
@@ -40,12 +33,7 @@ def export(
     \b
       darkroom export ~/dataset-wds --format webdataset
     """
-    from darkroom.core.params.load import load_params
-    from darkroom.core.params.whole import Params
-    from darkroom.core.progress import log_to_stderr
     from darkroom.export.dataset import export_dataset
 
-    log_to_stderr()
-    with errors_shown():
-        load_params(Path.cwd(), Params)
-        export_dataset(Path.cwd(), target, layout.value, augmented)
+    with in_project() as (root, _):
+        export_dataset(root, target, layout, augmented)

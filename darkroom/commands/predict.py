@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from darkroom.commands.errors import errors_shown
+from darkroom.commands.project import errors_shown
 
 
 def predict(

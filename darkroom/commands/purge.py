@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from darkroom.commands.errors import errors_shown
+from darkroom.commands.project import in_project
 
 
 def purge(
@@ -44,14 +44,9 @@ def purge(
     if not images and file is None:
         raise typer.BadParameter("expected a KEY, SOURCE:NAME or --from FILE")
 
-    from darkroom.core.params.load import load_params
-    from darkroom.core.params.whole import Params
-    from darkroom.core.progress import log_to_stderr
     from darkroom.purge.images import purge_images
     from darkroom.purge.names import read_names
 
-    log_to_stderr()
-    with errors_shown():
-        load_params(Path.cwd(), Params)
+    with in_project() as (root, _):
         wanted = [*(images or []), *(read_names(file) if file else [])]
-        purge_images(Path.cwd(), wanted, with_copies, dry_run)
+        purge_images(root, wanted, with_copies, dry_run)

@@ -1,8 +1,6 @@
 """`darkroom retry`."""
 
-from pathlib import Path
-
-from darkroom.commands.errors import errors_shown
+from darkroom.commands.project import in_project
 
 
 def retry() -> None:
@@ -12,12 +10,7 @@ def retry() -> None:
     many there were. The next `dvc repro` fetches these and only these; a plain one fetches what is
     new and leaves old failures alone. `make retry` does both.
     """
-    from darkroom.core.params.load import load_params
-    from darkroom.core.params.whole import Params
-    from darkroom.core.progress import log_to_stderr
     from darkroom.sources.store.retry import forget_failures
 
-    log_to_stderr()
-    with errors_shown():
-        load_params(Path.cwd(), Params)
-        forget_failures(Path.cwd())
+    with in_project() as (root, _):
+        forget_failures(root)

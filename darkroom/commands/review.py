@@ -2,12 +2,11 @@
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from darkroom.commands.errors import errors_shown
+from darkroom.commands.project import in_project
 
 
 def review(
@@ -30,11 +29,7 @@ def review(
       darkroom review --port 8123 --no-browser
       ssh -L 8123:127.0.0.1:8123 machine    # from yours; then open the printed address
     """
-    from darkroom.core.params.load import load_params
-    from darkroom.core.params.whole import Params
-    from darkroom.core.progress import log_to_stderr
     from darkroom.review.serve import serve
 
-    log_to_stderr()
-    with errors_shown(), suppress(KeyboardInterrupt):
-        asyncio.run(serve(Path.cwd(), load_params(Path.cwd(), Params), port, not no_browser))
+    with in_project() as (root, params), suppress(KeyboardInterrupt):
+        asyncio.run(serve(root, params, port, not no_browser))
