@@ -8,19 +8,26 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MetricTree = dict[str, Any]  # nested dicts whose leaves are int, float, str, bool or None
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Publish `content` at `path` in one step, creating parent folders."""
+@contextmanager
+def publish(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that becomes `path` in one step at the end, creating parent folders."""
     temporary = unfinished(path)
     with naming(path), temporary.open("wb") as handle:
-        handle.write(content)
+        yield handle
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Publish `content` at `path`."""
+    with publish(path) as handle:
+        handle.write(content)
 
 
 def write_text(path: Path, text: str) -> None:

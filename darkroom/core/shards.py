@@ -4,7 +4,6 @@ Member names are `<key>.<ext>`; the key is the first 32 hex digits of the sha256
 """
 
 import hashlib
-import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import naming, unfinished
+from darkroom.core.files import publish
 
 MAX_IMAGES = 1000
 MAX_BYTES = 256 * 2**20
@@ -41,16 +40,12 @@ def shard_name(number: int) -> str:
 def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Location]:
     """Publish a shard of (name, bytes) and say where each lies; times, owners, modes are fixed."""
     locations = []
-    temporary = unfinished(path)
-    with naming(path), temporary.open("wb") as handle:
+    with publish(path) as handle:
         for name, content in members:
             handle.write(_header(name, len(content)))
             locations.append(Location(path.name, handle.tell(), len(content)))
             handle.write(content + b"\0" * (-len(content) % _BLOCK))
         handle.write(b"\0" * 2 * _BLOCK)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
     return locations
 
 

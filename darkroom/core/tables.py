@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import naming, unfinished
+from darkroom.core.files import publish
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -76,10 +76,8 @@ def write_table(
         raise ValueError(f"{path}: expected {schema.names}; missing {missing}, unknown {unknown}")
     ordered = frame.sort_values(list(sort_by), kind="stable", na_position="first")
     table = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
-    temporary = unfinished(path)
-    with naming(path):
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
-    temporary.replace(path)
+    with publish(path) as handle:
+        pq.write_table(table.replace_schema_metadata(None), handle, compression="zstd")
 
 
 def read_table(
