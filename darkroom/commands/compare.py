@@ -34,17 +34,14 @@ def compare(
 ) -> None:
     r"""Compare two git revisions, to see whether a model is really better.
 
-    BASE and HEAD are branches, tags, commits or experiments of DVC. Their predictions are read
-    through DVC, from its cache or its remote, and evaluated on the test images that both have; each
-    metric's difference gets a paired interval and a p-value. The exit status says what came out:
+    BASE and HEAD are branches, tags, commits or experiments of DVC. Both are evaluated on the test
+    images that they share; each metric's difference gets a paired interval and a p-value. The exit
+    status says what came out:
 
     \b
-      0  nothing is significantly worse; with --require better also: the main
-         metric is significantly better
-      1  a metric is significantly worse, or what --require asks for was not
-         shown
-      2  they cannot be compared: refused, missing, a wrong command line, or a
-         defect of ours
+      0  nothing is significantly worse; --require better: the main metric is better
+      1  a metric is significantly worse, or what --require asks for was not shown
+      2  they cannot be compared: refused, missing, a wrong command line, or a defect
 
     Significant means a p-value of at most 1 − evaluate.confidence after Holm's adjustment over all
     metrics. The main metric is SRCC for ratings, AUC for two classes and for one class, else
@@ -55,31 +52,28 @@ def compare(
       darkroom compare main my-idea --require better
     """
     try:
-        from darkroom.comparison.differences import compare as compare_pairs
-        from darkroom.comparison.pairs import pair
-        from darkroom.comparison.revisions import read_revision
-        from darkroom.comparison.text import TITLES, as_markdown, as_text, as_tree, code
+        from darkroom.comparison import differences, pairs, revisions, text
         from darkroom.core.files import write_json
 
         root = Path.cwd()
-        revisions = read_revision(root, base), read_revision(root, head)
-        comparison = compare_pairs(*revisions, pair(*revisions))
+        both = revisions.read_revision(root, base), revisions.read_revision(root, head)
+        comparison = differences.compare(*both, pairs.pair(*both))
         if json:
-            write_json(json, as_tree(comparison))
+            write_json(json, text.as_tree(comparison))
     except (UserError, OSError) as error:
         if markdown:
-            sys.stdout.write(f"**The models cannot be compared.** {code(explain(error))}\n")
+            sys.stdout.write(f"**The models cannot be compared.** {text.code(explain(error))}\n")
         sys.stderr.write(f"error: {explain(error)}\n")
         raise typer.Exit(NO_VERDICT) from error
     except Exception as defect:  # Python's own exit status would say that the model is worse
         traceback.print_exc()
         raise typer.Exit(NO_VERDICT) from defect
-    sys.stdout.write(as_markdown(comparison) if markdown else as_text(comparison))
+    sys.stdout.write(text.as_markdown(comparison) if markdown else text.as_text(comparison))
     status = exit_status(comparison, require is not None)
     if require and status != NOT_WORSE:
         sys.stderr.write(
-            f"--require better: expected {TITLES[comparison.main]} significantly better and nothing"
-            " significantly worse; this was not shown\n"
+            f"--require better: expected {text.TITLES[comparison.main]} significantly better and"
+            " nothing significantly worse; this was not shown\n"
         )
     raise typer.Exit(status)
 

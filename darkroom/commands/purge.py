@@ -30,11 +30,10 @@ def purge(
 ) -> None:
     r"""Take images out for good, for takedown requests.
 
-    The one exception to "nothing is ever deleted"; run it while nothing else runs. The key goes on
-    `data/purged.csv`, so that these bytes never come back; the shards are written again without
-    them; caches go. Records stay as rows, `withdrawn` with the reason `purged`. Sources are never
-    touched. It ends with the commands that take out what was derived from the images, and old
-    versions in DVC's cache and remotes. Examples:
+    Run it while nothing else runs. The key goes on `data/purged.csv`, so that these bytes never
+    come back; the shards are written again without them; caches go. Sources are never touched. It
+    ends with the commands that take out what was derived, and old versions in DVC's cache and
+    remotes. Examples:
 
     \b
       darkroom purge 3f2a91c07be4 --dry-run

@@ -19,11 +19,10 @@ def review(
 ) -> None:
     r"""Review by hand what clean and dedupe decided, on a local page.
 
-    Serves a page on this machine alone and prints its address; Ctrl+C ends it. It shows groups of
-    copies, leaks across official splits, conflicting labels, pairs that were nearly or barely
-    merged, and rejected images. Each decision is written to `data/review.csv` at once, which git
-    tracks and which the next `dvc repro` applies. Nothing is deleted: a decision that is taken back
-    brings the image back. Example, for a machine without a screen:
+    Serves a page on this machine alone and prints its address; Ctrl+C ends it. Each decision is
+    written at once to `data/review.csv`, which git tracks and the next `dvc repro` applies. Nothing
+    is deleted: a decision that is taken back brings the image back. Example, for a machine without
+    a screen:
 
     \b
       darkroom review --port 8123 --no-browser

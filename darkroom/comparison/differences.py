@@ -17,17 +17,9 @@ import numpy as np
 from darkroom.comparison.pairs import Pair
 from darkroom.comparison.revisions import Revision, RevisionParams
 from darkroom.core.randomness import generator
-from darkroom.evaluation import agreement, classification, one_class, rating
+from darkroom.evaluation import agreement, classification, one_class, paired, rating
 from darkroom.evaluation.emd import emd_r1, emd_r2
 from darkroom.evaluation.intervals import MIN_GROUPS, Interval
-from darkroom.evaluation.paired import (
-    accuracy_difference_interval,
-    delong_interval,
-    delong_test,
-    holm,
-    mcnemar,
-    paired_bootstrap,
-)
 from darkroom.evaluation.roc import weighted_auc, weighted_macro_auc
 from darkroom.evaluation.statistic import (
     Flags,
@@ -88,30 +80,25 @@ class Comparison(NamedTuple):
 
 def compare(base: Revision, head: Revision, pair: Pair) -> Comparison:
     """Return every difference; the parameters of intervals are HEAD's."""
-    compare_task = {
-        "rating": _compare_ratings,
-        "classification": _compare_classes,
-        "one_class": _compare_one_class,
-    }[head.task]
-    main, auc_of, differences = compare_task(head, pair)
+    tasks = {"rating": _compare_ratings, "classification": _compare_classes,
+             "one_class": _compare_one_class}  # fmt: skip
+    main, auc_of, differences = tasks[head.task](head, pair)
     confidence = head.params.evaluate.confidence
-    differences = assign_verdicts(differences, confidence)
-    return Comparison(base.name, head.name, pair, main, auc_of, confidence, differences)
+    decided = assign_verdicts(differences, confidence)
+    return Comparison(base.name, head.name, pair, main, auc_of, confidence, decided)
 
 
 def assign_verdicts(differences: Sequence[Difference], confidence: float) -> list[Difference]:
     """Adjust the p-values for their number and say which differences are significant."""
-    adjusted = iter(holm([d.p for d in differences if d.p is not None]))
+    adjusted = iter(paired.holm([d.p for d in differences if d.p is not None]))
     decided = []
     for d in differences:
         if d.p is None or d.value is None:
             decided.append(d)
             continue
         p = next(adjusted)
-        improved = (d.value > 0) != (d.metric in LOWER_IS_BETTER)
-        verdict: Verdict = "no difference shown"
-        if p <= 1 - confidence:
-            verdict = "better" if improved else "worse"
+        better: Verdict = "better" if (d.value > 0) != (d.metric in LOWER_IS_BETTER) else "worse"
+        verdict = better if p <= 1 - confidence else "no difference shown"
         decided.append(d._replace(p_holm=p, verdict=verdict))
     return decided
 
@@ -148,15 +135,11 @@ def _compare_emd(pair: Pair, params: RevisionParams) -> list[Difference]:
     bins = params.train.scale.bins
     target = rating.histograms(pair.head[known], "target_bin", bins)
     predicted = [rating.histograms(rows[known], "bin", bins) for rows in (pair.base, pair.head)]
-    return [
-        _by_bootstrap(
-            name,
-            [weighted_mean(distance(target, each)) for each in predicted],
-            pair.groups[known],
-            params,
-        )
-        for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2))
-    ]
+    differences = []
+    for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2)):
+        means = [weighted_mean(distance(target, each)) for each in predicted]
+        differences.append(_by_bootstrap(name, means, pair.groups[known], params))
+    return differences
 
 
 def _compare_classes(head: Revision, pair: Pair) -> Differences:
@@ -173,11 +156,8 @@ def _compare_classes(head: Revision, pair: Pair) -> Differences:
         statistics = [weighted_macro_auc(is_class, each) for each in probabilities]
         auc = _by_bootstrap("auc", statistics, groups, params)
     brier = [weighted_mean(classification.brier(is_class, each)) for each in probabilities]
-    differences = [
-        _compare_accuracy(correct, groups, params),
-        auc,
-        _by_bootstrap("brier", brier, groups, params),
-    ]
+    accuracy = _compare_accuracy(correct, groups, params)
+    differences = [accuracy, auc, _by_bootstrap("brier", brier, groups, params)]
     return ("auc" if len(pair.classes) == 2 else "accuracy"), auc_of, differences
 
 
@@ -197,7 +177,7 @@ def _by_bootstrap(
     base, head = unweighted(a, len(groups)), unweighted(b, len(groups))
     confidence, resamples = params.evaluate.confidence, params.evaluate.bootstrap
     rng = generator(params.seed, "compare", name)
-    interval, p = paired_bootstrap(a, b, groups, confidence, resamples, rng)
+    interval, p = paired.paired_bootstrap(a, b, groups, confidence, resamples, rng)
     return Difference(name, base, head, interval, None if None in (base, head) else p)
 
 
@@ -210,8 +190,8 @@ def _compare_auc(
         return _by_bootstrap("auc", statistics, groups, params)
     base, head = (unweighted(statistic, len(groups)) for statistic in statistics)
     a, b = scores
-    interval = delong_interval(positive, a, b, params.evaluate.confidence)
-    return Difference("auc", base, head, interval, delong_test(positive, a, b))
+    interval = paired.delong_interval(positive, a, b, params.evaluate.confidence)
+    return Difference("auc", base, head, interval, paired.delong_test(positive, a, b))
 
 
 def _compare_accuracy(
@@ -222,5 +202,5 @@ def _compare_accuracy(
         statistics = [weighted_mean(each.astype(np.float64)) for each in correct]
         return _by_bootstrap("accuracy", statistics, groups, params)
     a, b = correct
-    interval = accuracy_difference_interval(a, b, params.evaluate.confidence)
-    return Difference("accuracy", float(a.mean()), float(b.mean()), interval, mcnemar(a, b))
+    interval = paired.accuracy_difference_interval(a, b, params.evaluate.confidence)
+    return Difference("accuracy", float(a.mean()), float(b.mean()), interval, paired.mcnemar(a, b))

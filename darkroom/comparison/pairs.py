@@ -17,7 +17,6 @@ from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
 
 MIN_OVERLAP = 0.8
-_TARGET = {"rating": "target_mean", "classification": "target_label", "one_class": "target_label"}
 _TOLERANCE = 1e-9  # of mean scores: counts divided in another order
 _PROBABILITY = "probability_"
 
@@ -40,21 +39,20 @@ class Pair(NamedTuple):
 def pair(base: Revision, head: Revision) -> Pair:
     """Return what both can be evaluated on. Raises UserError where a comparison would mislead."""
     if base.task != head.task:
-        raise UserError(
-            f"the tasks differ: {base.name} has {base.task}, {head.name} has {head.task}"
-        )
-    classes = [_require_predictions(revision) for revision in (base, head)][1]
+        said = f"{base.name} has {base.task}, {head.name} has {head.task}"
+        raise UserError(f"the tasks differ: {said}")
+    _require_predictions(base)
+    classes = _require_predictions(head)
     _require_same_classes(base, head)
     _require_same_split(base, head)
     shared = _shared_keys(base, head)
     rows = [one.test.set_index("key").loc[shared].reset_index() for one in (base, head)]
     units, bins, notes = _compare_scales(base, head)
-    target = _TARGET[head.task]
-    before, after = (table[target] for table in rows)
     if head.task == "rating":
-        changed = (before - after).abs().to_numpy(np.float64) > _TOLERANCE
+        before, after = (table["target_mean"] for table in rows)
+        changed = (before - after).abs() > _TOLERANCE
     else:
-        changed = (before != after).to_numpy(bool)
+        changed = rows[0]["target_label"] != rows[1]["target_label"]
     targets = [c for c in rows[1].columns if c.startswith("target_")]
     others = [c for c in rows[0].columns if not c.startswith("target_")]
     return Pair(
@@ -76,9 +74,8 @@ def _require_predictions(revision: Revision) -> list[str]:
     classes: list[str] = []
     if revision.task == "rating":
         bins = range(1, revision.params.train.scale.bins + 1)
-        wanted = [f"{name}_{k}" for name in ("bin", "target_bin") for k in bins]
-        wanted = ["target_mean", "predicted_mean", *wanted]
-        numbers = ["predicted_mean"]
+        histograms = [f"{name}_{k}" for name in ("bin", "target_bin") for k in bins]
+        wanted, numbers = ["target_mean", "predicted_mean", *histograms], ["predicted_mean"]
     elif revision.task == "classification":
         classes = _classes(revision)
         numbers = [_PROBABILITY + name for name in classes]
@@ -111,19 +108,15 @@ def _require_same_classes(base: Revision, head: Revision) -> None:
     """Raise UserError where the two models have other classes."""
     before, after = set(_classes(base)), set(_classes(head))
     if before != after:
+        alone = [", ".join(sorted(names)) or "none" for names in (before - after, after - before)]
         raise UserError(
-            f"the classes differ: {base.name} alone knows {_list(before - after)},"
-            f" {head.name} alone {_list(after - before)}"
+            f"the classes differ: {base.name} alone knows {alone[0]}, {head.name} alone {alone[1]}"
         )
     normal = [revision.params.train.normal_class for revision in (base, head)]
     if head.task == "one_class" and normal[0] != normal[1]:
         raise UserError(
             f"the normal classes differ: {normal[0]!r} in {base.name}, {normal[1]!r} in {head.name}"
         )
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
 
 
 def _require_same_split(base: Revision, head: Revision) -> None:

@@ -82,12 +82,13 @@ def read_revision(root: Path, rev: str | None) -> Revision:
     test = predictions[predictions["split"] == "test"].sort_values("key", ignore_index=True)
     if test.empty:
         raise UserError(f"{files.name}: {PREDICTIONS} has no test images: nothing to compare")
+    params = parse_yaml(files.read(FILE), f"{files.name}: {FILE}")
     return Revision(
         name=files.name,
         task=metrics.task,
         test=test,
         splits=files.read_table(SPLITS, SPLIT.names),
-        params=_check(RevisionParams, files.read_yaml(FILE), f"{FILE} of {files.name}"),
+        params=_check(RevisionParams, params, f"{FILE} of {files.name}"),
         cutoff=metrics.cutoff,
         positive_class=metrics.positive_class,
     )
@@ -103,19 +104,6 @@ class _Files:
         self._tree = DVCFileSystem(str(root), rev=rev)
 
     def read(self, path: str) -> bytes:
-        self._require(path)
-        try:
-            with self._tree.open(path, "rb") as handle:
-                return bytes(handle.read())
-        except Exception as error:  # what a remote's driver raises is documented nowhere
-            raise UserError(
-                f"{self.name}: DVC knows {path} but cannot read it: {error}. Its bytes are neither"
-                " in the cache nor at a remote: get them with `dvc fetch --all-commits`, or run"
-                " `dvc repro` and `dvc push` where that revision was made"
-            ) from error
-
-    def _require(self, path: str) -> None:
-        """Raise UserError where the revision has no such file, or does not exist itself."""
         from dvc.exceptions import DvcException
         from dvc.scm import SCMError
 
@@ -133,6 +121,15 @@ class _Files:
             ) from error
         except DvcException as error:
             raise UserError(f"{self.name}: DVC cannot read this revision: {error}") from error
+        try:
+            with self._tree.open(path, "rb") as handle:
+                return bytes(handle.read())
+        except Exception as error:  # what a remote's driver raises is documented nowhere
+            raise UserError(
+                f"{self.name}: DVC knows {path} but cannot read it: {error}. Its bytes are neither"
+                " in the cache nor at a remote: get them with `dvc fetch --all-commits`, or run"
+                " `dvc repro` and `dvc push` where that revision was made"
+            ) from error
 
     def read_table(self, path: str, columns: list[str]) -> pd.DataFrame:
         try:
@@ -142,17 +139,11 @@ class _Files:
         require_columns(table.column_names, columns, self.name, path)
         return table.to_pandas()
 
-    def read_json(self, path: str) -> dict[str, Any]:
+    def read_json(self, path: str) -> Any:
         try:
-            tree = json.loads(self.read(path))
+            return json.loads(self.read(path))
         except ValueError as error:
             raise UserError(f"{self.name}: {path} is no JSON: {error}") from error
-        if not isinstance(tree, dict):
-            raise UserError(f"{self.name}: {path}: expected keys and values")
-        return tree
-
-    def read_yaml(self, path: str) -> Any:
-        return parse_yaml(self.read(path), f"{self.name}: {path}")
 
 
 def require_columns(found: list[str], wanted: list[str], name: str, path: str) -> None:

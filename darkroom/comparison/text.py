@@ -18,13 +18,12 @@ TITLES = {
     "auc": "AUC", "accuracy": "accuracy", "brier": "Brier score",
 }  # fmt: skip
 _LONGEST_MESSAGE = 1000
-_HEADINGS = ("metric", "base", "head", "difference", "interval", "p (Holm)", "verdict")
 
 
 def as_text(comparison: Comparison) -> str:
     """Return a table of fixed width between what was compared and what it shows."""
     rows = [_headings(comparison), *(_cells(d) for d in comparison.differences)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -39,12 +38,11 @@ def as_text(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the same for GitHub."""
-    rows = [_headings(comparison), ["---"] * len(_HEADINGS)]
-    rows += [_cells(d) for d in comparison.differences]
+    headings = _headings(comparison)
+    rows = [headings, ["---"] * len(headings), *(_cells(d) for d in comparison.differences)]
     table = [f"| {' | '.join(row)} |" for row in rows]
-    title = (
-        f"### Is {code(comparison.head[:LONGEST])} better than {code(comparison.base[:LONGEST])}?"
-    )
+    base, head = (code(name[:LONGEST]) for name in (comparison.base, comparison.head))
+    title = f"### Is {head} better than {base}?"
     remarks = [f"AUC: {code(comparison.auc_of[:LONGEST])}.", *_remarks(comparison)]
     facts = [fact if fact not in comparison.pair.notes else code(fact)
              for fact in _facts(comparison)]  # fmt: skip
@@ -92,31 +90,22 @@ def as_tree(comparison: Comparison) -> MetricTree:
 
 def summarise(comparison: Comparison) -> str:
     """Return the outcome in a sentence."""
-    parts = [
-        f"significantly {verdict}: {_names(metrics)}"
-        for verdict in ("worse", "better")
-        if (metrics := comparison.having(verdict))
-    ]
+    having = {verdict: _names(comparison.having(verdict)) for verdict in ("worse", "better")}
+    parts = [f"significantly {verdict}: {names}" for verdict, names in having.items() if names]
     text = "; ".join(parts) or "no difference shown in any metric"
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _headings(comparison: Comparison) -> list[str]:
     level = f"{100 * comparison.confidence:.6g} % interval"
-    return [level if heading == "interval" else heading for heading in _HEADINGS]
+    return ["metric", "base", "head", "difference", level, "p (Holm)", "verdict"]
 
 
 def _cells(d: Difference) -> list[str]:
     better = " ↓" if d.metric in LOWER_IS_BETTER else ""
-    return [
-        TITLES[d.metric] + better,
-        _number(d.base),
-        _number(d.head),
-        _number(d.value, sign=True),
-        _interval(d.interval),
-        "–" if d.p_holm is None else f"{d.p_holm:.3f}" if d.p_holm >= 0.001 else "< 0.001",
-        d.verdict,
-    ]
+    p = "–" if d.p_holm is None else f"{d.p_holm:.3f}" if d.p_holm >= 0.001 else "< 0.001"
+    numbers = (_number(d.base), _number(d.head), _number(d.value, sign=True))
+    return [TITLES[d.metric] + better, *numbers, _interval(d.interval), p, d.verdict]
 
 
 def _number(value: float | None, sign: bool = False) -> str:
@@ -152,13 +141,11 @@ def _remarks(comparison: Comparison) -> list[str]:
     for d in comparison.differences:
         methods.setdefault(d.interval.method, []).append(d.metric)
     used = "; ".join(f"{method} ({_names(metrics)})" for method, metrics in methods.items())
-    unreliable = [
-        f"{'No interval for ' if d.interval.low is None else ''}{TITLES[d.metric]}:"
-        f" {d.interval.note}."
-        for d in comparison.differences
-        if d.interval.note
-    ]
-    notes = [f"Methods: {used}.", *unreliable]
+    notes = [f"Methods: {used}."]
+    for d in comparison.differences:
+        if d.interval.note:
+            absent = "No interval for " if d.interval.low is None else ""
+            notes.append(f"{absent}{TITLES[d.metric]}: {d.interval.note}.")
     if any(d.metric in LOWER_IS_BETTER for d in comparison.differences):
         notes.append("↓ lower is better.")
     return notes

@@ -27,11 +27,8 @@ def without_secrets(url: str) -> str:
 
 def original_root(root: Path) -> Path:
     """Return the user's repository, also inside the copy that `dvc exp run --temp` works in."""
-    parts = root.resolve().parts
-    for position, part in enumerate(parts[:-2]):
-        if part == ".dvc" and parts[position + 1 : position + 3] == ("tmp", "exps"):
-            return Path(*parts[:position])
-    return root.resolve()
+    path = root.resolve().as_posix()
+    return Path(path.split("/.dvc/tmp/exps/")[0] or "/")
 
 
 def resolve_path(root: Path, path: str) -> Path:

@@ -42,7 +42,9 @@ def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Locati
     locations = []
     with publish(path) as handle:
         for name, content in members:
-            handle.write(_header(name, len(content)))
+            info = tarfile.TarInfo(name)  # its defaults are the fixed time, owner and mode
+            info.size = len(content)
+            handle.write(info.tobuf(format=tarfile.USTAR_FORMAT))
             locations.append(Location(path.name, handle.tell(), len(content)))
             handle.write(content + b"\0" * (-len(content) % _BLOCK))
         handle.write(b"\0" * 2 * _BLOCK)
@@ -99,10 +101,3 @@ def fingerprint(members: pd.DataFrame) -> str:
     rows = zip(members["key"], members["offset"], members["size"], strict=True)
     text = "\n".join(f"{key} {offset} {size}" for key, offset, size in sorted(rows))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _header(name: str, size: int) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    info.mode = 0o644
-    return info.tobuf(format=tarfile.USTAR_FORMAT)

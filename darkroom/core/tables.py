@@ -118,8 +118,6 @@ def _cast(schema: pa.Schema, table: pa.Table, path: Path) -> pa.Table:
         raise UserError(f"{path}: columns {missing} are missing; {_RESTORE}")
     for field in schema:
         column = table[field.name]
-        if column.type.equals(field.type):
-            continue
         try:
             column = column.cast(field.type)
         except pa.ArrowException as error:

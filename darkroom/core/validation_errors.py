@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words: each problem with its key, expected, got, what to do."""
+"""What is wrong with settings or their YAML, in words: key or line, expected, got, what to do."""
 
 import difflib
 import re
@@ -8,6 +8,8 @@ from reprlib import Repr
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from darkroom.core.explain import hide_secrets
 
@@ -25,6 +27,10 @@ _WORDS = {
 _shortened = Repr()  # a value may hold itself, or be as large as YAML's aliases make it
 _shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 3, 5, 5
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 80
+_YAML_REMEDY = (
+    "correct that line: indent with spaces, and put text that holds `: ` or ` #` in quotes"
+)
+_CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
 
 
 def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -120,3 +126,43 @@ def _nearest(name: str, section: Any) -> str:
     if close:
         return f", did you mean `{close[0]}`?"
     return f" (known here: {', '.join(known)})" if known else ""
+
+
+def describe_yaml_error(error: Exception, content: bytes) -> str:
+    """Return what goes behind the file's name: `, line 3: not valid YAML: …`."""
+    if isinstance(error, UnicodeDecodeError):
+        line = content.count(b"\n", 0, error.start) + 1
+        got = f"the byte 0x{error.object[error.start]:02x}"
+        return f", line {line}: expected UTF-8, got {got}; save the file as UTF-8"
+    text = content.decode("utf-8-sig")
+    if isinstance(error, MarkedYAMLError):
+        return _describe_place(error, text.split("\n"))
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        said = f"the character U+{error.character:04X} is not allowed; remove it"
+        return f", line {line}: not valid YAML: {said}"
+    if isinstance(error, YAMLError | ValueError | RecursionError):
+        return f": not valid YAML: {error}; {_YAML_REMEDY}"
+    return (
+        ": not valid YAML: a value is not of the kind that its tag says; take out `!!` and the word"
+        " after it"
+    )
+
+
+def _describe_place(error: MarkedYAMLError, lines: list[str]) -> str:
+    for number, line in enumerate(lines, 1):
+        if line.startswith(_CONFLICT):
+            return (
+                f", line {number}: git's mark of a conflict, `{line[:40]}`; choose a side and take"
+                " the marks out"
+            )
+    mark = error.problem_mark or error.context_mark
+    at = mark.line if mark else 0
+    problem, remedy = error.problem or "", _YAML_REMEDY
+    if twice := re.match(r'found duplicate key "(.*?)" with', problem):
+        problem, remedy = f"key `{twice[1]}` stands twice", "keep one of them"
+    why = ", ".join(part for part in (problem, error.context) if part)
+    if error.context_mark and error.context_mark.line != at:
+        why += f" that begins in line {error.context_mark.line + 1}"
+    shown = lines[at].strip("\r")[:200] if at < len(lines) else ""
+    return f", line {at + 1}: not valid YAML: {why}; {remedy}\n  {shown}"

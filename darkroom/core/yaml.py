@@ -20,6 +20,6 @@ def parse_yaml(content: bytes, where: str) -> Any:
         return YAML(typ="safe", pure=True).load(content.decode("utf-8-sig"))
     # The last three are what the parser makes of a tag that does not fit, as `!!bool many`.
     except (YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError) as error:
-        from darkroom.core.yaml_errors import describe_yaml_error
+        from darkroom.core.validation_errors import describe_yaml_error
 
         raise UserError(f"{where}{describe_yaml_error(error, content)}") from error

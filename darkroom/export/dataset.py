@@ -8,37 +8,29 @@ Reads data/split.parquet (which images are kept, and their split), data/dedupe/g
     parquet     data/<split>-00000-of-00001.parquet; column image {bytes, path}, and the labels,
                 with the schema metadata by which Hugging Face datasets decodes the image
 
-Each comes with labels.csv and labels.parquet. The CSV is for people, so that cells which a
-spreadsheet would run as a formula start with an apostrophe; labels.parquet is exact. A label
-becomes a folder name that every file system accepts (`slugs`). Rules: only an empty or new folder
-outside data/ is written to; images stream, so that memory holds tables and one row group.
+Each comes with labels.csv and labels.parquet. Only an empty or new folder outside data/ is written
+to; images stream, so that memory holds tables and one row group.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
+from darkroom.core import tables
+from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
 from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Location, read_member, stored
-from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, null_to_none, read_table
-from darkroom.export.label_tables import write_label_tables
 from darkroom.export.writers import FORMATS, LABELS, ExportedImage
 from darkroom.images.formats import sniff_extension
 
 RAW, AUGMENTED_FOLDER = Path("data/raw"), Path("data/augmented")
 GROUPS_TABLE, SPLIT_TABLE = Path("data/dedupe/groups.parquet"), Path("data/split.parquet")
-OWNED = (
-    "data",
-    "metrics",
-    "stages",
-    "darkroom",
-    ".git",
-    ".dvc",
-    ".darkroom",
-)  # never written to by export
+# Export never writes to these.
+OWNED = ("data", "metrics", "stages", "darkroom", ".git", ".dvc", ".darkroom")
 UNFINISHED = "EXPORT-UNFINISHED"  # lies in the target until everything is written
 
 
@@ -87,7 +79,7 @@ def read_images(root: Path, rows: pd.DataFrame) -> Iterator[ExportedImage]:
     for row in rows.to_dict("records"):
         location = Location(row["shard"], int(row["offset"]), int(row["size"]))
         content = read_member(root / row["folder"], location)
-        labels = {name: null_to_none(row[name]) for name in LABELS}
+        labels = {name: tables.null_to_none(row[name]) for name in LABELS}
         name = f"{row['key']}.{sniff_extension(content)}"
         yield ExportedImage(name, content, int(row["part"]), labels)
         progress.advance(1)
@@ -115,16 +107,36 @@ def prepare_target(root: Path, target: Path) -> Path:
     return folder
 
 
+def write_label_tables(target: Path, rows: pd.DataFrame, names: list[str]) -> None:
+    """Write labels.parquet (exact) and labels.csv (one column per score; cells made harmless).
+
+    The CSV has the columns that a Darkroom folder source reads, so that an export can come back.
+    """
+    table = rows[list(LABELS)].assign(name=names)
+    schema = pa.schema([("name", pa.string()), *LABELS.items()])
+    tables.write_table(table, target / "labels.parquet", schema, sort_by=["name"])
+    votes = [tables.null_to_none(cell) for cell in table["ratings"]]
+    bins = max((len(row) for row in votes if row), default=0)
+    for position in range(bins):
+        cells = [row[position] if row and len(row) > position else None for row in votes]
+        table[f"rating_{position + 1}"] = pd.array(cells, dtype="Int64")
+    table = table.drop(columns="ratings").sort_values("name")
+    used = [name for name in table if name in {"key", "split"} or table[name].notna().any()]
+    columns = ["name", *(name for name in used if name != "name")]
+    lines = table[columns].itertuples(index=False)
+    texts = ([escape(tables.null_to_none(cell)) for cell in line] for line in lines)
+    write_text(target / "labels.csv", rows_to_csv(columns, texts))
+
+
 def export_dataset(root: Path, target: Path, layout: str, with_augmented: bool = False) -> None:
     """Write the data set of `root` to `target` in one of `FORMATS`."""
-    augmented = None
-    if with_augmented:
-        augmented = read_table(root / AUGMENTED_FOLDER / "index.parquet", AUGMENTED)
     rows = select(
-        read_table(root / SPLIT_TABLE, SPLIT),
-        read_table(root / GROUPS_TABLE, GROUPS),
-        read_table(root / RAW / "index.parquet", INDEX),
-        augmented,
+        tables.read_table(root / SPLIT_TABLE, tables.SPLIT),
+        tables.read_table(root / GROUPS_TABLE, tables.GROUPS),
+        tables.read_table(root / RAW / "index.parquet", tables.INDEX),
+        tables.read_table(root / AUGMENTED_FOLDER / "index.parquet", tables.AUGMENTED)
+        if with_augmented
+        else None,
     )
     if rows.empty:
         raise UserError(f"{SPLIT_TABLE} is empty: no image was kept; see metrics/report.html.")

@@ -73,9 +73,8 @@ def write_parquet(target: Path, images: Iterable[ExportedImage], rows: pd.DataFr
     """Write data/<split>-…parquet in small row groups; return the image paths."""
     schema = pa.schema([("image", IMAGE), *LABELS.items()], metadata=_huggingface())
     last = rows.groupby("split")["part"].max()
-    stored_plain = {name: "zstd" for name in LABELS if name != "ratings"}
-    packing = {**stored_plain, "ratings.list.element": "zstd", "image.bytes": "none",
-               "image.path": "zstd"}  # fmt: skip
+    packed = [*LABELS.keys() - {"ratings"}, "ratings.list.element", "image.path"]
+    packing = dict.fromkeys(packed, "zstd") | {"image.bytes": "none"}
     names = []
     for (split, part), group in itertools.groupby(images, _file):
         name = Path("data") / f"{split}-{part:05d}-of-{last[split] + 1:05d}.parquet"
@@ -83,9 +82,10 @@ def write_parquet(target: Path, images: Iterable[ExportedImage], rows: pd.DataFr
         path = _inside(target, name)
         with pq.ParquetWriter(path, schema, compression=packing, use_dictionary=False) as writer:
             for batch in _row_groups(group):
-                structs = [{"bytes": item.content, "path": item.name} for item in batch]
-                table = [{"image": struct, **item.labels}
-                         for struct, item in zip(structs, batch, strict=True)]  # fmt: skip
+                table = [
+                    {"image": {"bytes": item.content, "path": item.name}, **item.labels}
+                    for item in batch
+                ]
                 writer.write_table(pa.Table.from_pylist(table, schema))
                 names += [item.name for item in batch]
     return names
@@ -105,14 +105,11 @@ def _row_groups(images: Iterable[ExportedImage]) -> Iterator[list[ExportedImage]
 
 def _huggingface() -> dict[str, str]:
     """Return the schema metadata from which `datasets` knows that the struct is an image."""
-    kinds = {_TEXT: "string", _REAL: "float64"}
+    kinds, votes = {_TEXT: "string", _REAL: "float64"}, {"dtype": "int64", "_type": "Value"}
     features: dict[str, Any] = {"image": {"_type": "Image"}}
     for name, kind in LABELS.items():
-        if name == "ratings":
-            value = {"dtype": "int64", "_type": "Value"}
-            features[name] = {"feature": value, "_type": "Sequence"}
-        else:
-            features[name] = {"dtype": kinds[kind], "_type": "Value"}
+        features[name] = {"dtype": kinds.get(kind), "_type": "Value"}
+    features["ratings"] = {"feature": votes, "_type": "Sequence"}
     return {"huggingface": json.dumps({"info": {"features": features}})}
 
 

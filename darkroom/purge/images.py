@@ -1,7 +1,6 @@
 """Take images out for good, for takedown requests: `darkroom purge KEY…`.
 
-Runs while nothing else runs. It is the one exception to "nothing is ever deleted". An image is
-named by its key, by the first 8 or more digits of it, or as `SOURCE:NAME`.
+Runs while nothing else runs.
 
 1. The key goes on `data/purged.csv` (in git), which `download` reads: these bytes are never stored
    again, under whatever name or from whatever source they come, here or in another clone.
@@ -10,8 +9,7 @@ named by its key, by the first 8 or more digits of it, or as `SOURCE:NAME`.
 3. Caches and unfinished work in `.darkroom/` go, since they may hold the image or what was computed
    from it; the list of what the sources hold (`scan`) and a fit of the network (`fit`) stay.
 
-What later stages derived from it, `dvc repro` makes again. Records stay as rows, `withdrawn` with
-the reason `purged`: source, name and key alone. Sources are never touched.
+Records stay as rows, `withdrawn` with the reason `purged`: source, name and key alone.
 """
 
 import logging
@@ -22,14 +20,14 @@ from pathlib import Path
 import pandas as pd
 
 from darkroom.core.errors import UserError
-from darkroom.core.tables import INDEX, read_table
-from darkroom.purge.copies import find_copies
+from darkroom.core.graphs import connected_components
+from darkroom.core.tables import GROUPS, INDEX, PAIRS, read_table
 from darkroom.purge.names import find_keys
 from darkroom.sources.store.journal import remove_images
 from darkroom.sources.store.purged import PURGED, read_purged, write_purged
 from darkroom.sources.store.raw_store import RawStore
 
-RAW = Path("data/raw")
+RAW, DEDUPE = Path("data/raw"), Path("data/dedupe")
 SCRATCH = Path(".darkroom")
 DOWNLOAD = "download"  # below SCRATCH: what was fetched and is not stored yet
 HARMLESS = ("scan", "fit")  # below SCRATCH: no bytes of the data set, and long to make again
@@ -75,6 +73,27 @@ def purge_images(root: Path, wanted: Sequence[str], with_copies: bool, dry_run: 
     logger.info("purge: done in %s; %s keeps these images out", RAW, PURGED)
     logger.info("purge: where a source still has one of them, delete it there yourself")
     logger.info(NEXT_STEPS)
+
+
+def find_copies(root: Path, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the other verified copies of these images, and their other relatives.
+
+    Both as the last run of dedupe saw them; empty without one.
+    """
+    tables = (root / DEDUPE / "pairs.parquet", root / DEDUPE / "groups.parquet")
+    if not all(path.exists() for path in tables):
+        logger.warning("purge: dedupe has not run, so that copies of these images are not known")
+        return [], []
+    pairs, groups = read_table(tables[0], PAIRS), read_table(tables[1], GROUPS)
+    same = pairs[pairs["duplicate"]]
+    links = list(zip(same["key_a"], same["key_b"], strict=True))
+    nodes = {*same["key_a"], *same["key_b"], *groups["key"], *keys}
+    component = connected_components(nodes, links)
+    wanted = {component[key] for key in keys}
+    copies = {key for key in nodes if component[key] in wanted} - set(keys)
+    families = set(groups.loc[groups["key"].isin([*keys, *copies]), "family"])
+    relatives = set(groups.loc[groups["family"].isin(families), "key"])
+    return sorted(copies), sorted(relatives - copies - set(keys))
 
 
 def _say(what: str, keys: Iterable[str], index: pd.DataFrame) -> None:

@@ -113,7 +113,7 @@ def test_a_stage_looks_at_its_own_sections_alone_and_scan_at_all(values):
 def test_the_settings_of_train_are_no_code_of_clean(repository):
     modules = StageCode(repository).describe("stages.clean")["modules"]
     assert "darkroom.core.params.clean" in modules
-    others = ("params.train", "params.whole", "explain", "validation_errors", "yaml_errors")
+    others = ("params.train", "params.whole", "explain", "validation_errors")
     assert not {f"darkroom.core.{name}" for name in others} & set(modules)
 
 
