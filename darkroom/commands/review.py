@@ -28,7 +28,7 @@ def review(
       darkroom review --port 8123 --no-browser
       ssh -L 8123:127.0.0.1:8123 machine    # from yours; then open the printed address
     """
-    from darkroom.review.serve import serve
+    from darkroom.review.server import serve
 
     with in_project() as (root, params), suppress(KeyboardInterrupt):
         asyncio.run(serve(root, params, port, not no_browser))

@@ -6,19 +6,14 @@ from typing import NamedTuple
 
 from darkroom.labels.decisions import Decision, Subject, parse, write_decisions
 
-
-class Change(NamedTuple):
-    """One subject before and after; None is no decision."""
-
-    subject: Subject
-    before: Decision | None
-    after: Decision | None
+Changes = Mapping[Subject, Decision | None]  # None is no decision
 
 
 class Step(NamedTuple):
     """What one action changed, and where on the page it was made."""
 
-    changes: tuple[Change, ...]
+    before: Changes
+    after: Changes
     where: str
 
 
@@ -41,26 +36,23 @@ class History:
         rows = {row.subject: row for row in parse(content, str(self._path))}
         different = {row.subject for row in set(rows.values()) ^ set(self.rows.values())}
         self.rows, self._content = rows, content
-        return _keys(different)
+        return keys_of(different)
 
-    def decide(self, wanted: Mapping[Subject, Decision | None], where: str) -> set[str]:
+    def decide(self, wanted: Changes, where: str) -> set[str]:
         """Make the decisions, None clearing one, as one step; return the keys concerned."""
-        changes = tuple(
-            Change(subject, self.rows.get(subject), after) for subject, after in wanted.items()
-        )
-        changes = tuple(change for change in changes if change.before != change.after)
-        if not changes:
-            return set()
-        self._save({change.subject: change.after for change in changes})
-        self.undo_stack.append(Step(changes, where))
-        self.redo_stack.clear()
-        return _keys(change.subject for change in changes)
+        after = {subject: row for subject, row in wanted.items() if row != self.rows.get(subject)}
+        if after:
+            before = {subject: self.rows.get(subject) for subject in after}
+            self._save(after)
+            self.undo_stack.append(Step(before, after, where))
+            self.redo_stack.clear()
+        return keys_of(after)
 
     def undo(self) -> Step | None:
         """Take the last step back and return it; None where there is none."""
         if not self.undo_stack:
             return None
-        self._save({change.subject: change.before for change in self.undo_stack[-1].changes})
+        self._save(self.undo_stack[-1].before)
         self.redo_stack.append(self.undo_stack.pop())
         return self.redo_stack[-1]
 
@@ -68,21 +60,17 @@ class History:
         """Make the step that was taken back last again and return it."""
         if not self.redo_stack:
             return None
-        self._save({change.subject: change.after for change in self.redo_stack[-1].changes})
+        self._save(self.redo_stack[-1].after)
         self.undo_stack.append(self.redo_stack.pop())
         return self.undo_stack[-1]
 
-    def _save(self, values: Mapping[Subject, Decision | None]) -> None:
+    def _save(self, values: Changes) -> None:
         rows = {**self.rows, **values}
         kept = {subject: row for subject, row in rows.items() if row is not None}
         write_decisions(self._path, kept.values())
         self.rows, self._content = kept, self._path.read_bytes()
 
 
-def keys_of(step: Step) -> set[str]:
-    """Return the images that a step is about."""
-    return _keys(change.subject for change in step.changes)
-
-
-def _keys(subjects: Iterable[Subject]) -> set[str]:
+def keys_of(subjects: Iterable[Subject]) -> set[str]:
+    """Return the images that decisions are about."""
     return {key for subject in subjects for key in (subject.key, subject.other) if key}

@@ -87,8 +87,7 @@ def is_settled(item: Item, rows: Rows, broken: Collection[str] = ()) -> bool:
     if item.kind == "rejected":
         return is_decided(first) or first in broken
     if item.kind == "conflicts":
-        labelled = any(Subject(first, "", about) in rows for about in ("label", "mean"))
-        return labelled or is_decided(first)
+        return any(Subject(first, "", about) in rows for about in ("label", "mean", "status"))
     if not others:
         return is_decided(first) or item.kind == "decided"
     if item.kind == "candidates" and is_decided(first):
@@ -114,9 +113,8 @@ class ReviewItems:
         self._pairs["certainty"] = certainty(self._pairs, params.dedupe.threshold)
         self._summary = tables.read_table(root / SUMMARY).set_index("key")
         self._locations = shards.stored(index).set_index("key")
-        ends = tables.read_table(root / RECORDS, tables.RECORDS)[
-            ["source", "name", "status", "reason"]
-        ]
+        ends = tables.read_table(root / RECORDS, tables.RECORDS)
+        ends = ends[["source", "name", "status", "reason"]]
         present = index[(index["status"] == "kept") & index["key"].notna()]
         present = present.drop(columns=["status", "reason"]).merge(ends, on=["source", "name"])
         self._records = present.sort_values(["key", "source", "name"], ignore_index=True)
@@ -125,8 +123,7 @@ class ReviewItems:
         rated = bool(is_rated(self._groups).any())
         self.rated = not self.labels and (rated or params.train.task == "rating")
         self.max_pixels, self._scale = params.clean.max_pixels, params.train.scale
-        unread = self._summary["blurry_score"].isna()
-        self._broken = frozenset(self._summary.index[unread])
+        self._broken = frozenset(self._summary.index[self._summary["blurry_score"].isna()])
         self.by_kind: dict[str, list[Item]] = {kind: [] for kind in KINDS}
         for item in self._list_items():
             self.by_kind[item.kind].append(item)
@@ -136,7 +133,7 @@ class ReviewItems:
                 for key in item.keys:
                     self._positions[key].append((kind, position))
         self.settled = {
-            kind: {n for n, item in enumerate(items) if self._settled(item, rows)}
+            kind: {n for n, item in enumerate(items) if is_settled(item, rows, self._broken)}
             for kind, items in self.by_kind.items()
         }
         self.refresh(set(), rows)
@@ -145,7 +142,7 @@ class ReviewItems:
         """Note that decisions on these images have changed."""
         for key in keys:
             for kind, position in self._positions.get(key, []):
-                settled = self._settled(self.by_kind[kind][position], rows)
+                settled = is_settled(self.by_kind[kind][position], rows, self._broken)
                 (self.settled[kind].add if settled else self.settled[kind].discard)(position)
         subjects = {(s.key, s.other) if s.other else (s.key,) for s in rows}
         self.by_kind["decided"] = [Item("decided", keys) for keys in sorted(subjects)]
@@ -192,18 +189,14 @@ class ReviewItems:
     def describe(self, item: Item, rows: Rows, most: int = MAX_IMAGES) -> dict[str, Any]:
         """Return an item as the page shows it, at most so many of its images."""
         keys = item.keys[: max(most, 2)]
-        description: dict[str, Any] = {
+        return {
             "id": item.id,
             "kind": item.kind,
             "more": len(item.keys) - len(keys),
-            "settled": self._settled(item, rows),
+            "settled": is_settled(item, rows, self._broken),
             "images": [self._image(key, rows) for key in keys],
             "pairs": [self._pair(keys[0], key, rows) for key in keys[1:]],
         }
-        return description
-
-    def _settled(self, item: Item, rows: Rows) -> bool:
-        return is_settled(item, rows, self._broken)
 
     def _list_items(self) -> Iterator[Item]:
         groups, pairs = self._groups, self._pairs
@@ -231,10 +224,8 @@ class ReviewItems:
         for key in groups.index[groups["label_conflict"]]:
             yield Item("conflicts", (key,))
         rejected = self._summary[self._summary["status"] != "kept"]
-        rejected = rejected.assign(broken=rejected["blurry_score"].isna()).sort_values(
-            ["broken", "reason"], kind="stable"
-        )
-        for key in rejected.index:
+        rejected = rejected.assign(broken=rejected["blurry_score"].isna())
+        for key in rejected.sort_values(["broken", "reason"], kind="stable").index:
             yield Item("rejected", (key,))
 
     def _matches(self, item: Item, words: list[str]) -> bool:
@@ -270,31 +261,23 @@ class ReviewItems:
             for _, row in self._records.iloc[at[:MAX_RECORDS]].iterrows()
         ]
         status, reason = self._status_and_reason(key)
+        decision, label, mean = (rows.get(Subject(key, "", a)) for a in ("status", "label", "mean"))
+        decided = mean or label
         image: dict[str, Any] = {
             "key": key, "known": key in self._locations.index, "status": status, "reason": reason,
             "decodes": self.decodes(key), "records": records, "count": len(at),
-            "decision": None, "decided_label": None,
+            "decision": decision and decision.decision, "decided_label": decided and decided.value,
         }  # fmt: skip
         if key in self._summary.index:
             measured = self._summary.loc[key]
-            image |= {
-                name: null_to_none(measured[name])
-                for name in ("width", "height", "format", "bytes")
-            }
+            measures = ("width", "height", "format", "bytes")
+            image |= {name: null_to_none(measured[name]) for name in measures}
             flags = [name for name in measured.index if name.startswith("is_")]
-            image["flags"] = [
-                name[3:] for name in flags if measured[name] is True or measured[name] == 1
-            ]
+            image["flags"] = [name[3:] for name in flags if null_to_none(measured[name])]
         if key in self._groups.index:
             group = self._groups.loc[key]
             split = null_to_none(group["official_split"])
             image |= {"label": _label(group, self._scale), "split": split}
-        for about in ("status", "label", "mean"):
-            decision = rows.get(Subject(key, "", about))
-            if decision:
-                image["decision" if about == "status" else "decided_label"] = (
-                    decision.decision if about == "status" else decision.value
-                )
         return image
 
     def _pair(self, a: str, b: str, rows: Rows) -> dict[str, Any]:

@@ -13,7 +13,12 @@
 import asyncio
 import hmac
 import json
+import logging
+import os
 import secrets
+import signal
+import sys
+import webbrowser
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import islice
@@ -24,8 +29,8 @@ from aiohttp import web
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.whole import Params
-from darkroom.labels.decisions import ABOUT, Decision, Subject, check
-from darkroom.review.history import History, Step, keys_of
+from darkroom.labels.decisions import ABOUT, REVIEW, Decision, Subject, check
+from darkroom.review.history import History, keys_of
 from darkroom.review.items import KINDS, ReviewItems, table_times
 from darkroom.review.thumbnail_pool import LARGE_PX, SMALL_PX, ThumbnailPool
 
@@ -53,6 +58,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
+logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -79,8 +85,8 @@ class ReviewSession:
             web.get("/api/items", self._items),
             web.get("/api/item", self._item),
             web.post("/api/decide", self._decide),
-            web.post("/api/undo", self._undo),
-            web.post("/api/redo", self._redo),
+            web.post("/api/undo", self._undo_or_redo),
+            web.post("/api/redo", self._undo_or_redo),
             web.get("/picture/{key:[0-9a-f]{32}}", self._picture),
         ])  # fmt: skip
         app.on_cleanup.append(self._close)
@@ -222,16 +228,11 @@ class ReviewSession:
             )
         return row.subject, row
 
-    async def _undo(self, request: web.Request) -> web.Response:
-        return self._answer_with_step(self.history.undo)
-
-    async def _redo(self, request: web.Request) -> web.Response:
-        return self._answer_with_step(self.history.redo)
-
-    def _answer_with_step(self, move: Callable[[], Step | None]) -> web.Response:
+    async def _undo_or_redo(self, request: web.Request) -> web.Response:
         self._reload_decisions()
+        move = self.history.undo if request.path == "/api/undo" else self.history.redo
         step = move()
-        self._update_items(keys_of(step) if step else set())
+        self._update_items(keys_of(step.after) if step else set())
         return web.json_response({"where": step.where if step else None, **self._state()})
 
     async def _picture(self, request: web.Request) -> web.Response:
@@ -298,3 +299,42 @@ def _number(text: str, name: str, low: int, high: int) -> int:
 
 def _error(status: int, words: str) -> web.Response:
     return web.json_response({"error": words}, status=status)
+
+
+async def serve(root: Path, params: Params, port: int, browse: bool) -> None:
+    """Serve until Ctrl+C or SIGTERM; `port` 0 takes a free one. Raises UserError if it is taken."""
+    ended = asyncio.Event()
+    with suppress(NotImplementedError):  # Windows, where Ctrl+C raises KeyboardInterrupt
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    review = ReviewSession(root, params, History(root / REVIEW))
+    runner = web.AppRunner(review.application(), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise UserError(
+                f"port {port}: expected a free one, got: {error.strerror}; choose another one, or"
+                " none for any that is free"
+            ) from error
+        review.port = runner.addresses[0][1]
+        total = sum(count["total"] for count in review.items.counts().values())
+        logger.info(
+            "review: %d items. Open %s\nEvery decision is saved at once in %s; `dvc repro` applies"
+            " them. Ctrl+C ends the review.",
+            total, review.url(review.token), REVIEW,
+        )  # fmt: skip
+        if browse and has_screen():
+            review.one_time_token = secrets.token_urlsafe(32)
+            await asyncio.to_thread(webbrowser.open, review.url(review.one_time_token))
+        await ended.wait()
+    finally:
+        await runner.cleanup()
+
+
+def has_screen() -> bool:
+    """Return whether a browser has somewhere to open; a text browser would take the terminal."""
+    screens = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in {"darwin", "win32"} or any(os.environ.get(name) for name in screens)
