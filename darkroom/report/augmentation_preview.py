@@ -15,8 +15,8 @@ from darkroom.augmentation.chains import LABEL_PRESERVING, allowed_operations, a
 from darkroom.augmentation.operations import OPERATIONS
 from darkroom.filters.filter_bank import compress
 from darkroom.filters.preprocess import FILTERS, kernel_px, preprocess, read_steps
-from darkroom.images.decode import DecodeError, Pixels, decode_at_least
-from darkroom.images.thumbnail import shrink
+from darkroom.images.colours import Pixels
+from darkroom.images.resize import shrink
 from darkroom.report.formatting import words
 from darkroom.report.image_store import ImageStore, data_uri
 from darkroom.report.params import ReportParams
@@ -43,42 +43,28 @@ FILTER_SETTINGS: Mapping[str, tuple[str, tuple[float, float, float]]] = {
 }
 
 
-class Preview(NamedTuple):
-    """One result, and the values that made it."""
-
-    picture: str  # a data: URI
-    caption: str
-
-
 class PreviewRow(NamedTuple):
     """One operation or filter: its results at three settings, and whether augment uses it."""
 
     name: str
     note: str
-    previews: tuple[Preview, ...]
-
-
-class AugmentationPreview(NamedTuple):
-    """The original, and what operations and filters make of it."""
-
-    original: str  # a data: URI
-    name: str
-    operations: tuple[PreviewRow, ...]
-    filters: tuple[PreviewRow, ...]
+    previews: list[tuple[str, str]]  # a data: URI, and the values that made it
 
 
 def describe(
     store: ImageStore, rows: pd.DataFrame, names: Mapping[str, str], params: ReportParams
-) -> AugmentationPreview | None:
+) -> dict[str, Any] | None:
     """Return the preview on one of `rows` of clean's summary; None when none can be shown."""
     chosen = choose_image(store, rows)
     if chosen is None:
         return None
     key, pixels = chosen
-    return AugmentationPreview(
-        _picture(pixels), names.get(key, key), tuple(preview_operations(pixels, params)),
-        tuple(preview_filters(pixels)),
-    )  # fmt: skip
+    return {
+        "original": data_uri(pixels, QUALITY),
+        "name": names.get(key, key),
+        "operations": preview_operations(pixels, params),
+        "filters": preview_filters(pixels),
+    }
 
 
 def choose_image(store: ImageStore, rows: pd.DataFrame) -> tuple[str, Pixels] | None:
@@ -92,12 +78,9 @@ def choose_image(store: ImageStore, rows: pd.DataFrame) -> tuple[str, Pixels] | 
     kept = kept[coloured] if coloured.any() else kept
     scores = kept.get("low_information_score", unmeasured).astype(float).fillna(0.0)
     for key in kept["key"].loc[(scores - scores.median()).abs().sort_values(kind="stable").index]:
-        content = store.content(key)
-        try:
-            if content is not None:
-                return key, shrink(decode_at_least(content, SIDE_PX), SIDE_PX)
-        except DecodeError:
-            continue
+        pixels = store.pixels(key, SIDE_PX)
+        if pixels is not None:
+            return key, shrink(pixels, SIDE_PX)
     return None
 
 
@@ -111,11 +94,11 @@ def preview_operations(pixels: Pixels, params: ReportParams) -> list[PreviewRow]
         previews = []
         for share in LIMIT_FRACTIONS if operation.limit else LIMIT_FRACTIONS[-1:]:
             values = operation.values.at(share, limit, pixels.shape[:2], fill)
-            picture = _picture(apply(pixels, [{"name": name, **values}]))
-            previews.append(Preview(picture, _caption(values)))
+            changed = apply(pixels, [{"name": name, **values}])
+            previews.append((data_uri(changed, QUALITY), _caption(values)))
         changes_label = task != "none" and name not in LABEL_PRESERVING[task]
         note = "in use" if name in used else f"not true to a {task}" if changes_label else ""
-        rows.append(PreviewRow(name, note, tuple(previews)))
+        rows.append(PreviewRow(name, note, previews))
     return rows
 
 
@@ -136,8 +119,8 @@ def preview_filters(pixels: Pixels) -> list[PreviewRow]:
                 caption += f", {explained:.1%}"
             else:
                 filtered = preprocess(pixels, steps)
-            previews.append(Preview(_picture(filtered), caption))
-        rows.append(PreviewRow(name, "", tuple(previews)))
+            previews.append((data_uri(filtered, QUALITY), caption))
+        rows.append(PreviewRow(name, "", previews))
     return rows
 
 
@@ -157,7 +140,3 @@ def _caption(values: Mapping[str, Any]) -> str:
     if not shown:
         return "as it is" if values else ""
     return ", ".join(f"{words(name)} {value:.3g}" for name, value in shown.items())
-
-
-def _picture(pixels: Pixels) -> str:
-    return data_uri(pixels, QUALITY)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darkroom.images.decode import DecodeError, Pixels, decode_at_least
+from darkroom.images.colours import Pixels
 from darkroom.images.resize import resize
 from darkroom.report.image_store import ImageStore
 
@@ -57,15 +57,8 @@ def choose_keys(keys: pd.Series, most: int, cost: Mapping[str, float]) -> list[s
 
 def sample_images(store: ImageStore, keys: Sequence[str]) -> dict[str, PixelSample]:
     """Return the sample of each image, decoded small; one that does not decode is left out."""
-    samples = {}
-    for key in keys:
-        content = store.content(key)
-        if content is not None:
-            try:
-                samples[key] = sample_pixels(decode_at_least(content, SIDE_PX))
-            except DecodeError:
-                continue
-    return samples
+    decoded = ((key, store.pixels(key, SIDE_PX)) for key in keys)
+    return {key: sample_pixels(pixels) for key, pixels in decoded if pixels is not None}
 
 
 def sample_pixels(pixels: Pixels) -> PixelSample:

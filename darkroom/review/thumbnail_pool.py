@@ -15,7 +15,7 @@ import cv2
 
 from darkroom.core.shards import Location, read_member
 from darkroom.images import decode
-from darkroom.images.thumbnail import encode_jpeg, shrink
+from darkroom.images.resize import encode_jpeg, shrink
 from darkroom.workers.pool import new_pool
 
 SMALL_PX, LARGE_PX = 360, 1600  # long side: twice what the page shows, for dense screens

@@ -5,8 +5,10 @@ import pytest
 from darkroom.augmentation.operations import OPERATIONS
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
+from darkroom.core.shards import write_shard
 from darkroom.filters.preprocess import FILTERS, read_steps
 from darkroom.report import augmentation_preview
+from darkroom.report.image_store import ImageStore
 
 
 def noise(height=112, width=84):
@@ -37,7 +39,7 @@ def test_the_settings_of_a_filter_are_in_range_and_differ(filter_rows, name):
     setting, values = augmentation_preview.FILTER_SETTINGS[name]
     for value in values:
         read_steps([{"filter": name, setting: value}], "here")
-    assert len({preview.picture for preview in filter_rows[name].previews}) == 3
+    assert len({picture for picture, _ in filter_rows[name].previews}) == 3
 
 
 def test_limits_are_those_of_the_parameters_and_true_labels_are_noted(values):
@@ -48,7 +50,7 @@ def test_limits_are_those_of_the_parameters_and_true_labels_are_noted(values):
     values["train"]["task"] = "classification"
     values["augment"] |= {"operations": [{"rotation": 90}], "target": 10}
     made = preview()
-    assert [preview.caption for preview in made["rotation"].previews] == [
+    assert [caption for _, caption in made["rotation"].previews] == [
         "degrees 30", "degrees 60", "degrees 90",
     ]  # fmt: skip
     assert (made["rotation"].note, made["blur"].note) == ("in use", "")
@@ -58,16 +60,10 @@ def test_limits_are_those_of_the_parameters_and_true_labels_are_noted(values):
     assert (made["shift"].note, made["blur"].note) == ("in use", "not true to a rating")
 
 
-class Store:
-    def __init__(self, contents):
-        self.contents = contents
-
-    def content(self, key):
-        return self.contents.get(key)
-
-
-def test_without_an_image_that_decodes_there_is_nothing_to_show(values):
+def test_without_an_image_that_decodes_there_is_nothing_to_show(values, tmp_path):
     rows = pd.DataFrame({"key": ["a", "b"], "status": ["kept", "rejected"]})
     params = check_params(values, Params)
-    assert augmentation_preview.describe(Store({"a": b"no image"}), rows, {}, params) is None
-    assert augmentation_preview.describe(Store({}), rows.head(0), {}, params) is None
+    (location,) = write_shard(tmp_path / "00000.tar", [("a.jpg", b"no image")])
+    store = ImageStore(tmp_path, pd.DataFrame([{"key": "a", **location._asdict()}]))
+    assert augmentation_preview.describe(store, rows, {}, params) is None
+    assert augmentation_preview.describe(store, rows.head(0), {}, params) is None

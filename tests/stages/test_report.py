@@ -106,7 +106,6 @@ def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, monkeypatch):
     data.check(hidden, "rejected", "review")
     refused = {picture(900), picture(901), picture(1)[:900], b""}
     seen = []
-    monkeypatch.setattr("darkroom.report.pixel_sample.decode_at_least", noting(seen))
     monkeypatch.setattr("darkroom.report.image_store.decode_at_least", noting(seen))
     build(tmp_path, data)
     assert len(seen) > 20
