@@ -16,13 +16,14 @@ Run alone with `python -m stages.report`.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from darkroom.core.csv import to_csv
 from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
-from darkroom.report import label_distribution, metric_values, model_card, page, plot_files, profile
+from darkroom.report import label_distribution, model_card, model_sections, page, profile
 from darkroom.report.image_store import ImageStore
 from darkroom.report.params import ReportParams
 from darkroom.report.render import render_card, render_page
@@ -54,10 +55,16 @@ def read_inputs(root: Path) -> page.Inputs:
         predictions=read_table(root / PREDICTIONS),
         images=ImageStore(root / RAW, index),
         augmented_images=ImageStore(root / NEW, augmented),
-        sources=json.loads((root / SOURCES).read_text()) if (root / SOURCES).exists() else {},
-        metrics=metric_values.read_metrics(root / METRICS, ["train", "evaluate"]),
+        sources=_read_json(root / SOURCES),
+        metrics={stage: _read_json(root / METRICS / f"{stage}.json")
+                 for stage in ("train", "evaluate")},
         plots=root / PLOTS,
-    )
+    )  # fmt: skip
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the contents of a file, none where a stage wrote no such file."""
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def run(root: Path, params: ReportParams) -> None:
@@ -71,7 +78,7 @@ def run(root: Path, params: ReportParams) -> None:
         write_text(root / PLOTS / "report" / f"{name}.csv", to_csv(data))
     write_text(root / TARGET, render_page(contents))
     model = json.loads((root / MODEL).read_text())
-    calibration = plot_files.read_plot(root / PLOTS / "evaluate/calibration.csv")
+    calibration = model_sections.read_plot(root / PLOTS / "evaluate/calibration.csv")
     card = model_card.describe(model, kept, contents, inputs.metrics, calibration, params)
     write_text(root / CARD, render_card({**contents, **card}))
     progress.close(contents["flow"].kept, contents["flow"].removed)

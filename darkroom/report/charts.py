@@ -76,13 +76,13 @@ class Chart:
         self._right = max(RIGHT, LETTER_WIDTH / 2 * len(x.labelled()[-1][1]))
         self._marks: list[Markup] = []
         for tick, label in x.labelled():
-            self._line(self.position(tick, y.low), self.position(tick, y.high), "grid")
-            across = self.position(tick, y.low)
-            self._text(across[0], across[1] + 16, label, "middle")
+            self.vertical_line(tick, "grid")
+            across, along = self.position(tick, y.low)
+            self._text(across, along + 16, label, "middle")
         for tick, label in y.labelled():
-            self._line(self.position(x.low, tick), self.position(x.high, tick), "grid")
-            along = self.position(x.low, tick)
-            self._text(along[0] - 8, along[1] + 4, label, "end")
+            self.horizontal_line(tick, "grid")
+            across, along = self.position(x.low, tick)
+            self._text(across - 8, along + 4, label, "end")
         middle = TOP + (height - TOP - BOTTOM) / 2
         centre = self._left + (width - self._left - self._right) / 2
         self._text(centre, height - 6, x.title, "middle", "title")
@@ -100,23 +100,17 @@ class Chart:
 
     def curve(self, points: Points, style: str) -> None:
         """Join the points by a line; points that are not finite are left out."""
-        positions = [self.position(*point) for point in points if all(map(math.isfinite, point))]
-        path = " ".join(f"{_f(x)},{_f(y)}" for x, y in positions)
-        self._marks.append(Markup('<polyline class="{}" points="{}"/>').format(style, path))
+        self._path("polyline", [point for point in points if all(map(math.isfinite, point))], style)
 
     def area(self, points: Points, style: str) -> None:
         """Fill between the points and the lower axis."""
         if points:
             closed = [(points[0][0], self.y.low), *points, (points[-1][0], self.y.low)]
-            path = " ".join(f"{_f(x)},{_f(y)}" for x, y in (self.position(*p) for p in closed))
-            self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
+            self._path("polygon", closed, style)
 
     def band(self, lower: Points, upper: Points, style: str) -> None:
         """Fill between two curves."""
-        path = " ".join(
-            f"{_f(x)},{_f(y)}" for x, y in (self.position(*p) for p in [*lower, *reversed(upper)])
-        )
-        self._marks.append(Markup('<polygon class="{}" points="{}"/>').format(style, path))
+        self._path("polygon", [*lower, *reversed(upper)], style)
 
     def error_bar(self, x: float, low: float, high: float, style: str) -> None:
         """Draw an interval of y: a line with a short bar at either end."""
@@ -136,11 +130,8 @@ class Chart:
         """Draw a bar from the lower axis, between two values of x."""
         left, top = self.position(low, count)
         right, bottom = self.position(high, self.y.low)
-        self._marks.append(
-            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-                style, _f(left), _f(top), _f(right - left), _f(bottom - top)
-            )
-        )
+        mark = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>')
+        self._marks.append(mark.format(style, *map(_f, (left, top, right - left, bottom - top))))
 
     def vertical_line(self, x: float, style: str) -> None:
         """Draw a line over the whole height."""
@@ -165,6 +156,10 @@ class Chart:
             _f(self.width), _f(self.height), self.title
         )
         return head + Markup("").join(self._marks) + Markup("</svg>")
+
+    def _path(self, mark: str, points: Points, style: str) -> None:
+        path = " ".join(f"{_f(x)},{_f(y)}" for x, y in (self.position(*p) for p in points))
+        self._marks.append(Markup('<{} class="{}" points="{}"/>').format(mark, style, path))
 
     def _line(self, a: tuple[float, float], b: tuple[float, float], style: str) -> None:
         line = Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>')
@@ -194,25 +189,6 @@ def curves_chart(
         chart.curve(points, style)
         if len(points) == 1:
             chart.dots(points, f"{style} solid")
-    return chart.svg()
-
-
-def histogram(values: Sequence[float], low: float, high: float, cutoff: float | None) -> Markup:
-    """Draw how many values lie in each of 18 bins over [low, high]."""
-    bins, counts = 18, [0] * 18
-    for value in values:
-        position = int((value - low) / (high - low) * bins)
-        counts[min(max(position, 0), bins - 1)] += 1
-    ticks = scale_ticks(low, high)
-    chart = Chart(Axis("mean score", low, high, ticks),
-                  linear_axis("images", [0.0, float(max([*counts, 1]))], whole=True),
-                  "Images by mean score", 420, 220)  # fmt: skip
-    width = (high - low) / bins
-    for position, count in enumerate(counts):
-        left = low + position * width
-        chart.bar(left + width * 0.06, left + width * 0.94, count, "bar")
-    if cutoff is not None and low < cutoff < high:
-        chart.vertical_line(cutoff, "chance")
     return chart.svg()
 
 

@@ -6,21 +6,15 @@ distinguished.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from darkroom.report.charts import (
-    FIFTHS,
-    Axis,
-    Chart,
-    Points,
-    curve_styles,
-    linear_axis,
-    scale_ticks,
-)
+from darkroom.report import charts
+from darkroom.report.charts import FIFTHS, Axis, Chart, Points
 from darkroom.report.histograms import count
 
 SQUARE = 400, 380  # px of a chart whose axes are equal
@@ -34,9 +28,9 @@ Interval = tuple[float, float, float]  # where, low, high
 
 
 class OperatingPoint(NamedTuple):
-    """An operating point: its number in the table, and where it lies on a curve."""
+    """An operating point: its number in the table, of points in one place all of theirs."""
 
-    number: int
+    number: str
     x: float
     y: float
 
@@ -48,87 +42,62 @@ def roc_chart(
 ) -> Markup:
     """Draw sensitivity over 1 - specificity, both in [0, 1], one curve per class, and chance.
 
-    `band` holds (false positive rate, low, high) of a single curve.
+    `band` holds (false positive rate, low, high) of a single curve. A screen reader says where each
+    operating point lies.
     """
-    chart = Chart(
-        Axis("1 − specificity", 0, 1, FIFTHS), Axis("sensitivity", 0, 1, FIFTHS),
-        _aria_label("ROC curve", operating_points), *SQUARE,
-    )  # fmt: skip
+    spoken = [f"; point {number}: sensitivity {y:.2f}, specificity {1 - x:.2f}"
+              for number, x, y in operating_points]  # fmt: skip
+    chart = Chart(Axis("1 − specificity", 0, 1, FIFTHS), Axis("sensitivity", 0, 1, FIFTHS),
+                  "ROC curve" + "".join(spoken), *SQUARE)  # fmt: skip
     if len(curves) == 1:
         chart.band([(x, low) for x, low, _ in band], [(x, high) for x, _, high in band], "fill")
     chart.curve([(0, 0), (1, 1)], "chance")
-    for style, points in zip(curve_styles(len(curves)), curves.values(), strict=True):
+    for style, points in zip(charts.curve_styles(len(curves)), curves.values(), strict=True):
         chart.curve(points, style)
-    for label in merge_labels(operating_points):
-        chart.dots([(label.x, label.y)], "operating", 5)
-        chart.tag(label.x, label.y, label.text)
+    for text, x, y in merge_labels(operating_points):
+        chart.dots([(x, y)], "operating", 5)
+        chart.tag(x, y, text)
     return chart.svg()
-
-
-class PointLabel(NamedTuple):
-    """The numbers of the operating points that lie in one place on the chart."""
-
-    x: float
-    y: float
-    text: str
 
 
 def merge_labels(
     points: Sequence[OperatingPoint], distance: float = MERGE_DISTANCE
-) -> list[PointLabel]:
-    """Return one label for all the points that are nearer than this to each other.
+) -> list[OperatingPoint]:
+    """Return one point for all the points that are nearer than this to each other.
 
-    >>> close = [OperatingPoint(1, 0.1, 0.8), OperatingPoint(2, 0.1, 0.8)]
-    >>> merge_labels([*close, OperatingPoint(3, 0.5, 0.9)])
-    [PointLabel(x=0.1, y=0.8, text='1, 2'), PointLabel(x=0.5, y=0.9, text='3')]
+    >>> merge_labels([OperatingPoint("1", 0.1, 0.8), OperatingPoint("2", 0.1, 0.8)])
+    [OperatingPoint(number='1, 2', x=0.1, y=0.8)]
     """
-    labels: list[PointLabel] = []
-    for number, x, y in points:
-        near = (i for i, at in enumerate(labels) if math.dist((at.x, at.y), (x, y)) < distance)
+    labels: list[OperatingPoint] = []
+    for point in points:
+        near = (i for i, at in enumerate(labels) if math.dist(at[1:], point[1:]) < distance)
         index = next(near, None)
         if index is None:
-            labels.append(PointLabel(x, y, str(number)))
+            labels.append(point)
         else:
-            labels[index] = labels[index]._replace(text=f"{labels[index].text}, {number}")
+            both = f"{labels[index].number}, {point.number}"
+            labels[index] = labels[index]._replace(number=both)
     return labels
 
 
-def _aria_label(title: str, points: Sequence[OperatingPoint]) -> str:
-    """Return what a screen reader says: where each operating point lies."""
-    texts = [f"point {p.number}: sensitivity {p.y:.2f}, specificity {1 - p.x:.2f}" for p in points]
-    return "; ".join([title, *texts])
-
-
-class PredictiveValue(NamedTuple):
-    """A predictive value over prevalence: curve and interval."""
-
-    points: Points
-    band: Sequence[Interval]
-
-
 def prevalence_chart(
-    ppv: PredictiveValue,
-    npv: PredictiveValue,
-    test_prevalence: float | None,
-    deployment_prevalence: float | None,
-    name: str,
-) -> Markup:
-    """Draw PPV and NPV in [0, 1] over the log-odds of prevalence."""
+    predictive_values: Sequence[tuple[Points, Sequence[Interval]]],
+    test_prevalence: float | None, deployment_prevalence: float | None, name: str,
+) -> Markup:  # fmt: skip
+    """Draw PPV and NPV, curves in [0, 1] with intervals, over the log-odds of prevalence."""
     ticks = tuple(map(_log_odds, PREVALENCES))
     labels = tuple(f"{100 * share:g} %" for share in PREVALENCES)
-    chart = Chart(
-        Axis("prevalence", ticks[0], ticks[-1], ticks, labels),
-        Axis("predictive value", 0, 1, FIFTHS),
-        f"Predictive values over prevalence, {name}", *WIDE,
-    )  # fmt: skip
+    x_axis = Axis("prevalence", ticks[0], ticks[-1], ticks, labels)
+    title = f"Predictive values over prevalence, {name}"
+    chart = Chart(x_axis, Axis("predictive value", 0, 1, FIFTHS), title, *WIDE)
     for prevalence, style in ((test_prevalence, "chance"), (deployment_prevalence, "limit")):
         if prevalence is not None and PREVALENCES[0] <= prevalence <= PREVALENCES[-1]:
             chart.vertical_line(_log_odds(prevalence), style)
-    for style, values in (("first", ppv), ("second", npv)):
-        lower = [(_log_odds(x), low) for x, low, _ in values.band]
-        upper = [(_log_odds(x), high) for x, _, high in values.band]
+    for style, (points, band) in zip(("first", "second"), predictive_values, strict=True):
+        lower = [(_log_odds(x), low) for x, low, _ in band]
+        upper = [(_log_odds(x), high) for x, _, high in band]
         chart.band(lower, upper, f"spread {style}")
-        chart.curve([(_log_odds(x), y) for x, y in values.points], style)
+        chart.curve([(_log_odds(x), y) for x, y in points], style)
     return chart.svg()
 
 
@@ -139,14 +108,14 @@ def calibration_chart(
 
     `intervals` hold (predicted, low, high) of a single curve.
     """
-    ticks = scale_ticks(low, high)
+    ticks = charts.scale_ticks(low, high)
     chart = Chart(Axis("predicted", low, high, ticks), Axis("observed", low, high, ticks),
                     "Observed against predicted", *SQUARE)  # fmt: skip
     chart.curve([(low, low), (high, high)], "equal")
     if len(curves) == 1:
         for at, least, most in intervals:
             chart.error_bar(at, max(least, low), min(most, high), "whisker")
-    for style, points in zip(curve_styles(len(curves)), curves.values(), strict=True):
+    for style, points in zip(charts.curve_styles(len(curves)), curves.values(), strict=True):
         chart.curve(points, style)
         if len(curves) == 1:
             chart.dots(points, "operating", 4)
@@ -155,7 +124,7 @@ def calibration_chart(
 
 def scatter_chart(points: Points, low: float, high: float, cutoff: float) -> Markup:
     """Draw predicted over target on equal axes, the line of equality, and the cutoff on both."""
-    ticks = scale_ticks(low, high)
+    ticks = charts.scale_ticks(low, high)
     chart = Chart(Axis("target", low, high, ticks), Axis("predicted", low, high, ticks),
                     "Predicted against target", *SQUARE)  # fmt: skip
     chart.vertical_line(cutoff, "chance")
@@ -169,8 +138,8 @@ def scatter_chart(points: Points, low: float, high: float, cutoff: float) -> Mar
 def bias_chart(points: Points, intervals: Sequence[Interval], low: float, high: float) -> Markup:
     """Draw the mean error of each range of true scores, at its middle, around the line of none."""
     ends = [end for _, *both in intervals for end in both]
-    y_axis = linear_axis("predicted − target", [0.0, *(y for _, y in points), *ends])
-    chart = Chart(Axis("true mean score", low, high, scale_ticks(low, high)), y_axis,
+    y_axis = charts.linear_axis("predicted − target", [0.0, *(y for _, y in points), *ends])
+    chart = Chart(Axis("true mean score", low, high, charts.scale_ticks(low, high)), y_axis,
                     "Bias by range of the true mean score", *WIDE)  # fmt: skip
     chart.horizontal_line(0, "equal")
     for at, least, most in intervals:
@@ -191,28 +160,23 @@ def scores_chart(
     every = np.concatenate(sides)
     low, high = np.quantile(every, [TAILS, 1 - TAILS])
     inside = [value for _, value in thresholds if every.min() <= value <= every.max()]
-    x_axis = linear_axis("outlier score", [float(low), float(high), *inside])
+    x_axis = charts.linear_axis("outlier score", [float(low), float(high), *inside])
     counted = [count(side, x_axis.low, x_axis.high, SCORE_BINS) for side in sides]
     shares = [[held / max(bins.total, 1) for held in bins.counts] for bins in counted]
-    y_axis = linear_axis("% of the images", [0.0, 100 * max(map(max, shares))])
+    y_axis = charts.linear_axis("% of the images", [0.0, 100 * max(map(max, shares))])
     chart = Chart(x_axis, y_axis, "Outlier scores of normal images and of outliers", *WIDE)
     for style, heights in zip(("second", "first"), shares, strict=True):
         steps: list[tuple[float, float]] = []
-        for left, right, height in zip(
-            counted[0].edges, counted[0].edges[1:], heights, strict=False
-        ):
-            steps += [(left, 100 * height), (right, 100 * height)]
+        for ends, height in zip(pairwise(counted[0].edges), heights, strict=True):
+            steps += [(end, 100 * height) for end in ends]
         chart.area(steps, f"spread {style}")
         chart.curve(steps, style)
-    points = [
-        OperatingPoint(number, value, 0)
-        for number, value in thresholds
-        if x_axis.low <= value <= x_axis.high
-    ]
+    points = [OperatingPoint(str(number), value, 0) for number, value in thresholds
+              if x_axis.low <= value <= x_axis.high]  # fmt: skip
     for point in points:
         chart.vertical_line(point.x, "chance")
-    for label in merge_labels(points, (x_axis.high - x_axis.low) / 25):
-        chart.note(label.x, y_axis.high, label.text, "middle")
+    for text, x, _ in merge_labels(points, (x_axis.high - x_axis.low) / 25):
+        chart.note(x, y_axis.high, text, "middle")
     return chart.svg()
 
 

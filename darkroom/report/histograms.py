@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +10,13 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from darkroom.report.charts import Axis, Chart, Points, linear_axis, number
+from darkroom.report.charts import Axis, Chart, Points, linear_axis, number, scale_ticks
 
 MAX_TICKS = 8  # of a logarithmic axis; with more of them labels touch
 MARGIN = 1.05  # between the outermost values and the ends of a logarithmic axis
+SCORE_BINS = 18  # of mean scores
+Size = tuple[float, float]
+SIZE: Size = (420, 220)  # px of a chart
 DOTS = 44  # cells per side in which equal and near sizes are drawn as one dot
 
 
@@ -30,7 +34,7 @@ class Bins(NamedTuple):
 
     def rows(self, name: str) -> pd.DataFrame:
         """Return the middle of each bin as `name`, its `images`, and their `share` of all."""
-        middles = [(a + b) / 2 for a, b in zip(self.edges, self.edges[1:], strict=False)]
+        middles = [(a + b) / 2 for a, b in pairwise(self.edges)]
         values = [10**middle for middle in middles] if self.logarithmic else middles
         shares = [count / max(self.total, 1) for count in self.counts]
         return pd.DataFrame({name: values, "images": self.counts, "share": shares})
@@ -66,10 +70,8 @@ def log_axis(title: str, low: float, high: float) -> Axis:
         if len(inner) + 2 <= MAX_TICKS:
             break
     steps = [below, *(step for step in inner if below < step < above), above]
-    positions = tuple(math.log10(step) for step in steps)
-    return Axis(
-        title, positions[0], positions[-1], positions, tuple(short_number(step) for step in steps)
-    )
+    positions = tuple(map(math.log10, steps))
+    return Axis(title, positions[0], positions[-1], positions, tuple(map(short_number, steps)))
 
 
 def short_number(value: float) -> str:
@@ -84,16 +86,15 @@ def short_number(value: float) -> str:
 
 
 def bars(
-    bins: Bins, x_axis: Axis, title: str, limit: float | None = None,
-    size: tuple[float, float] = (420, 220),
-) -> Markup:  # fmt: skip
+    bins: Bins, x_axis: Axis, title: str, limit: float | None = None, size: Size = SIZE
+) -> Markup:
     """Draw the counts over `x_axis`, with a dashed line at `limit` where there is one.
 
     No bar of an image or more is so low that it cannot be seen.
     """
     y_axis = linear_axis("images", [0.0, float(max([*bins.counts, 1]))], whole=True)
     chart = Chart(x_axis, y_axis, title, *size)
-    for left, right, held in zip(bins.edges, bins.edges[1:], bins.counts, strict=False):
+    for (left, right), held in zip(pairwise(bins.edges), bins.counts, strict=True):
         gap = (right - left) * 0.06
         if held:
             chart.bar(left + gap, right - gap, max(held, y_axis.high / 80), "bar")
@@ -102,9 +103,21 @@ def bars(
     return chart.svg()
 
 
-def tone_curves(
-    shares: Sequence[Sequence[float]], size: tuple[float, float] = (420, 220)
-) -> Markup:
+def mean_scores_chart(values: ArrayLike, low: float, high: float, cutoff: float | None) -> Markup:
+    """Draw how many mean scores lie in each of 18 bins over [low, high], empty ones too."""
+    bins = count(values, low, high, SCORE_BINS)
+    y_axis = linear_axis("images", [0.0, float(max([*bins.counts, 1]))], whole=True)
+    chart = Chart(Axis("mean score", low, high, scale_ticks(low, high)), y_axis,
+                  "Images by mean score", *SIZE)  # fmt: skip
+    gap = (high - low) / SCORE_BINS * 0.06
+    for (left, right), held in zip(pairwise(bins.edges), bins.counts, strict=True):
+        chart.bar(left + gap, right - gap, held, "bar")
+    if cutoff is not None and low < cutoff < high:
+        chart.vertical_line(cutoff, "chance")
+    return chart.svg()
+
+
+def tone_curves(shares: Sequence[Sequence[float]]) -> Markup:
     """Draw the share of pixels per level of red, green and blue, 0 to 255, in per cent.
 
     The first and last bin may tower above all others (a white background): the curve leaves the
@@ -116,12 +129,10 @@ def tone_curves(
     top = inner or max((max(curve) for curve in shares), default=0.0)
     ticks = tuple(float(level) for level in range(0, 257, 64))
     chart = Chart(Axis("level", 0, 256, ticks), linear_axis("% of pixels", [0.0, 100 * top]),
-                    "Pixels by level of red, green and blue", *size)  # fmt: skip
+                    "Pixels by level of red, green and blue", *SIZE)  # fmt: skip
     for name, curve in zip(("red", "green", "blue"), shares, strict=True):
-        points: Points = [
-            (level, min(100 * share, chart.y.high))
-            for level, share in zip(levels, curve, strict=True)
-        ]
+        heights = [min(100 * share, chart.y.high) for share in curve]
+        points: Points = list(zip(levels, heights, strict=True))
         chart.area(points, f"tone {name}")
         chart.curve(points, name)
     return chart.svg()

@@ -1,6 +1,7 @@
 """Labels of the data set, as the page shows them: how images are rated, or counts per class."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,8 @@ from markupsafe import Markup
 
 from darkroom.labels.official_splits import SPLITS
 from darkroom.labels.votes import mean_of_votes
-from darkroom.report.charts import histogram, linear_axis
-from darkroom.report.histograms import bars, count
+from darkroom.report.charts import linear_axis
+from darkroom.report.histograms import bars, count, mean_scores_chart
 from darkroom.report.params import ReportParams
 
 MAX_CLASSES = 20  # the page lists the largest; a data set may have thousands
@@ -25,17 +26,6 @@ class ClassCount(NamedTuple):
     total: int
 
 
-class SplitRatings(NamedTuple):
-    """The mean scores of one split."""
-
-    name: str
-    images: int
-    mean: float
-    deviation: float
-    low: float
-    high: float
-
-
 class Labels(NamedTuple):
     """What is known of the images kept."""
 
@@ -46,7 +36,7 @@ class Labels(NamedTuple):
     deviations: Markup | None = None  # of each image's ratings
     votes: Markup | None = None  # per image
     votes_each: float | None = None  # where all images have as many
-    ratings: tuple[SplitRatings, ...] = ()
+    ratings: Sequence[tuple[Any, ...]] = ()  # per split
     classes: tuple[ClassCount, ...] = ()
     hidden_classes: int = 0  # that are not listed
     other_classes: ClassCount | None = None  # all of these in one
@@ -77,7 +67,7 @@ def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: ReportParams) -> 
     equal_votes = bool(votes.notna().all()) and votes.nunique() == 1
     return Labels(
         len(kept), len(rated), conflicts,
-        histogram=histogram(list(scores), *score_range(rated, params), params.evaluate.cutoff),
+        histogram=mean_scores_chart(scores, *score_range(rated, params), params.evaluate.cutoff),
         deviations=_histogram(rated["deviation"], "standard deviation of an image's ratings"),
         votes=None if equal_votes else _histogram(votes, "votes per image", whole=True),
         votes_each=float(votes.iloc[0]) if equal_votes else None,
@@ -88,18 +78,15 @@ def describe(groups: pd.DataFrame, kept: pd.DataFrame, params: ReportParams) -> 
 def kept_images(groups: pd.DataFrame, split: pd.DataFrame, params: ReportParams) -> pd.DataFrame:
     """Return the kept images with `split`, `score` (the mean), `deviation` and `votes`."""
     kept = groups[groups["status"] == "kept"].merge(split[["key", "split"]], on="key", how="left")
-    rows = [
-        describe_rating(row, params)
-        for row in kept[["mean", "std", "ratings"]].itertuples(index=False)
-    ]
+    ratings = kept[["mean", "std", "ratings"]].itertuples(index=False)
+    rows = [describe_rating(mean, std, votes, params) for mean, std, votes in ratings]
     return kept.join(pd.DataFrame(rows, kept.index, ["score", "deviation", "votes"], dtype=float))
 
 
 def describe_rating(
-    row: tuple[float, float, object], params: ReportParams
+    mean: float, deviation: float, votes: object, params: ReportParams
 ) -> tuple[float, float, float]:
     """Return mean, deviation and number of an image's ratings: the given ones, else its votes'."""
-    mean, deviation, votes = row
     if not isinstance(votes, np.ndarray) or votes.sum() <= 0:
         return mean, deviation, float("nan")
     scores = np.linspace(params.train.scale.low, params.train.scale.high, len(votes))
@@ -131,14 +118,13 @@ def _histogram(values: pd.Series, title: str, whole: bool = False) -> Markup | N
     return bars(count(known, axis.low, axis.high, BINS), axis, f"Images by {title}")
 
 
-def summarise_splits(rated: pd.DataFrame) -> tuple[SplitRatings, ...]:
-    """Return a row per split that has scores, and one of all."""
+def summarise_splits(rated: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Return (split, images, mean, deviation, lowest, highest) for each split, and for all."""
     parts = [(name, rated.loc[rated["split"] == name, "score"]) for name in SPLITS]
-    return tuple(
-        SplitRatings(name, len(part), float(part.mean()), float(part.std(ddof=0)),
-                     float(part.min()), float(part.max()))
+    return [
+        (name, len(part), part.mean(), part.std(ddof=0), part.min(), part.max())
         for name, part in [*parts, ("all", rated["score"])] if len(part)
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def count_classes(kept: pd.DataFrame) -> tuple[ClassCount, ...]:

@@ -22,6 +22,7 @@ from darkroom.report.thumbnails import (
 )
 
 LEAKS, CONFLICTS, OTHER_LABELS, FAMILIES, PAIRS = 12, 8, 8, 6, 6  # groups shown of each kind
+DECISIONS = {"none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole"}
 _LEAK = "leaks_into_"
 _FILE = ["source", "name", "key"]
 
@@ -33,24 +34,10 @@ class Excerpt(NamedTuple):
     total: int
 
 
-class LeakCount(NamedTuple):
-    """How many files of one official split leak into a stronger one."""
-
-    source: str
-    target: str
-    files: int
-
-
 def describe(
-    store: ImageStore,
-    index: pd.DataFrame,
-    records: pd.DataFrame,
-    groups: pd.DataFrame,
-    pairs: pd.DataFrame,
-    split: pd.DataFrame,
-    similarities: Similarities,
-    params: ReportParams,
-) -> dict[str, Any]:
+    store: ImageStore, index: pd.DataFrame, records: pd.DataFrame, groups: pd.DataFrame,
+    pairs: pd.DataFrame, split: pd.DataFrame, similarities: Similarities, params: ReportParams,
+) -> dict[str, Any]:  # fmt: skip
     """Return what the page shows of leaks, split families, conflicts and borderline pairs."""
     files = describe_files(index, records, params)
     leaks = files[files["reason"].fillna("").str.startswith(_LEAK)]
@@ -91,11 +78,11 @@ def _label_text(label: Any, mean: Any, votes: Any) -> str:
     return f"votes {' '.join(map(str, votes))}" if isinstance(votes, np.ndarray) else "no label"
 
 
-def count_leaks(leaks: pd.DataFrame) -> list[LeakCount]:
+def count_leaks(leaks: pd.DataFrame) -> list[tuple[str, str, int]]:
     """Return how many files leak, for every two splits between which they can."""
     into = leaks["reason"].str.removeprefix(_LEAK)
     return [
-        LeakCount(weak, strong, int(((leaks["split"] == weak) & (into == strong)).sum()))
+        (weak, strong, int(((leaks["split"] == weak) & (into == strong)).sum()))
         for weak, strong in combinations(SPLITS, 2)
     ]
 
@@ -105,25 +92,22 @@ def find_leaks(
 ) -> Excerpt:
     """Return each image that stays beside the files that leak into its split, edited ones first."""
     edited = leaks.assign(edited=leaks["key"] != leaks["representative"], size=1)
-    sizes = edited.groupby("representative")[["edited", "size"]].sum().reset_index()
-    ascending = [False, False, True]
-    sizes = sizes.sort_values(["edited", "size", "representative"], ascending=ascending)
-    shown = list(sizes["representative"].head(LEAKS))
-    first = _first(files, shown)
+    sizes = edited.groupby("representative")[["edited", "size"]].sum()
+    # stable: by key where these are equal
+    order = sizes.sort_values(["edited", "size"], ascending=False, kind="stable").index
+    first = _first(files, order[:LEAKS])
     excerpt = []
-    for best in shown:
+    for best in order[:LEAKS]:
         rows = leaks[leaks["representative"] == best]
         thumbnails = [
             _thumbnail(store, row, f"{row.split} → {row.reason.removeprefix(_LEAK)}",
-                       row.label_text, _similarity(best, row.key, similarities))
+                       row.label_text, similarity_text(best, row.key, similarities))
             for row in rows.head(COPIES).itertuples()
         ]  # fmt: skip
-        representative = first[best]
-        kept = _thumbnail(
-            store, representative, f"kept in {representative.split}", representative.label_text
-        )
+        kept = _thumbnail(store, first[best], f"kept in {first[best].split}",
+                          first[best].label_text)  # fmt: skip
         excerpt.append(_group([kept, *thumbnails], 1 + len(rows)))
-    return Excerpt(excerpt, len(sizes))
+    return Excerpt(excerpt, len(order))
 
 
 def find_split_families(
@@ -155,10 +139,8 @@ def find_conflicts(store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame)
     excerpt = []
     for key in order[:CONFLICTS]:
         same = rows[rows["key"] == key]
-        shown = _round_robin(same, "label_text").head(1 + COPIES)
-        thumbnails = [
-            _thumbnail(store, row, row.label_text, row.split) for row in shown.itertuples()
-        ]
+        shown = _round_robin(same, "label_text").head(1 + COPIES).itertuples()
+        thumbnails = [_thumbnail(store, row, row.label_text, row.split) for row in shown]
         excerpt.append(_group(thumbnails, len(same)))
     return Excerpt(excerpt, len(order))
 
@@ -178,7 +160,7 @@ def find_other_labels(
         first = _first(files, [best, *keys])
         thumbnails = [
             _thumbnail(store, first[key], str(labels[key]), first[key].split,
-                       "kept" if key == best else _similarity(best, key, similarities))
+                       "kept" if key == best else similarity_text(best, key, similarities))
             for key in [best, *keys[:COPIES]]
         ]  # fmt: skip
         excerpt.append(_group(thumbnails, 1 + len(keys)))
@@ -195,7 +177,8 @@ def find_borderline(
     first = _first(files, [*shown["key_a"], *shown["key_b"]])
     excerpt = []
     for pair in shown.itertuples():
-        captions = (f"normalised {pair.normalised:.3f}", _decision_text(pair.decided_by))
+        decided = DECISIONS.get(pair.decided_by, f"by {pair.decided_by}")
+        captions = (f"normalised {pair.normalised:.3f}", decided)
         thumbnails = [
             _thumbnail(store, first[key], caption, first[key].label_text, first[key].split)
             for key, caption in zip((pair.key_a, pair.key_b), captions, strict=True)
@@ -219,18 +202,6 @@ def _round_robin(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def _thumbnail(store: ImageStore, row: Any, caption: str, *details: str | None) -> Thumbnail:
     detail = ", ".join(part for part in details if part)
     return Thumbnail(store.thumbnail(row.key), str(row.name), caption, detail)
-
-
-def _similarity(a: str, b: str, similarities: Similarities) -> str:
-    if a == b:
-        return "identical"
-    return similarity_text(similarities.get(frozenset((a, b))))
-
-
-def _decision_text(decided_by: Any) -> str:
-    """Return what decided a pair, as people read it."""
-    known = {"none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole"}
-    return known.get(decided_by, f"by {decided_by}")
 
 
 def _group(thumbnails: Sequence[Thumbnail], total: int) -> ThumbnailGroup:

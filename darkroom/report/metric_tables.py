@@ -7,26 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from darkroom.report.formatting import interval, percent, three_decimals, words
-from darkroom.report.metric_values import class_name, list_metrics
+from darkroom.report.metric_values import class_name, list_metrics, value_of
 
 Tree = Mapping[str, Any]  # metrics/evaluate.json, or a part of it
 
 POINTS = {
-    "closest_to_corner": "closest to the corner",
-    "youden": "Youden's index",
+    "closest_to_corner": "closest to the corner", "youden": "Youden's index",
     "least_cost": "least cost",
-}
+}  # fmt: skip
 POINT_COLUMNS = {
     "sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV",
     "accuracy": "Accuracy",
 }  # fmt: skip
 CLASS_COLUMNS = {"auc": "AUC", "sensitivity": "Sensitivity", "ppv": "PPV", "f1": "F1"}
 RANGE_COLUMNS = {
-    "rmse": "RMSE",
-    "bias": "Bias",
-    "mae": "Absolute error",
-    "srcc": "Rank correlation",
-}
+    "rmse": "RMSE", "bias": "Bias", "mae": "Absolute error", "srcc": "Rank correlation",
+}  # fmt: skip
 MAX_ROWS = 40  # of classes; of more, those that the model predicts worst
 
 
@@ -58,21 +54,17 @@ class MetricTable(NamedTuple):
 
 def operating_points(tree: Tree) -> MetricTable:
     """Return each operating point, in the order of its number on the curves."""
-    points = ordered_points(tree)
-    named = [
-        (f"{number}. {point_name(key)}", str(point.get("chosen_by", "")), point)
-        for number, (key, point) in enumerate(points.items(), 1)
-    ]
-    titles = dict(POINT_COLUMNS)
+    titles = {"threshold": "Threshold", **POINT_COLUMNS}
     rows = []
-    for name, detail, point in named:
+    for number, (name, point) in enumerate(ordered_points(tree).items(), 1):
         at_prevalence = point.get("at_prevalence", {})
         prevalence = at_prevalence.get("prevalence")
         for key in ("ppv", "npv") if prevalence is not None else ():
             titles[f"{key}_at"] = f"{key.upper()} at {percent(prevalence)}"
         values = {f"{key}_at": at_prevalence.get(key) for key in ("ppv", "npv")}
-        rows.append((name, detail, {**point, **values}))
-    return _table("Operating point", {"threshold": "Threshold", **titles}, rows)
+        row_name, detail = f"{number}. {point_name(name)}", str(point.get("chosen_by", ""))
+        rows.append((row_name, detail, {**point, **values}))
+    return _table("Operating point", titles, rows)
 
 
 def ordered_points(tree: Tree) -> dict[str, Tree]:
@@ -99,8 +91,9 @@ def classes(tree: Tree) -> MetricTable:
     named = [(class_name(key), "", metrics) for key, metrics in tree.get("classes", {}).items()]
     shown = named
     if len(named) > MAX_ROWS:
-        worst = sorted(named, key=lambda row: (_value(row[2], "f1"), row[0]))
-        shown = worst[:MAX_ROWS]
+        f1 = {name: value_of(metrics, "f1") for name, _, metrics in named}
+        shown = sorted(named, key=lambda row: (f1[row[0]] is not None, f1[row[0]], row[0]))
+        shown = shown[:MAX_ROWS]
     table = _table("Class", {"n": "Images", **CLASS_COLUMNS}, shown)
     return table._replace(more=len(named) - len(shown))
 
@@ -154,8 +147,3 @@ def _cell(tree: Any) -> Cell:
         return Cell(f"{tree:,}" if isinstance(tree, int) else three_decimals(tree))
     (metric,) = list_metrics({"": tree})
     return Cell(three_decimals(metric.value), interval(metric.low, metric.high), metric.note)
-
-
-def _value(metrics: Tree, name: str) -> float:
-    value = metrics.get(name, {}).get("value")
-    return float("-inf") if value is None else float(value)

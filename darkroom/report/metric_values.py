@@ -1,12 +1,8 @@
 """The metrics that train and evaluate wrote, with intervals and what they mean in words."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from darkroom.report.formatting import words
 
@@ -45,24 +41,6 @@ class Metric(NamedTuple):
     high: float | None = None
     method: str = ""
     note: str = ""
-
-
-class ConfusionMatrix(NamedTuple):
-    """How often each target class (row) was predicted as each class (column)."""
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-    @property
-    def most(self) -> int:
-        """Return the largest cell, which is drawn darkest."""
-        return max((count for row in self.counts for count in row), default=0)
-
-
-def read_metrics(folder: Path, stages: Sequence[str]) -> dict[str, Any]:
-    """Return `metrics/<stage>.json` of each of these stages that wrote one, by stage."""
-    paths = {stage: folder / f"{stage}.json" for stage in stages}
-    return {stage: json.loads(path.read_text()) for stage, path in paths.items() if path.exists()}
 
 
 def list_metrics(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Metric]:
@@ -124,15 +102,9 @@ def class_name(key: str) -> str:
     return key.replace("%2E", ".").replace("%25", "%")
 
 
-def confusion_matrix(predictions: pd.DataFrame) -> ConfusionMatrix | None:
-    """Return the confusion matrix, None where no class was predicted."""
-    if not {"target_label", "predicted_label"} <= set(predictions.columns) or predictions.empty:
-        return None
-    both = predictions[["target_label", "predicted_label"]].dropna()
-    classes = sorted({*both["target_label"], *both["predicted_label"]})
-    cells = both.value_counts().to_dict()
-    counts = tuple(tuple(int(cells.get((t, p), 0)) for p in classes) for t in classes)
-    return ConfusionMatrix(tuple(classes), counts) if classes else None
+def value_of(metrics: Mapping[str, Any], name: str) -> Any:
+    """Return the value of one metric in a metrics tree, None where it has none."""
+    return metrics.get(name, {}).get("value")
 
 
 def _finite(value: Any) -> float | None:

@@ -5,9 +5,9 @@ inputs give equal bytes, so that no date is in it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +15,6 @@ from darkroom.core.params.clean import CleanParams
 from darkroom.images.formats import EXTENSIONS
 from darkroom.labels.labelled import is_labelled
 from darkroom.report import metric_tables, metric_values
-from darkroom.report.counts import SplitCount
 from darkroom.report.formatting import percent, plural, three_decimals, words
 from darkroom.report.params import ReportParams
 
@@ -28,16 +27,6 @@ INPUT_RULES = {
 }
 
 
-class Split(NamedTuple):
-    """One split: its images, their groups, how many have a label for the task, and augmented."""
-
-    name: str
-    images: int
-    groups: int
-    labelled: int
-    augmented: int
-
-
 def describe(
     model: Mapping[str, Any],
     kept: pd.DataFrame,
@@ -48,10 +37,13 @@ def describe(
 ) -> dict[str, Any]:
     """Return what the card shows besides what is on the page; `model` is `model.json`."""
     tree, train = metrics.get("evaluate", {}), metrics.get("train", {})
+    parameters = dict(model.get("parameters", {}))
+    if "weights" in parameters:
+        parameters["weights"] = _weights(model)
     return {
         "details": list(_details(model, train)) if model["task"] != "none" else [],
-        "training_parameters": list(_flatten(_training_parameters(model))),
-        "splits": _splits(kept, page["flow"].splits, params.train.task),
+        "training_parameters": list(_flatten(parameters)),
+        "labelled": kept[is_labelled(kept, params.train.task)]["split"].value_counts().to_dict(),
         "images": train.get("images", {}),
         "n_test": tree.get("n", 0),
         "n_validation": tree.get("n_validation", 0),
@@ -87,15 +79,11 @@ def _task(model: Mapping[str, Any]) -> str:
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     scale = model.get("scale") or {}
     if model["task"] == "rating":
-        ends = f"{scale.get('low'):g} to {scale.get('high'):g}"
-        return (
-            f"rating: how votes spread over {scale.get('bins')} scores from {ends}, and their mean"
-        )
+        scores = f"{scale.get('bins')} scores from {scale.get('low'):g} to {scale.get('high'):g}"
+        return f"rating: how votes spread over {scores}, and their mean"
     if model["task"] == "one_class":
-        method = words(model.get("outlier_method"))
-        return (
-            f"one class: how far an image is from those of {model.get('normal_class')} ({method})"
-        )
+        normal, method = model.get("normal_class"), words(model.get("outlier_method"))
+        return f"one class: how far an image is from those of {normal} ({method})"
     return f"classification: the probability of each class: {', '.join(names[:MAX_NAMES])}{more}"
 
 
@@ -117,14 +105,6 @@ def _weights(model: Mapping[str, Any]) -> str:
     return Path(weights).name
 
 
-def _training_parameters(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the training parameters as they may be shown."""
-    parameters = dict(model.get("parameters", {}))
-    if "weights" in parameters:
-        parameters["weights"] = _weights(model)
-    return parameters
-
-
 def _flatten(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
     """Yield one row per parameter: its path and its value as text."""
     for name, value in parameters.items():
@@ -132,31 +112,21 @@ def _flatten(parameters: Mapping[str, Any], path: str = "") -> Iterator[tuple[st
             yield from _flatten(value, f"{path}{name}.")
         elif isinstance(value, str):
             yield f"{path}{name}", value
+        elif value in (None, []):
+            yield f"{path}{name}", "none"
         else:
-            text = json.dumps(value, ensure_ascii=False)
-            yield f"{path}{name}", "none" if value in (None, []) else text
-
-
-def _splits(kept: pd.DataFrame, splits: Sequence[SplitCount], task: str) -> list[Split]:
-    """Return each split with its labelled images."""
-    counts = kept[is_labelled(kept, task)]["split"].value_counts().to_dict()
-    return [
-        Split(s.name, s.images, s.groups, int(counts.get(s.name, 0)), s.augmented) for s in splits
-    ]
+            yield f"{path}{name}", json.dumps(value, ensure_ascii=False)
 
 
 def _widest_gap(calibration: pd.DataFrame) -> str:
     """Return the bin in which predictions and truth lie furthest apart, in words."""
     if not {"predicted", "observed", "n"} <= set(calibration.columns) or calibration.empty:
         return ""
-    gaps = (calibration["observed"] - calibration["predicted"]).abs()
-    row = calibration.loc[gaps.idxmax()]
+    row = calibration.loc[(calibration["observed"] - calibration["predicted"]).abs().idxmax()]
+    predicted, observed = three_decimals(row["predicted"]), three_decimals(row["observed"])
     whose = f" for {row['class']}" if calibration["class"].nunique() > 1 else ""
-    return (
-        f"predicted {three_decimals(row['predicted'])},"
-        f" observed {three_decimals(row['observed'])}{whose},"
-        f" on {plural(int(row['n']), 'image')}"
-    )
+    images = plural(int(row["n"]), "image")
+    return f"predicted {predicted}, observed {observed}{whose}, on {images}"
 
 
 def _caveats(
@@ -177,55 +147,16 @@ def _caveats(
     undefined = [m.name for m in page["metrics"] if m.value is None]
     if undefined:
         yield f"Not defined on this test split: {', '.join(undefined)}."
-    yield from _range_caveats(tree)
-    yield from _class_caveats(tree)
-    if tree.get("operating_points"):
-        yield from _prevalence_caveats(page, params)
-
-
-def _range_caveats(tree: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where on the scale ratings fail, and where nobody can tell."""
-    ranges = [
-        (metric_tables.range_name(low, high), t)
-        for low, high, t in metric_tables.ordered_ranges(tree)
-    ]
-    known = [(name, t) for name, t in ranges if t.get("rmse", {}).get("value") is not None]
-    if known:
-        name, worst = max(known, key=lambda pair: float(pair[1]["rmse"]["value"]))
-        bias = worst.get("bias", {}).get("value")
-        yield (
-            f"Ratings are furthest off where the true mean is {name}: RMSE"
-            f" {three_decimals(worst['rmse']['value'])}, bias {three_decimals(bias)},"
-            f" on {plural(worst.get('n', 0), 'image')}."
-        )
-    yield from _few(ranges, "with a true mean of")
-
-
-def _class_caveats(tree: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which class is predicted worst, and of which there are few images."""
+    ranges = metric_tables.ordered_ranges(tree)
+    named = [(metric_tables.range_name(low, high), metrics) for low, high, metrics in ranges]
+    yield from _part_caveats(named, max, {"rmse": "RMSE", "bias": "bias"},
+                             "Ratings are furthest off where the true mean is",
+                             "with a true mean of")  # fmt: skip
     classes = [(metric_values.class_name(key), t) for key, t in tree.get("classes", {}).items()]
-    known = [(name, t) for name, t in classes if t.get("f1", {}).get("value") is not None]
-    if known:
-        name, worst = min(known, key=lambda pair: float(pair[1]["f1"]["value"]))
-        sensitivity = worst.get("sensitivity", {}).get("value")
-        yield (
-            f"The class found worst is {name}: F1 {three_decimals(worst['f1']['value'])},"
-            f" sensitivity {three_decimals(sensitivity)}, on {plural(worst.get('n', 0), 'image')}."
-        )
-    yield from _few(classes, "of class")
-
-
-def _few(parts: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> Iterator[str]:
-    few = [f"{name} ({t['n']})" for name, t in parts if t.get("n", FEW_IMAGES) < FEW_IMAGES]
-    if few:
-        more = f" and {len(few) - MAX_NAMES} more" if len(few) > MAX_NAMES else ""
-        yield f"Fewer than {FEW_IMAGES} test images {what} {', '.join(few[:MAX_NAMES])}{more}."
-
-
-def _prevalence_caveats(page: Mapping[str, Any], params: ReportParams) -> Iterator[str]:
-    """Yield what PPV and NPV rest on."""
+    yield from _part_caveats(classes, min, {"f1": "F1", "sensitivity": "sensitivity"},
+                             "The class found worst is", "of class")  # fmt: skip
     in_test, in_use = page["test_prevalence"], params.evaluate.prevalence
-    if in_test is not None:
+    if tree.get("operating_points") and in_test is not None:
         elsewhere = (
             "set evaluate.prevalence to the share where the model is used" if in_use is None
             else f"for {percent(in_use)} they stand in columns of their own"
@@ -234,6 +165,24 @@ def _prevalence_caveats(page: Mapping[str, Any], params: ReportParams) -> Iterat
             f"PPV and NPV hold where {100 * in_test:.1f} % of the images are positive, as in the"
             f" test split; {elsewhere}."
         )
+
+
+def _part_caveats(
+    parts: Sequence[tuple[str, Mapping[str, Any]]], worst_of: Callable[..., Any],
+    metrics: Mapping[str, str], sentence: str, what: str,
+) -> Iterator[str]:  # fmt: skip
+    """Yield which part is predicted worst, by the first of `metrics`, and which are small."""
+    first = next(iter(metrics))
+    known = [part for part in parts if metric_values.value_of(part[1], first) is not None]
+    if known:
+        name, worst = worst_of(known, key=lambda part: metric_values.value_of(part[1], first))
+        values = {title: metric_values.value_of(worst, key) for key, title in metrics.items()}
+        measured = ", ".join(f"{title} {three_decimals(value)}" for title, value in values.items())
+        yield f"{sentence} {name}: {measured}, on {plural(worst.get('n', 0), 'image')}."
+    few = [f"{name} ({t['n']})" for name, t in parts if t.get("n", FEW_IMAGES) < FEW_IMAGES]
+    if few:
+        more = f" and {len(few) - MAX_NAMES} more" if len(few) > MAX_NAMES else ""
+        yield f"Fewer than {FEW_IMAGES} test images {what} {', '.join(few[:MAX_NAMES])}{more}."
 
 
 def _rejections(clean: CleanParams) -> Iterator[str]:

@@ -1,5 +1,6 @@
-"""What train and evaluate wrote, turned into what the page's last sections show."""
+"""What train and evaluate wrote, their plots' data too, as the page's last sections show it."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from darkroom.report import charts, evaluation_charts, metric_tables, metric_values, plot_files
+from darkroom.report import charts, evaluation_charts, metric_tables, metric_values
 from darkroom.report.formatting import percent
 from darkroom.report.params import ReportParams
 
@@ -18,11 +19,34 @@ MAX_CLASSES = 12  # more are not read but searched: the tables are in data/ and 
 OWN_TABLES = ("operating_points", "classes", "ranges")
 
 
+def read_plot(path: Path) -> pd.DataFrame:
+    """Return a plot's data; an empty frame where the stage had nothing to plot."""
+    if not path.exists() or not path.stat().st_size:
+        return pd.DataFrame()
+    # a class may be called NA, None or 01
+    return pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values=[""])
+
+
+def finite_rows(frame: pd.DataFrame, *columns: str) -> list[Any]:
+    """Return columns as points or intervals, without rows that lack one; none if a column does."""
+    if not set(columns) <= set(frame.columns):
+        return []
+    rows = frame[list(columns)].astype(float).itertuples(index=False, name=None)
+    return [row for row in rows if all(map(math.isfinite, row))]
+
+
+def curves_by_class(frame: pd.DataFrame, x: str, y: str) -> dict[str, list[Any]]:
+    """Return the points of each class of a plot, in the order of the file."""
+    if "class" not in frame:
+        return {"": finite_rows(frame, x, y)} if len(frame) else {}
+    return {str(name): finite_rows(part, x, y) for name, part in frame.groupby("class", sort=False)}
+
+
 def describe_training(plots: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves of train's history and its metrics."""
-    history = plot_files.read_plot(plots / "train/history.csv")
+    history = read_plot(plots / "train/history.csv")
     named = {"training": "loss", "validation": "val_loss"}
-    series = {name: plot_files.points(history, "epoch", y) for name, y in named.items()}
+    series = {name: finite_rows(history, "epoch", y) for name, y in named.items()}
     series = {name: points for name, points in series.items() if points}
     phase_starts: list[float] = []
     if "phase" in history:
@@ -59,15 +83,14 @@ def describe_test(
 
 def _binary_task(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
     """Return the charts of the binary task: positives against the rest."""
-    roc = plot_files.read_plot(plots / "evaluate/roc.csv")
-    curves = plot_files.curves(roc, "false_positive_rate", "true_positive_rate")
+    roc = read_plot(plots / "evaluate/roc.csv")
+    curves = curves_by_class(roc, "false_positive_rate", "true_positive_rate")
     not_drawn = max(len(curves) - MAX_CLASSES, 0)
     curves = dict(list(curves.items())[:MAX_CLASSES])
-    band = plot_files.intervals(roc, "false_positive_rate")
+    band = finite_rows(roc, "false_positive_rate", "low", "high")
+    points = _operating_points(tree)
     return {
-        "roc": evaluation_charts.roc_chart(curves, band, _operating_points(tree))
-        if curves
-        else None,
+        "roc": evaluation_charts.roc_chart(curves, band, points) if curves else None,
         "roc_band": bool(band) and len(curves) == 1,
         "roc_bands": bool(band),
         "not_drawn": not_drawn,
@@ -92,11 +115,10 @@ def _operating_points(tree: Mapping[str, Any]) -> list[evaluation_charts.Operati
     """Return where the operating points lie on the curve, with their numbers in the table."""
     operating_points = []
     for number, point in enumerate(metric_tables.ordered_points(tree).values(), 1):
-        values = [point.get(name, {}).get("value") for name in ("specificity", "sensitivity")]
+        values = [metric_values.value_of(point, name) for name in ("specificity", "sensitivity")]
         if None not in values:
-            operating_points.append(
-                evaluation_charts.OperatingPoint(number, 1 - values[0], values[1])
-            )
+            at = evaluation_charts.OperatingPoint(str(number), 1 - values[0], values[1])
+            operating_points.append(at)
     return operating_points
 
 
@@ -104,13 +126,10 @@ def _predictive(
     plots: Path, tree: Mapping[str, Any], params: ReportParams
 ) -> list[tuple[str, Markup]]:
     """Return a chart of the predictive values per operating point; equal ones share one."""
-    table = plot_files.read_plot(plots / "evaluate/prevalence.csv")
+    table = read_plot(plots / "evaluate/prevalence.csv")
     if "point" not in table:
         return []
-    parts = {
-        metric_values.class_name(str(name)): part
-        for name, part in table.groupby("point", sort=False)
-    }
+    parts = {metric_values.class_name(str(name)): part for name, part in table.groupby("point")}
     equal: dict[tuple[float, ...], list[str]] = {}
     names = {}
     for number, key in enumerate(metric_tables.ordered_points(tree), 1):
@@ -121,15 +140,13 @@ def _predictive(
     predictive = []
     for keys in equal.values():
         name, part = ", ".join(names[key] for key in keys), parts[keys[0]]
-        ppv, npv = (
-            evaluation_charts.PredictiveValue(
-                plot_files.points(part, "prevalence", value),
-                plot_files.intervals(part, "prevalence", f"{value}_low", f"{value}_high"),
-            )
+        values = [
+            (finite_rows(part, "prevalence", value),
+             finite_rows(part, "prevalence", f"{value}_low", f"{value}_high"))
             for value in ("ppv", "npv")
-        )
+        ]  # fmt: skip
         chart = evaluation_charts.prevalence_chart(
-            ppv, npv, _test_prevalence(tree), params.evaluate.prevalence, name
+            values, _test_prevalence(tree), params.evaluate.prevalence, name
         )
         predictive.append((name, chart))
     return predictive
@@ -143,13 +160,13 @@ def _test_prevalence(tree: Mapping[str, Any]) -> float | None:
 
 def _calibration(plots: Path, tree: Mapping[str, Any], params: ReportParams) -> dict[str, Any]:
     """Return the charts of what was predicted against what was observed."""
-    table = plot_files.read_plot(plots / "evaluate/calibration.csv")
-    pairs = plot_files.read_plot(plots / "evaluate/predictions.csv")
-    bins = dict(list(plot_files.curves(table, "predicted", "observed").items())[:MAX_CLASSES])
-    dots = plot_files.points(pairs, "target_mean", "predicted_mean")
+    table = read_plot(plots / "evaluate/calibration.csv")
+    pairs = read_plot(plots / "evaluate/predictions.csv")
+    bins = dict(list(curves_by_class(table, "predicted", "observed").items())[:MAX_CLASSES])
+    dots = finite_rows(pairs, "target_mean", "predicted_mean")
     rating, scale = params.train.task == "rating", params.train.scale
     ends = (scale.low, scale.high) if rating else (0.0, 1.0)
-    bounds = plot_files.intervals(table, "predicted")
+    bounds = finite_rows(table, "predicted", "low", "high")
     named = {metric.name: metric for metric in metric_values.list_metrics(tree)}
     return {
         "calibration": evaluation_charts.calibration_chart(bins, bounds, *ends) if bins else None,
@@ -183,20 +200,27 @@ def _scores_chart(
         return None
     test = predictions[predictions["split"] == "test"]
     test = test[np.isfinite(test["outlier_score"].astype(float))]
-    normal = test["target_label"] == params.train.normal_class
+    if test.empty:
+        return None
+    normal, score = test["target_label"] == params.train.normal_class, test["outlier_score"]
     thresholds = [
         (number, float(point["threshold"]))
         for number, point in enumerate(metric_tables.ordered_points(tree).values(), 1)
         if point.get("threshold") is not None
     ]
-    if test.empty:
-        return None
-    score = test["outlier_score"].astype(float)
     return evaluation_charts.scores_chart(score[normal], score[~normal], thresholds)
 
 
 def _confusion_matrix(predictions: pd.DataFrame) -> dict[str, Any]:
-    test = predictions[predictions["split"] == "test"] if "split" in predictions else predictions
-    matrix = metric_values.confusion_matrix(test)
-    classes = len(matrix.classes) if matrix else 0
-    return {"matrix": matrix if classes <= MAX_CLASSES else None, "classes": classes}
+    """Return how often each target class (row) was predicted as each class (column)."""
+    if not {"split", "target_label", "predicted_label"} <= set(predictions.columns):
+        return {"matrix": None, "classes": 0}
+    test = predictions.loc[predictions["split"] == "test", ["target_label", "predicted_label"]]
+    cells = test.dropna().value_counts()
+    classes = sorted({name for both in cells.index for name in both})
+    counts = [[int(cells.get((t, p), 0)) for p in classes] for t in classes]
+    matrix = {"classes": classes, "counts": counts, "most": cells.max()}  # the darkest cell
+    return {
+        "matrix": matrix if 0 < len(classes) <= MAX_CLASSES else None,
+        "classes": len(classes),
+    }

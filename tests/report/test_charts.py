@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from darkroom.report import charts, evaluation_charts
+from darkroom.report import charts, evaluation_charts, histograms
 
 REALS = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))
 
@@ -38,7 +38,7 @@ def test_every_drawing_is_well_formed_and_has_no_missing_number(points, name):
         charts.curves_chart({name: points}, "epoch", name),
         evaluation_charts.roc_chart({name: points, "b": [], "c": points, "d": points}),
         evaluation_charts.scatter_chart(points, 1, 10, 5),
-        charts.histogram([y for _, y in points], 0, 1, None),
+        histograms.mean_scores_chart([y for _, y in points], 0, 1, None),
         evaluation_charts.calibration_chart({name: points}, [], 0, 1),
     ]
     for drawing in drawings:
@@ -58,7 +58,7 @@ def test_a_scale_ticks_at_round_scores_within_it(low, high, count):
 
 
 def test_the_histogram_counts_every_value_once():
-    drawing = charts.histogram([0, 0.5, 1, 2, -1], 0, 1, 0.5)
+    drawing = histograms.mean_scores_chart([0, 0.5, 1, 2, -1], 0, 1, 0.5)
     heights = [float(h) for h in re.findall(r'class="bar".*? height="([\d.]+)"', drawing)]
     assert len(heights) == 18
     per_image = min(height for height in heights if height)
