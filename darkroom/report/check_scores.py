@@ -1,7 +1,7 @@
 """Best and worst by each score that clean gave, and how the scores lie around its limit."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -36,27 +36,6 @@ MEANINGS = {
 }
 
 
-class ScoredImage(NamedTuple):
-    """One image at either end, and whether the check flags it."""
-
-    thumbnail: Thumbnail
-    flagged: bool
-
-
-class Check(NamedTuple):
-    """One score over the whole images: its limit, its distribution, and its two ends."""
-
-    name: str
-    meaning: str
-    limit: float | None
-    flagged: int
-    measured: int
-    chart: Markup
-    lowest: tuple[ScoredImage, ...]
-    highest: tuple[ScoredImage, ...]
-    equal: bool  # all scores are: there is no best and no worst
-
-
 def select_images(summary: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of clean's summary that are shown at the ends of a check.
 
@@ -72,8 +51,11 @@ def select_images(summary: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
 
 def describe(
     store: ImageStore, rows: pd.DataFrame, names: Mapping[str, str], params: CleanParams
-) -> list[Check]:
-    """Return every check that measured an image, in the order of the summary's columns."""
+) -> list[dict[str, Any]]:
+    """Return every check that measured an image, in the order of the summary's columns.
+
+    Where all scores are `equal` there is no best and no worst.
+    """
     pictures: dict[str, str | None] = {}
     checks = []
     for column in [name for name in rows if name.endswith("_score")]:
@@ -84,20 +66,17 @@ def describe(
         if not len(scored):
             continue
         low = scored.head(IMAGES_PER_END)
-        equal = scored["score"].iloc[0] == scored["score"].iloc[-1]
-        start = max(IMAGES_PER_END, len(scored) - IMAGES_PER_END)
-        high = scored.iloc[len(scored) if equal else start :]
-        for key in [*low["key"], *high["key"]]:
-            if key not in pictures:
-                pictures[key] = store.small_thumbnail(key)
+        equal = bool(scored["score"].iloc[0] == scored["score"].iloc[-1])
+        high = scored.iloc[len(low) :].tail(0 if equal else IMAGES_PER_END)
+        for key in {*low["key"], *high["key"]} - pictures.keys():
+            pictures[key] = store.small_thumbnail(key)
         limit = getattr(params, f"{issue}_below", None)
-        checks.append(
-            Check(
-                words(issue).replace("jpeg", "JPEG"), MEANINGS.get(issue, ""), limit,
-                int(scored["flagged"].sum()), len(scored), _chart(scored["score"], issue, limit),
-                _images(low, pictures, names), _images(high, pictures, names), bool(equal),
-            )
-        )  # fmt: skip
+        checks.append({
+            "name": words(issue).replace("jpeg", "JPEG"), "meaning": MEANINGS.get(issue, ""),
+            "limit": limit, "flagged": int(scored["flagged"].sum()), "measured": len(scored),
+            "chart": _chart(scored["score"], issue, limit), "equal": equal,
+            "lowest": _images(low, pictures, names), "highest": _images(high, pictures, names),
+        })  # fmt: skip
     return checks
 
 
@@ -109,14 +88,11 @@ def _chart(values: pd.Series, issue: str, limit: float | None) -> Markup:
 
 def _images(
     rows: pd.DataFrame, pictures: Mapping[str, str | None], names: Mapping[str, str]
-) -> tuple[ScoredImage, ...]:
-    return tuple(
-        ScoredImage(
-            Thumbnail(
-                pictures[row.key], names.get(row.key, row.key), f"{abs(row.score):.3f}",
-                " ".join(["flagged"] * row.flagged + ["rejected"] * (row.status != "kept")),
-            ),
-            bool(row.flagged),
-        )
-        for row in rows.itertuples()
-    )  # fmt: skip
+) -> list[tuple[Thumbnail, bool]]:
+    """Return the images of one end, and whether the check flags each."""
+    images = []
+    for row in rows.itertuples():
+        detail = " ".join(["flagged"] * row.flagged + ["rejected"] * (row.status != "kept"))
+        name, caption = names.get(row.key, row.key), f"{abs(row.score):.3f}"
+        images.append((Thumbnail(pictures[row.key], name, caption, detail), bool(row.flagged)))
+    return images

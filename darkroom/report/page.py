@@ -21,7 +21,6 @@ from darkroom.report import (
 from darkroom.report.counts import Flow, count_stages
 from darkroom.report.image_store import ImageStore
 from darkroom.report.params import ReportParams
-from darkroom.report.profile import Profile
 
 COPIES = ("copy", "exact_duplicate", "leaks_into_")  # reasons of dedupe that mean a copy
 
@@ -46,7 +45,7 @@ class Inputs:
 
 
 def describe(
-    inputs: Inputs, kept: pd.DataFrame, profile: Profile, params: ReportParams
+    inputs: Inputs, kept: pd.DataFrame, profile: Mapping[str, Any], params: ReportParams
 ) -> dict[str, Any]:
     """Return what the page shows; `kept` are `label_distribution.kept_images`."""
     records = thumbnails.first_records(inputs.index)

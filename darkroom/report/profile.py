@@ -1,7 +1,7 @@
 """What the kept images are like: sizes, formats, tones, mean images; as charts and as tables."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,6 @@ RATIO_BINS = 31  # bins, an odd number, so that square images have one of their 
 KB = 1000.0
 
 
-class FileFormat(NamedTuple):
-    """How files are stored: format, Pillow's mode, and how many there are."""
-
-    name: str
-    images: int
-
-
 class ClassProfile(NamedTuple):
     """A class or a range of scores: what it is, of how many images, their mean and components."""
 
@@ -38,28 +31,13 @@ class ClassProfile(NamedTuple):
     eigenimages: Eigenimages
 
 
-class Profile(NamedTuple):
-    """What the section shows; charts are None where no image is kept."""
-
-    images: int
-    facts: tuple[tuple[str, str], ...]
-    formats: tuple[FileFormat, ...]
-    sizes: Markup | None
-    aspects: Markup | None
-    bytes: Markup | None
-    sampled: int
-    tones: Markup | None
-    black: float  # per cent of the pixels of a channel in its lowest bin, and in its highest
-    white: float
-    brightness: Markup | None
-    classes: tuple[ClassProfile, ...]
-    other_classes: int
-
-
 def describe(
     store: ImageStore, kept: pd.DataFrame, summary: pd.DataFrame, params: ReportParams
-) -> tuple[Profile, dict[str, pd.DataFrame]]:
-    """Return the profile of `label_distribution.kept_images`, and its plots' data by name."""
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Return what the section shows of `kept_images`, and its plots' data by name.
+
+    Charts are None where no image is kept.
+    """
     columns = ["key", "width", "height", "format", "mode", "bytes"]
     whole = summary.loc[summary["status"] == "kept", columns]
     images = kept.merge(whole, on="key").sort_values("key", ignore_index=True)
@@ -71,25 +49,27 @@ def describe(
     size_axis = _size_axis(images)
     sizes = histograms.count_sizes(images["width"], images["height"], size_axis)
     aspects = _count_aspects(images)
-    profile = Profile(
-        images=len(images),
-        facts=tuple(_describe_sizes(images)),
-        formats=_count_formats(images),
-        sizes=histograms.size_chart(sizes, size_axis) if len(images) else None,
-        aspects=_aspect_chart(aspects) if len(images) else None,
-        bytes=_byte_chart(images) if len(images) else None,
-        sampled=len(sampled),
-        tones=histograms.tone_curves(tones.tolist()) if sampled else None,
-        black=100 * float(tones[:, 0].mean()),
-        white=100 * float(tones[:, -1].mean()),
-        brightness=histograms.bars(brightness, Axis("mean brightness", 0, 1, FIFTHS),
-                                   "Images by brightness") if sampled else None,
-        classes=tuple(
+    brightness_axis = Axis("mean brightness", 0, 1, FIFTHS)
+    profile = {
+        "images": len(images),
+        "facts": _describe_sizes(images) if len(images) else [],
+        "formats": _count_formats(images),
+        "sizes": histograms.size_chart(sizes, size_axis) if len(images) else None,
+        "aspects": _aspect_chart(aspects) if len(images) else None,
+        "bytes": _byte_chart(images) if len(images) else None,
+        "sampled": len(sampled),
+        "tones": histograms.tone_curves(tones.tolist()) if sampled else None,
+        # per cent of the pixels of a channel in its lowest bin, and in its highest
+        "black": 100 * float(tones[:, 0].mean()),
+        "white": 100 * float(tones[:, -1].mean()),
+        "brightness": histograms.bars(brightness, brightness_axis, "Images by brightness")
+        if sampled else None,
+        "classes": [
             ClassProfile(name, detail, len(keys), eigenimages.describe(_stack(samples, some)))
             for (name, detail, keys), some in zip(classes, chosen[1:], strict=True)
-        ),
-        other_classes=more,
-    )  # fmt: skip
+        ],
+        "other_classes": more,
+    }  # fmt: skip
     channels = pd.DataFrame(tones.T, columns=["red", "green", "blue"])
     channels.insert(0, "level", (np.arange(len(channels)) + 0.5) * 256 / len(channels))
     plots = {
@@ -124,8 +104,7 @@ def _group_by_label(
 ) -> tuple[list[tuple[str, str, pd.Series]], int]:
     """Return (name, detail, keys) per class or third of the scores, and how many classes more."""
     if label_distribution.shows_ratings(images, params):
-        rated = images[images["score"].notna()]
-        return _thirds(rated), 0
+        return _thirds(images[images["score"].notna()]), 0
     classes = label_distribution.count_classes(images)
     if not classes:
         return ([("all images", "", images["key"])] if len(images) else []), 0
@@ -149,30 +128,25 @@ def _thirds(rated: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
 
 def _describe_sizes(images: pd.DataFrame) -> list[tuple[str, str]]:
     """Return what the images come to, in words."""
-    if not len(images):
-        return []
     width, height = images["width"].astype(float), images["height"].astype(float)
     area, size = width * height, images["bytes"].astype(float)
-    extremes = []
-    for name, index in (("smallest", area.idxmin()), ("largest", area.idxmax())):
-        extremes.append((f"{name} image", f"{width[index]:,.0f} × {height[index]:,.0f} px"))
-    middle = f"{width.median():,.0f} × {height.median():,.0f} px"
+    least, most = area.idxmin(), area.idxmax()
     return [
-        ("median width and height", middle),
-        *extremes,
+        ("median width and height", f"{width.median():,.0f} × {height.median():,.0f} px"),
+        ("smallest image", f"{width[least]:,.0f} × {height[least]:,.0f} px"),
+        ("largest image", f"{width[most]:,.0f} × {height[most]:,.0f} px"),
         ("pixels in all", f"{area.sum() / 1e6:,.1f} million"),
         ("bytes in all", f"{size.sum() / 1e6:,.1f} MB"),
         ("median file", f"{size.median() / KB:,.1f} kB"),
     ]
 
 
-def _count_formats(images: pd.DataFrame) -> tuple[FileFormat, ...]:
+def _count_formats(images: pd.DataFrame) -> list[tuple[str, int]]:
     """Return format and mode of the files, most frequent first; the last row may be the rest."""
     names = images["format"].fillna("?") + " " + images["mode"].fillna("?")
     counts = sorted(names.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))
     rest = sum(number for _, number in counts[MAX_FORMATS:])
-    formats = [FileFormat(str(name), int(number)) for name, number in counts[:MAX_FORMATS]]
-    return (*formats, *([FileFormat("others", int(rest))] if rest else []))
+    return counts[:MAX_FORMATS] + ([("others", rest)] if rest else [])
 
 
 def _size_axis(images: pd.DataFrame) -> Axis:

@@ -73,10 +73,7 @@ def list_copies(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicate_groups(
-    store: ImageStore,
-    groups: pd.DataFrame,
-    names: Mapping[str, str],
-    similarities: Similarities,
+    store: ImageStore, groups: pd.DataFrame, names: Mapping[str, str], similarities: Similarities
 ) -> list[ThumbnailGroup]:
     """Return the largest groups of copies: the representative, then its copies by similarity."""
     copies = list_copies(groups)
@@ -86,16 +83,15 @@ def duplicate_groups(
     sheets = []
     for best in order:
         members = [
-            (similarities.get(frozenset((best, row.key))), row.key, row.reason)
+            (-similarities.get(frozenset((best, row.key)), 0.0), row.key, row.reason)
             for row in copies[copies["representative"] == best].itertuples()
         ]
-        members.sort(key=lambda m: (-(m[0] or 0.0), m[1]))
         others = tuple(
             Thumbnail(
-                store.thumbnail(key), names.get(key, key), similarity_text(similarity),
+                store.thumbnail(key), names.get(key, key), similarity_text(best, key, similarities),
                 _identical_files(records.get(key, 1), "" if reason == "copy" else _reason(reason)),
             )
-            for similarity, key, reason in members[:COPIES]
+            for _, key, reason in sorted(members)[:COPIES]
         )  # fmt: skip
         first = Thumbnail(store.thumbnail(best), names.get(best, best), "kept",
                           _identical_files(records.get(best, 1), ""))  # fmt: skip
@@ -137,8 +133,11 @@ def pair_similarities(pairs: pd.DataFrame) -> Similarities:
     return {frozenset((a, b)): float(cosine) for a, b, cosine in rows.itertuples(index=False)}
 
 
-def similarity_text(similarity: float | None) -> str:
+def similarity_text(a: str, b: str, similarities: Similarities) -> str:
     """Return what is said below a copy; it may be joined to its representative by another one."""
+    if a == b:
+        return "identical"
+    similarity = similarities.get(frozenset((a, b)))
     return "through another copy" if similarity is None else f"cosine {similarity:.3f}"
 
 
@@ -156,13 +155,10 @@ def _operations(operations: Any) -> str:
 
 
 def _parameters(operations: Any) -> str:
-    values = [
+    return ", ".join(
         f"{words(name)} {round(value, 2) if isinstance(value, float) else value}"
-        for step in _parse(operations)
-        for name, value in step.items()
-        if name != "name"
-    ]
-    return ", ".join(values)
+        for step in _parse(operations) for name, value in step.items() if name != "name"
+    )  # fmt: skip
 
 
 def _identical_files(records: Any, reason: str) -> str:

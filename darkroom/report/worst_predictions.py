@@ -5,7 +5,7 @@ error in either direction. One class: outliers with the lowest score, normal ima
 highest. How many are shown is fixed; ties are broken by key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -35,24 +35,25 @@ def describe(
         return []
     test = predictions[predictions["split"] == "test"].sort_values("key", ignore_index=True)
     columns = set(test.columns)
+    worst: Iterable[WorstPredictions] = ()
     if {"target_mean", "predicted_mean"} <= columns:
-        return _ratings(store, test, records)
-    if {"target_label", "outlier_score"} <= columns:
-        return _outliers(store, test, records, normal_class)
-    if {"target_label", "predicted_label"} <= columns:
-        return _confusions(store, test, records)
-    return []
+        worst = _ratings(store, test, records)
+    elif {"target_label", "outlier_score"} <= columns:
+        worst = _outliers(store, test, records, normal_class)
+    elif {"target_label", "predicted_label"} <= columns:
+        worst = _confusions(store, test, records)
+    return [kind for kind in worst if kind.thumbnails]
 
 
-def _confusions(store: ImageStore, test: pd.DataFrame, records: Records) -> list[WorstPredictions]:
-    """Return the worst of each confusion of two classes, the most frequent first."""
+def _confusions(
+    store: ImageStore, test: pd.DataFrame, records: Records
+) -> Iterator[WorstPredictions]:
+    """Yield the worst of each confusion of two classes, the most frequent first."""
     rows = test.dropna(subset=["target_label", "predicted_label"])
     wrong = rows[rows["target_label"] != rows["predicted_label"]]
-    probabilities = [_true_class_probability(row) for row in wrong.to_dict("records")]
-    wrong = wrong.assign(probability=probabilities)
+    wrong = wrong.assign(probability=[*map(_true_class_probability, wrong.to_dict("records"))])
     sizes = wrong.groupby(["target_label", "predicted_label"]).size()
     kinds = sorted(sizes.index, key=lambda kind: (-int(sizes[kind]), kind))[:MAX_CONFUSIONS]
-    confusions = []
     for target, predicted in kinds:
         same = (wrong["target_label"] == target) & (wrong["predicted_label"] == predicted)
         worst = wrong[same].sort_values(["probability", "key"]).head(MAX_IMAGES // len(kinds))
@@ -61,8 +62,7 @@ def _confusions(store: ImageStore, test: pd.DataFrame, records: Records) -> list
             for row in worst.itertuples()
         ]
         title = f"{target}, predicted as {predicted}"
-        confusions.append(WorstPredictions(title, thumbnails, int(same.sum())))
-    return confusions
+        yield WorstPredictions(title, thumbnails, int(same.sum()))
 
 
 def _true_class_probability(row: Mapping[str, object]) -> float:
@@ -71,11 +71,10 @@ def _true_class_probability(row: Mapping[str, object]) -> float:
     return float(probability) if isinstance(probability, int | float) else 0.0
 
 
-def _ratings(store: ImageStore, test: pd.DataFrame, records: Records) -> list[WorstPredictions]:
-    """Return those predicted furthest above their target, and those furthest below."""
+def _ratings(store: ImageStore, test: pd.DataFrame, records: Records) -> Iterator[WorstPredictions]:
+    """Yield those predicted furthest above their target, and those furthest below."""
     rows = test.dropna(subset=["target_mean", "predicted_mean"])
     rows = rows.assign(error=rows["predicted_mean"] - rows["target_mean"])
-    errors = []
     for title, sign in (("Predicted too high", 1), ("Predicted too low", -1)):
         side = rows[rows["error"] * sign > 0]
         worst = side.assign(size=-side["error"].abs()).sort_values(["size", "key"])
@@ -84,29 +83,25 @@ def _ratings(store: ImageStore, test: pd.DataFrame, records: Records) -> list[Wo
                        f"{row.error:+.2f}".replace("-", "−"))
             for row in worst.head(MAX_IMAGES // 2).itertuples()
         ]  # fmt: skip
-        errors.append(WorstPredictions(title, thumbnails, len(side)))
-    return [worst for worst in errors if worst.thumbnails]
+        yield WorstPredictions(title, thumbnails, len(side))
 
 
 def _outliers(
     store: ImageStore, test: pd.DataFrame, records: Records, normal_class: str | None
-) -> list[WorstPredictions]:
-    """Return the outliers that look most normal, and the normal images that look least so."""
+) -> Iterator[WorstPredictions]:
+    """Yield the outliers that look most normal, and the normal images that look least so."""
     rows = test.dropna(subset="outlier_score")
     normal = rows["target_label"] == normal_class
-    sides = (
+    for title, side, rising in (
         ("Outliers with the lowest scores", rows[~normal], True),
         ("Normal images with the highest scores", rows[normal], False),
-    )
-    errors = []
-    for title, side, rising in sides:
+    ):
         worst = side.sort_values(["outlier_score", "key"], ascending=[rising, True])
         thumbnails = [
             _thumbnail(store, records, row.key, f"{row.outlier_score:.4g}", str(row.target_label))
             for row in worst.head(MAX_IMAGES // 2).itertuples()
         ]
-        errors.append(WorstPredictions(title, thumbnails, len(side)))
-    return [worst for worst in errors if worst.thumbnails]
+        yield WorstPredictions(title, thumbnails, len(side))
 
 
 def _thumbnail(
