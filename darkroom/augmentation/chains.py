@@ -152,23 +152,9 @@ def _has_effect(step: dict[str, Any]) -> bool:
 def apply(pixels: Pixels, chain: Iterable[dict[str, Any]]) -> Pixels:
     """Return the image that a chain makes of `pixels`, the same one each time."""
     for step in chain:
-        pixels = OPERATIONS[step["name"]].apply(pixels, **_values(step))
+        values = {name: value for name, value in step.items() if name != "name"}
+        pixels = OPERATIONS[step["name"]].apply(pixels, **values)
     return pixels
-
-
-def apply_to_mask(mask: Pixels, chain: Iterable[dict[str, Any]]) -> Pixels:
-    """Return the mask (height, width) of the image that the chain makes: what moves moves it too.
-
-    No pixel gets a value that the mask has not; only a `constant` fill brings in 0.
-    """
-    for step in chain:
-        if OPERATIONS[step["name"]].geometric:
-            mask = OPERATIONS[step["name"]].apply(mask, **_values(step), mask=True)
-    return mask
-
-
-def _values(step: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in step.items() if name != "name"}
 
 
 def to_json(chain: Chain) -> str:

@@ -35,11 +35,9 @@ class Operation(NamedTuple):
     apply: Callable[..., Pixels]
     limit: Setting | None  # None: there is nothing to limit
     rating: bool = False  # whether a rating stays true; a class does so after all of them
-    geometric: bool = False  # whether masks follow
 
 
-def _nothing() -> Range:
-    return Range(lambda rng, limit, size, fill: {}, lambda share, limit, size, fill: {})
+_NOTHING = Range(lambda rng, limit, size, fill: {}, lambda share, limit, size, fill: {})
 
 
 def _both_sides(name: str) -> Range:
@@ -63,29 +61,33 @@ def _factor(name: str, filled: bool = False) -> Range:
     )
 
 
-def _up_to(name: str, least: float, seeded: bool = False) -> Range:
+def _up_to(name: str, least: float) -> Range:
     """From `least`, or the limit if that is lower, to the limit."""
     return Range(
-        lambda rng, limit, size, fill: _with_seed(
-            {name: _real(rng, min(least, limit), limit)}, rng if seeded else None
-        ),
-        lambda share, limit, size, fill: (
-            {name: round(share * limit, 3)} | ({"seed": 0} if seeded else {})
-        ),
+        lambda rng, limit, size, fill: {name: _real(rng, min(least, limit), limit)},
+        lambda share, limit, size, fill: {name: round(share * limit, 3)},
     )
 
 
-def _down_to(name: str, most: int, seeded: bool = False) -> Range:
+def _down_to(name: str, most: int) -> Range:
     """From the limit to `most`, or the limit if that is higher; whole numbers."""
+
+    def at(share: float, limit: float, size: tuple[int, int], fill: str) -> Values:
+        return {name: round(max(most, limit) * (limit / max(most, limit)) ** share)}
+
     return Range(
-        lambda rng, limit, size, fill: _with_seed(
-            {name: int(rng.integers(int(limit), int(max(most, limit)) + 1))},
-            rng if seeded else None,
-        ),
-        lambda share, limit, size, fill: (
-            {name: round(max(most, limit) * (limit / max(most, limit)) ** share)}
-            | ({"seed": 0} if seeded else {})
-        ),
+        lambda rng, limit, size, fill: {
+            name: int(rng.integers(int(limit), int(max(most, limit)) + 1))
+        },
+        at,
+    )
+
+
+def _seeded(values: Range) -> Range:
+    """With the seed of the noise."""
+    return Range(
+        lambda rng, *given: values.draw(rng, *given) | {"seed": int(rng.integers(2**31))},
+        lambda *given: values.at(*given) | {"seed": 0},
     )
 
 
@@ -125,10 +127,6 @@ def _shift() -> Range:
     return Range(draw, at)
 
 
-def _with_seed(values: Values, rng: np.random.Generator | None) -> Values:
-    return values if rng is None else values | {"seed": int(rng.integers(2**31))}
-
-
 def _real(rng: np.random.Generator, low: float, high: float) -> float:
     return round(float(rng.uniform(low, high)), 3)
 
@@ -136,30 +134,18 @@ def _real(rng: np.random.Generator, low: float, high: float) -> float:
 # In the order in which a chain applies them: as in a camera, the scene first, then light, lens,
 # sensor and file. A fixed order also means that different values give different images.
 OPERATIONS: Mapping[str, Operation] = {
-    "horizontal_flip": Operation(
-        _nothing(), geometry.horizontal_flip, None, rating=True, geometric=True
-    ),
-    "vertical_flip": Operation(_nothing(), geometry.vertical_flip, None, geometric=True),
+    "horizontal_flip": Operation(_NOTHING, geometry.horizontal_flip, None, rating=True),
+    "vertical_flip": Operation(_NOTHING, geometry.vertical_flip, None),
     # degrees, to either side
-    "rotation": Operation(
-        _both_sides("degrees"), geometry.rotation, Setting(0.1, 180.0, 20.0), geometric=True
-    ),
+    "rotation": Operation(_both_sides("degrees"), geometry.rotation, Setting(0.1, 180.0, 20.0)),
     # horizontal pixels per vertical pixel, to either side
-    "shear": Operation(
-        _both_sides("factor"), geometry.shear, Setting(0.01, 1.0, 0.15), geometric=True
-    ),
+    "shear": Operation(_both_sides("factor"), geometry.shear, Setting(0.01, 1.0, 0.15)),
     # times as large, or as small
-    "zoom": Operation(
-        _factor("factor", filled=True), geometry.zoom, Setting(1.01, 4.0, 1.2), geometric=True
-    ),
+    "zoom": Operation(_factor("factor", filled=True), geometry.zoom, Setting(1.01, 4.0, 1.2)),
     # of the side, in each direction
-    "shift": Operation(
-        _shift(), geometry.shift, Setting(0.01, 0.5, 0.1), rating=True, geometric=True
-    ),
+    "shift": Operation(_shift(), geometry.shift, Setting(0.01, 0.5, 0.1), rating=True),
     # of the side, from both of its ends together
-    "crop": Operation(
-        _crop(), geometry.crop, Setting(0.01, 0.5, 0.05), rating=True, geometric=True
-    ),
+    "crop": Operation(_crop(), geometry.crop, Setting(0.01, 0.5, 0.05), rating=True),
     # times as much, or as little
     "brightness": Operation(_factor("gain"), appearance.brightness, Setting(1.01, 4.0, 1.25)),
     "contrast": Operation(_factor("gain"), appearance.contrast, Setting(1.01, 4.0, 1.25)),
@@ -168,19 +154,19 @@ OPERATIONS: Mapping[str, Operation] = {
     "blur": Operation(_up_to("sigma_px", 0.3), appearance.blur, Setting(0.3, 10.0, 1.5)),
     # photons that make white: fewer give more noise
     "poisson": Operation(
-        _down_to("photons", 1000, seeded=True), appearance.poisson, Setting(4, 1000, 100)
+        _seeded(_down_to("photons", 1000)), appearance.poisson, Setting(4, 1000, 100)
     ),
     # standard deviation, as a share of the value
     "speckle": Operation(
-        _up_to("sigma", 0.01, seeded=True), appearance.speckle, Setting(0.01, 1.0, 0.08)
+        _seeded(_up_to("sigma", 0.01)), appearance.speckle, Setting(0.01, 1.0, 0.08)
     ),
     # standard deviation, of 255
     "gaussian_noise": Operation(
-        _up_to("sigma", 2.0, seeded=True), appearance.gaussian_noise, Setting(0.5, 100.0, 12.0)
+        _seeded(_up_to("sigma", 2.0)), appearance.gaussian_noise, Setting(0.5, 100.0, 12.0)
     ),
     # share of the pixels
     "salt_and_pepper": Operation(
-        _up_to("share", 0.002, seeded=True), appearance.salt_and_pepper, Setting(0.001, 0.5, 0.02)
+        _seeded(_up_to("share", 0.002)), appearance.salt_and_pepper, Setting(0.001, 0.5, 0.02)
     ),
     # lowest quality; the highest is 90
     "jpeg": Operation(_down_to("quality", 90), appearance.jpeg, Setting(1, 100, 50)),

@@ -1,16 +1,12 @@
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.augmentation import appearance, geometry
-from darkroom.augmentation.chains import apply, apply_to_mask
 from darkroom.augmentation.geometry import FILLS
 from darkroom.augmentation.operations import OPERATIONS
 from darkroom.core.randomness import generator
-
-GEOMETRIC = [name for name, operation in OPERATIONS.items() if operation.geometric]
 
 
 def noise(height=30, width=50, seed=0):
@@ -122,28 +118,6 @@ def test_only_a_constant_fill_leaves_empty_corners(degrees):
     for fill in FILLS:
         empty = geometry.rotation(white, degrees, fill).min() == 0
         assert empty == (fill == "constant")
-
-
-@settings(max_examples=60)
-@given(st.sampled_from(GEOMETRIC), st.integers(0, 999), fills)
-def test_masks_stay_binary_and_aligned_with_their_image(name, seed, fill):
-    mask = np.zeros((60, 80), np.uint8)
-    mask[12:40, 20:65] = 1
-    chain = [{"name": name, **draw(name, seed, 60, 80, fill=fill)}]
-    moved = apply_to_mask(mask, chain)
-    picture = apply(np.repeat((mask * 255)[:, :, None], 3, axis=2), chain)[:, :, 0]
-    assert set(np.unique(moved)) <= {0, 1}
-    assert moved.shape == picture.shape
-    # The image is interpolated, the mask is not: they may differ by a pixel along the edge.
-    square = np.ones((3, 3), np.uint8)
-    edge = cv2.dilate(moved, square) != cv2.erode(moved, square)
-    assert not (((picture > 127) != (moved > 0)) & ~edge).any()
-
-
-def test_masks_do_not_follow_what_changes_values():
-    mask = np.eye(20, dtype=np.uint8)
-    chain = [{"name": n, **draw(n, 1)} for n in OPERATIONS if n not in GEOMETRIC]
-    assert np.array_equal(apply_to_mask(mask, chain), mask)
 
 
 GREY = np.full((200, 200, 3), 128, np.uint8)
