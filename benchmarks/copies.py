@@ -36,7 +36,7 @@ from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.normalise import background_similarity, load_background
+from darkroom.dedupe.normalise import NEAREST, load_background, mean_of_nearest, nearest_background
 from darkroom.dedupe.search import candidate_pairs
 from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Network
@@ -370,7 +370,7 @@ def main() -> None:
     n, easy = len(files.keys), len(EASY_KINDS)
     print(f"{n} held-out photographs ({files.dropped} duplicates left out), {easy * n} files")
     vectors = files.embed(Network(given.network))
-    foreign = background_similarity(vectors, load_background())
+    foreign = mean_of_nearest(nearest_background(vectors, load_background(), NEAREST)[1])
     plain, first = np.zeros(len(vectors)), slice(0, easy * n)
     report("transformed set, plain", vectors[first], plain[first], n)
     report("transformed set, normalised", vectors[first], foreign[first], n)

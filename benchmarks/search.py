@@ -34,7 +34,14 @@ from benchmarks.copies import EASY, HARD
 from darkroom.core import tables
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
-from darkroom.dedupe.normalise import background_similarity, cosine, load_background, normalise
+from darkroom.dedupe.normalise import (
+    NEAREST,
+    cosine,
+    load_background,
+    mean_of_nearest,
+    nearest_background,
+    normalise,
+)
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.embedding.network import Network
 from darkroom.images.decode import DecodeError, decode
@@ -149,7 +156,7 @@ def show_likeness(real: Vectors, made: Vectors) -> None:
     """Print how near strangers are."""
     for name, vectors in (("real", real), ("made", made)):
         near, rows = nearest(vectors, 20)
-        foreign = background_similarity(vectors, load_background())
+        foreign = mean_of_nearest(nearest_background(vectors, load_background(), NEAREST)[1])
         normalised = normalise(near, foreign[:, None], foreign[rows])
         first, last = (np.quantile(near[:, i], (0.05, 0.5, 0.95)) for i in (0, 19))
         above = [round(float((normalised >= t).sum() / len(vectors)), 2) for t in (0.3, 0.35, 0.4)]

@@ -130,14 +130,9 @@ def verify_pairs(
         _verify_unknown(folder, locations, unknown, engine, cache)
         answered = asked.merge(cache.table(), "left", QUESTION)
     evidence = [Evidence(int(row[0]), *row[1:]) for row in _rows(answered, Evidence._fields)]
-    verdicts = [
-        decide(float(normalised), evident, threshold)
-        for normalised, evident in zip(pairs["normalised"], evidence, strict=True)
-    ]
-    return answered.assign(
-        agreement=answered["agreement"].round(6),
-        ssim=answered["ssim"].round(6),
-        mse=answered["mse"].round(6),
+    similar = pairs["normalised"].astype(float)
+    verdicts = [decide(n, e, threshold) for n, e in zip(similar, evidence, strict=True)]
+    return answered.round({"agreement": 6, "ssim": 6, "mse": 6}).assign(
         inliers=answered["inliers"].astype("int64"),
         duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),
         decided_by=[verdict.decided_by for verdict in verdicts],
@@ -174,7 +169,7 @@ def _verify_unknown(
     done: list[tuple[Any, ...]] = []
     added = time.monotonic()
     shared = cache.scratch / f"prepared-{MADE_BY}"
-    with _workers(engine, len(unknown)) as apply:
+    with _workers(engine, len(unknown)) as apply_to_all:
         for block in _blocks(list(_rows(unknown, QUESTION))):
             tasks = [
                 [
@@ -184,7 +179,8 @@ def _verify_unknown(
                 for i in range(0, len(block), PER_TASK)
             ]
             shared.mkdir(parents=True, exist_ok=True)
-            for task, evidence in zip(tasks, apply(folder, shared, tasks), strict=True):
+            results = apply_to_all(verify_task, repeat(folder), repeat(shared), tasks)
+            for task, evidence in zip(tasks, results, strict=True):
                 done += [(c.a[0], c.b[0], c.whole, *e) for c, e in zip(task, evidence, strict=True)]
                 progress.advance(len(task))
                 if time.monotonic() - added > SECONDS_PER_PART:
@@ -216,21 +212,16 @@ def _blocks(questions: list[Question]) -> Iterator[list[Question]]:
         yield block
 
 
-Apply = Callable[[Path, Path, list[list[Comparison]]], Iterator[list[Evidence]]]
-
-
 @contextmanager
-def _workers(engine: EngineParams, pairs: int) -> Iterator[Apply]:
-    """Give a function that verifies tasks in worker processes, or here if they are few."""
+def _workers(engine: EngineParams, pairs: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Give a `map` that works in worker processes, or here if tasks are few."""
     tasks = -(-pairs // PER_TASK)
     workers = min(worker_count(engine), tasks)
     if workers <= 1 or tasks < TASKS_TO_SHARE:
-        yield lambda folder, shared, tasks: (verify_task(folder, shared, task) for task in tasks)
+        yield map
         return
     with new_pool(workers) as pool:
-        yield lambda folder, shared, tasks: pool.map(
-            verify_task, repeat(folder), repeat(shared), tasks
-        )
+        yield pool.map
 
 
 def verify_task(folder: Path, shared: Path, task: list[Comparison]) -> list[Evidence]:

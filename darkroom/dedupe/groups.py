@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from darkroom.core.graphs import Pair
+from darkroom.core.graphs import Pair, connected_components
+from darkroom.labels.decisions import Decisions
 
 
 def group_duplicates(
@@ -17,10 +18,7 @@ def group_duplicates(
     the better one is in it. The result does not depend on the order of `duplicates`.
     """
     rank = {key: number for number, key in enumerate(ranked)}
-    own = defaultdict(set)
-    for a, b in duplicates:
-        own[a].add(b)
-        own[b].add(a)
+    own = _partners(duplicates)
     representative: dict[str, str] = {}
     for key in ranked:
         if key in representative:
@@ -28,7 +26,7 @@ def group_duplicates(
         representative[key] = key
         group = [key]
         for other in sorted(own[key] - representative.keys(), key=rank.__getitem__):
-            if not any((min(other, member), max(other, member)) in apart for member in group):
+            if not any(_ordered(other, member) in apart for member in group):
                 representative[other] = key
                 group.append(other)
     return representative
@@ -39,15 +37,52 @@ def unverified_links(representative: Mapping[str, str], duplicates: Iterable[Pai
 
     A~B and B~C make A–C worth verifying, however far apart their embeddings lie.
     """
-    known = {tuple(sorted(pair)) for pair in duplicates}
-    own = defaultdict(set)
-    for a, b in known:
-        own[a].add(b)
-        own[b].add(a)
-    wanted = set()
-    for middle in own:
-        for other in own[middle]:
-            pair = tuple(sorted((representative[middle], other)))
-            if pair[0] != pair[1] and pair not in known:
-                wanted.add((pair[0], pair[1]))
-    return sorted(wanted)
+    known = {_ordered(*pair) for pair in duplicates}
+    wanted = {
+        _ordered(representative[middle], other)
+        for middle, others in _partners(known).items()
+        for other in others - {representative[middle]}
+    }
+    return sorted(wanted - known)
+
+
+def apply_decisions(pairs: Iterable[Pair], ranked: list[str], decisions: Decisions) -> list[Pair]:
+    """Return the pairs of copies that grouping shall use; `ranked` holds every key, best first.
+
+    Pairs that a person calls copies are added, and what holds for one of the two then holds for
+    the other, so that they always end in one group. Pairs called no copies are taken out. So are
+    those in which a kept image is the worse one: it represents itself, and others perhaps.
+    """
+    rank = {key: number for number, key in enumerate(ranked)}
+    same = [pair for pair in decisions.duplicate if rank.keys() >= set(pair)]
+    links = {_ordered(*pair) for pair in pairs} | set(same)
+    links = _share(links, same) - decisions.not_duplicate
+    return sorted(p for p in links if max(p, key=rank.__getitem__) not in decisions.keep)
+
+
+def _share(links: set[Pair], same: Iterable[Pair]) -> set[Pair]:
+    """Give all images that are the same to a person each other's partners."""
+    component = connected_components({key for pair in same for key in pair}, same)
+    members = defaultdict(set)
+    for key, name in component.items():
+        members[name].add(key)
+    return links | {
+        _ordered(one, two)
+        for a, b in links
+        for one in members.get(component.get(a, ""), {a})
+        for two in members.get(component.get(b, ""), {b})
+        if one != two
+    }
+
+
+def _partners(pairs: Iterable[Pair]) -> defaultdict[str, set[str]]:
+    """Return the keys that each key is paired with."""
+    partners = defaultdict(set)
+    for a, b in pairs:
+        partners[a].add(b)
+        partners[b].add(a)
+    return partners
+
+
+def _ordered(a: str, b: str) -> Pair:
+    return (a, b) if a < b else (b, a)

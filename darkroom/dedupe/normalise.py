@@ -49,16 +49,6 @@ def nearest_background(
     return nearest, similarity
 
 
-def background_similarity(
-    vectors: NDArray[np.float32], background: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return each vector's mean similarity to its nearest background photographs, (n,) in [-1, 1].
-
-    `vectors` is (n, d), `background` (m, d), both of unit length.
-    """
-    return mean_of_nearest(nearest_background(vectors, background, NEAREST)[1])
-
-
 def mean_of_nearest(similarities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean (n,) of the first columns of `similarities` (n, count), nearest first."""
     return np.asarray(np.round(np.mean(similarities[:, :NEAREST], axis=1), DECIMALS))

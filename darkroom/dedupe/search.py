@@ -201,16 +201,15 @@ def _assign_cells(
 ) -> Neighbours:
     """Return `graph` with the cells and the background similarity of images that have none yet."""
     new = np.flatnonzero(np.isnan(graph.to_background))
-    to_background = graph.to_background.copy()
+    to_background, cells = graph.to_background.copy(), graph.cells
     if background is None:
         to_background[new] = 0.0
-        return graph._replace(to_background=to_background)
-    nearest, similarity = nearest_background(vectors[new], background, CELLS)
-    to_background[new] = mean_of_nearest(similarity)
-    if not in_cells:
-        return graph._replace(to_background=to_background)
-    cells = np.broadcast_to(graph.cells, (len(vectors), nearest.shape[1])).copy()
-    cells[new] = nearest
+    else:
+        nearest, similarity = nearest_background(vectors[new], background, CELLS)
+        to_background[new] = mean_of_nearest(similarity)
+        if in_cells:
+            cells = np.broadcast_to(cells, (len(vectors), nearest.shape[1])).copy()
+            cells[new] = nearest
     return graph._replace(to_background=to_background, cells=cells)
 
 
@@ -323,12 +322,8 @@ def _pack(n: int, image: Whole, other: Whole, distance: Whole) -> Packed:
     packed = []
     for start in range(0, max(n, 1), BLOCK):
         here = (image >= start) & (image < start + BLOCK)
-        place = (image[here].astype(np.uint64) - np.uint64(start)) << IMAGE_BIT
-        packed.append(
-            place
-            + distance[here].astype(np.uint64) * np.uint64(MOST)
-            + other[here].astype(np.uint64)
-        )
+        place, away, row = (part[here].astype(np.uint64) for part in (image, distance, other))
+        packed.append((place - np.uint64(start) << IMAGE_BIT) + away * np.uint64(MOST) + row)
     return packed
 
 

@@ -8,8 +8,7 @@ from darkroom.core import tables
 from darkroom.core.graphs import connected_components
 from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.tables import null_to_none
-from darkroom.dedupe.apply_decisions import apply_decisions
-from darkroom.dedupe.groups import group_duplicates
+from darkroom.dedupe.groups import apply_decisions, group_duplicates
 from darkroom.dedupe.pairs import links_of
 from darkroom.dedupe.representative import rank_images
 from darkroom.labels.decisions import Decisions
@@ -45,7 +44,7 @@ def group_images(
     official = groups.set_index("key")["official_split"]
     groups.loc[copies, "status"] = "rejected"
     groups.loc[copies, "reason"] = [
-        copy_reason(null_to_none(row.official_split), null_to_none(official[row.representative]))
+        copy_reason(row.official_split, official[row.representative])
         for row in groups[copies].itertuples()
     ]
     return groups[tables.GROUPS.names]
@@ -61,11 +60,10 @@ def rated_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     return pd.Series([None not in two and two[0] != two[1] for two in both], pairs.index, bool)
 
 
-def copy_reason(official: str | None, of_representative: str | None) -> str:
+def copy_reason(official: Any, of_representative: Any) -> str:
     """Return why a copy goes: an official split that leaks into a stronger one is named."""
-    if official is not None and of_representative is not None and official != of_representative:
-        return f"{LEAKS}{of_representative}"
-    return "copy"
+    named = null_to_none(official) and null_to_none(of_representative)
+    return f"{LEAKS}{named}" if named and named != official else "copy"
 
 
 def record_statuses(
@@ -90,9 +88,7 @@ def record_statuses(
             same = status == "kept"
             if null_to_none(representative) and not (same and row.Index in keepers):
                 status = "rejected"
-                reason = copy_reason(
-                    null_to_none(row.official_split), null_to_none(official[representative])
-                )
+                reason = copy_reason(row.official_split, official[representative])
                 reason = "exact_duplicate" if same and reason == "copy" else reason
         rows.append((row.source, row.name, row.key, status, reason, representative))
     return pd.DataFrame(rows, columns=tables.RECORDS.names)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.dedupe import search
-from darkroom.dedupe.normalise import background_similarity, normalise
+from darkroom.dedupe.normalise import mean_of_nearest, nearest_background, normalise
 from darkroom.dedupe.search import candidate_pairs, find_neighbours, score_pairs
 
 DIMENSIONS = 8
@@ -48,7 +48,7 @@ def test_search_without_a_second_image(count, background):
 
 
 def test_exact_search_keeps_each_image_s_nearest_with_ties_by_key():
-    foreign = background_similarity(POOL, BACKGROUND)
+    foreign = mean_of_nearest(nearest_background(POOL, BACKGROUND, 2)[1])
     nearness = normalise(
         np.round(POOL.astype(float) @ POOL.T.astype(float), 6), foreign[:, None], foreign[None]
     )
