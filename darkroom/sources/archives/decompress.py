@@ -9,9 +9,9 @@ import io
 import lzma
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-from darkroom.sources.archives.limits import Limits
+from darkroom.core.params.download import DownloadParams
 from darkroom.sources.archives.members import BrokenArchive
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -19,6 +19,25 @@ XZ_MEMORY = 256 * 2**20  # `xz -9` asks for 65 MiB to unpack; a hostile header f
 _CHUNK = 2**18
 _AHEAD = 2**16  # unpacked at a time for small reads
 _CORRUPT = (OSError, zlib.error, lzma.LZMAError, ValueError)  # arrow raises the outer two
+
+
+class Limits(NamedTuple):
+    """How much an archive may unpack to: what exceeds it counts as a decompression bomb."""
+
+    file_bytes: int  # one member
+    archive_bytes: int  # all of them
+    ratio: float  # unpacked over packed, counted once more than one file's worth is unpacked
+
+    def is_bomb(self, unpacked: int, packed: int) -> bool:
+        """Return whether so many bytes, out of so many packed ones, are too many."""
+        if unpacked > self.archive_bytes:
+            return True
+        return unpacked > self.file_bytes and unpacked > self.ratio * max(packed, 1)
+
+
+def limits_of(params: DownloadParams) -> Limits:
+    """Return the limits that params.yaml sets."""
+    return Limits(params.max_file_bytes, params.max_archive_bytes, params.max_archive_ratio)
 
 
 def packing(head: bytes) -> str | None:
@@ -90,7 +109,9 @@ def _unpacker(file: BinaryIO, kind: str | None) -> Any:
     if kind == "xz":
         return io.BufferedReader(_Xz(file), _AHEAD)
     if kind == "zstd":
-        return io.BufferedReader(_Zstd(file), _AHEAD)
+        import pyarrow as pa  # here, since it takes a while
+
+        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), kind), _AHEAD)
     return file
 
 
@@ -134,20 +155,3 @@ class _Xz(io.RawIOBase):
         while not left and (more := self._file.read(_CHUNK)):
             left = more.lstrip(b"\0")
         self._stream, self._waiting = (self._start(), left) if left else (None, b"")
-
-
-class _Zstd(io.RawIOBase):
-    """arrow's reader, of a file that stays open."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        import pyarrow as pa  # here, since it takes a while
-
-        self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        part = self._stream.read(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from darkroom.core.errors import UserError
 from darkroom.sources.archives import tar, zip
-from darkroom.sources.archives.decompress import Unpacked, packing
-from darkroom.sources.archives.limits import Limits
+from darkroom.sources.archives.decompress import Limits, Unpacked, packing
 from darkroom.sources.archives.members import BrokenArchive, Member
 
 # What else people give: formats that no maintained library here reads.

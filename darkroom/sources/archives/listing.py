@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from darkroom.core.errors import UserError
 from darkroom.core.files import unfinished, write_bytes
 from darkroom.core.paths import original_root
-from darkroom.sources.archives.limits import Limits
-from darkroom.sources.archives.members import Member, refused_member
+from darkroom.sources.archives.decompress import Limits
+from darkroom.sources.archives.members import Member
 from darkroom.sources.entries import Labels, Unreadable
 
 CACHE = Path(".darkroom/listings")  # purge removes them, since they hold labels
@@ -71,7 +71,7 @@ class Listing:
             labels = Labels(**line["labels"] | _tuples(line["labels"]))
             load: Callable[[], bytes] = partial(self._find, position)
             if line["reason"]:
-                load = refused_member(line["name"], line["reason"]).read
+                load = Member.refused(line["name"], line["reason"]).read
             yield Record(line["name"], line["key"], labels, load)
 
     def _first(self) -> Iterator[Record]:

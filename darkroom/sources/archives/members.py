@@ -24,6 +24,11 @@ class Member:
     read: Callable[[], bytes]  # raises Unreadable
     labels: Labels = field(default_factory=Labels)
 
+    @classmethod
+    def refused(cls, name: str, reason: str) -> "Member":
+        """Return a member that only has a reason."""
+        return cls(name, partial(refuse, reason))
+
 
 class BrokenArchive(Exception):
     """The archive cannot be read any further; `reason` is the code for what is lost."""
@@ -32,11 +37,6 @@ class BrokenArchive(Exception):
         """Keep the reason code: `truncated`, `corrupt` or `bomb`."""
         super().__init__(reason)
         self.reason = reason
-
-
-def refused_member(name: str, reason: str) -> Member:
-    """Return a member that only has a reason."""
-    return Member(name, partial(refuse, reason))
 
 
 def check_member_name(given: str) -> tuple[str, str | None] | None:
@@ -66,4 +66,4 @@ def refuse_duplicates(members: Iterable[Member]) -> Iterator[Member]:
             yield member
         else:
             name = f"{member.name}~{count}"
-            yield replace(refused_member(name, "duplicate_name"), labels=member.labels)
+            yield replace(Member.refused(name, "duplicate_name"), labels=member.labels)

@@ -8,14 +8,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from darkroom.sources.archives.decompress import Unpacked
-from darkroom.sources.archives.limits import Limits
-from darkroom.sources.archives.members import (
-    BrokenArchive,
-    Member,
-    check_member_name,
-    refused_member,
-)
+from darkroom.sources.archives.decompress import Limits, Unpacked
+from darkroom.sources.archives.members import BrokenArchive, Member, check_member_name
 from darkroom.sources.entries import Unreadable
 
 BLOCK = 512
@@ -49,13 +43,13 @@ def read_members(path: Path, limits: Limits, title: str) -> Iterator[Member]:
             checked = header.check()
             if checked is not None:
                 name, reason = checked
-                yield refused_member(name, reason) if reason else Member(name, member.read)
+                yield Member.refused(name, reason) if reason else Member(name, member.read)
             if member.broken:
                 return  # its own row says so
             stream.skip(member.left + -header.size % BLOCK)
         stream.drain()
     except BrokenArchive as fault:
-        yield refused_member(title, fault.reason)
+        yield Member.refused(title, fault.reason)
     finally:
         stream.close()
 

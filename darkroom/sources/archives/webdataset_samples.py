@@ -17,14 +17,9 @@ from darkroom.core.errors import UserError
 from darkroom.images.find_files import IMAGE_EXTENSIONS
 from darkroom.images.formats import sniff_extension
 from darkroom.sources.archives import tar
+from darkroom.sources.archives.decompress import Limits
 from darkroom.sources.archives.formats import detect_format
-from darkroom.sources.archives.limits import Limits
-from darkroom.sources.archives.members import (
-    BrokenArchive,
-    Member,
-    refuse_duplicates,
-    refused_member,
-)
+from darkroom.sources.archives.members import BrokenArchive, Member, refuse_duplicates
 from darkroom.sources.entries import Labels, Unreadable
 from darkroom.sources.label_tables.match import parse_row, rating_columns
 from darkroom.sources.label_tables.read import item_row
@@ -43,10 +38,10 @@ def read_samples(path: Path, title: str, limits: Limits) -> Iterator[Member]:
     try:
         kind = detect_format(path, limits)
     except BrokenArchive as fault:
-        yield refused_member("", fault.reason)
+        yield Member.refused("", fault.reason)
         return
     if kind != "tar":
-        yield refused_member("", "not_an_archive")
+        yield Member.refused("", "not_an_archive")
         return
     ignored: Counter[str] = Counter()
     members = refuse_duplicates(tar.read_members(path, limits, ""))
@@ -71,7 +66,7 @@ def _images(
                 images.append(held[0])
                 room -= held[1]
         if not images and sample:
-            yield refused_member(sample, "no_image")
+            yield Member.refused(sample, "no_image")
         try:
             labels = _labels(f"{title}/{sample}", side)
         except (ValueError, RecursionError, UserError) as error:
@@ -93,7 +88,7 @@ def _hold_image(
     try:
         content = member.read()
     except Unreadable as failure:
-        return refused_member(member.name, failure.reason), 0
+        return Member.refused(member.name, failure.reason), 0
     if kind in {"json", "cls"} and len(content) <= MAX_SIDE_BYTES:
         side[kind] = content
         return None
@@ -101,7 +96,7 @@ def _hold_image(
         ignored[last] += 1
         return None
     if len(content) > room:
-        return refused_member(member.name, "too_large"), 0
+        return Member.refused(member.name, "too_large"), 0
     return Member(member.name, partial(bytes, content)), len(content)
 
 

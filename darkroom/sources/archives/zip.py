@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from darkroom.core.errors import UserError
-from darkroom.sources.archives.limits import Limits
-from darkroom.sources.archives.members import Member, check_member_name, refused_member
+from darkroom.sources.archives.decompress import Limits
+from darkroom.sources.archives.members import Member, check_member_name
 from darkroom.sources.entries import Unreadable
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -46,7 +46,7 @@ def read_members(path: Path, limits: Limits) -> Iterator[Member]:
                 unpacked, packed = size, whole
                 yield Member(name, partial(_read, archive, info))
             else:
-                yield refused_member(name, reason)
+                yield Member.refused(name, reason)
 
 
 def require_contents(path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from darkroom.core.errors import UserError
 from darkroom.core.params.download import ArchiveSource, DownloadParams
 from darkroom.sources.archives import formats
-from darkroom.sources.archives.limits import limits_of
+from darkroom.sources.archives.decompress import limits_of
 from darkroom.sources.archives.listing import Listing, Record
 from darkroom.sources.archives.members import Member, check_member_name, refuse_duplicates
 from darkroom.sources.content_hashes import HashCache

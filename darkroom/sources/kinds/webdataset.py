@@ -14,7 +14,7 @@ from typing import Any
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.download import DownloadParams, WebDatasetSource
-from darkroom.sources.archives.limits import limits_of
+from darkroom.sources.archives.decompress import limits_of
 from darkroom.sources.archives.listing import Listing
 from darkroom.sources.archives.members import Member
 from darkroom.sources.entries import Entry, EntryStream, Labels

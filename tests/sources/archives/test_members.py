@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from darkroom.core.errors import UserError
 from darkroom.sources import failure_reasons
 from darkroom.sources.archives import formats, tar
-from darkroom.sources.archives.limits import Limits
+from darkroom.sources.archives.decompress import Limits
 from darkroom.sources.archives.members import BrokenArchive, refuse_duplicates
 from darkroom.sources.entries import Unreadable
 from tests.sources.make_archives import PACKERS, overlapping_zip, special, tar_of, zip_of
@@ -315,7 +315,7 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from darkroom.sources.archives import formats
-from darkroom.sources.archives.limits import Limits
+from darkroom.sources.archives.decompress import Limits
 limits = Limits(2**26, 2**41, 10_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 count = sum(len(member.read()) for member in formats.read_members(Path(sys.argv[1]), limits, ""))
