@@ -15,7 +15,7 @@ from darkroom.core.shards import key_of
 from darkroom.sources.http import response
 from darkroom.sources.http.fetch import fetch_all
 from darkroom.sources.http.response import Job
-from darkroom.sources.kinds.url_requests import digest_of
+from darkroom.sources.kinds.url_list import digest_of
 from darkroom.sources.store import journal as module
 from darkroom.sources.store.journal import Journal
 from tests.harness import read_values, tool_environment
