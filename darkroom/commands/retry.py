@@ -10,7 +10,7 @@ def retry() -> None:
     many there were. The next `dvc repro` fetches these and only these; a plain one fetches what is
     new and leaves old failures alone. `make retry` does both.
     """
-    from darkroom.sources.store.retry import forget_failures
+    from darkroom.sources.store.raw_store import forget_failures
 
     with in_project() as (root, _):
         forget_failures(root)

@@ -19,10 +19,7 @@ class Labels:
     def columns(self) -> dict[str, Any]:
         """Return the label columns of the index."""
         ratings = None if self.ratings is None else list(self.ratings)
-        return {
-            "label": self.label, "ratings": ratings, "mean": self.mean, "std": self.std,
-            "source_group": self.source_group, "official_split": self.official_split,
-        }  # fmt: skip
+        return {**vars(self), "ratings": ratings}
 
 
 class Unreadable(Exception):

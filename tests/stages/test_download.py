@@ -20,7 +20,7 @@ from darkroom.core import shards
 from darkroom.core.errors import UserError
 from darkroom.core.shards import Location, key_of, read_member
 from darkroom.sources.sample import generate
-from darkroom.sources.store.retry import forget_failures
+from darkroom.sources.store.raw_store import forget_failures
 from stages import download
 from tests.harness import (
     dvc_here,

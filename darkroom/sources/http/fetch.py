@@ -12,11 +12,11 @@ import asyncio
 import random
 import resource
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-import aiohttp
 from yarl import URL
 
 from darkroom.core.params.download import DownloadParams
@@ -24,15 +24,14 @@ from darkroom.sources.entries import Unreadable
 from darkroom.sources.http import retry_policy
 from darkroom.sources.http.client import Client, drain, status_error
 from darkroom.sources.http.errors import Transient
-from darkroom.sources.http.response import Job, Limits, receive, request_headers
+from darkroom.sources.http.response import Job, receive, request_headers
 from darkroom.sources.http.schedule import UNANSWERED, Schedule
-from darkroom.sources.store.journal import Journal, Outcome, PartialBody
+from darkroom.sources.store.journal import Journal, Outcome
 
 # Open at a time over all hosts; as many files again may be open for other reasons.
 CONNECTIONS = min(256, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 RESOLVER_THREADS = 32  # names resolved at a time
 TOTAL_TIMEOUTS = 15  # × timeout_s: the longest that one try may take
-_OK = {200, 206}
 _TRANSIENT = {"incomplete", "too_slow", "bad_range", "bad_response", "http_408", "http_429"}
 
 Done = tuple[int, Outcome]  # position and outcome
@@ -77,8 +76,7 @@ class _FetchLoop:
     ) -> None:  # fmt: skip
         self.jobs, self.journal, self.params, self.done = jobs, journal, params, done
         self.schedule = Schedule((_host(job.url) for job in jobs), params.per_host)
-        self.limits = Limits(params.max_file_bytes, params.timeout_s)
-        self.attempts: dict[int, int] = {}
+        self.attempts: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event
@@ -153,7 +151,7 @@ class _FetchLoop:
             outcome = await self._attempt(job)
             host.record(None)
         except Transient as failure:
-            attempt = self.attempts.get(position, 0)
+            attempt = self.attempts[position]
             wait = retry_policy.delay(attempt, failure.retry_after, random.random())
             if wait is not None and attempt < self.params.retries:
                 self.attempts[position] = attempt + 1
@@ -178,18 +176,14 @@ class _FetchLoop:
         """Fetch once. Raises Transient or Unreadable."""
         part = self.journal.part(job.digest)
         async with self._client.request("GET", job.url, request_headers(part)) as response:
-            await self._check(response, part)
-            return await receive(response, job, part, self.journal, self.limits)
-
-    async def _check(self, response: aiohttp.ClientResponse, part: PartialBody) -> None:
-        """Refuse what is no image for us, by status and by what the server asks."""
-        if response.status not in _OK:
-            await drain(response)
-            if response.status == 416 and part.size:
-                part.drop()  # shorter than what we have: another file by now
-                raise Transient("bad_range")
-            raise status_error(response)
-        self._client.check_robots_tag(response)
+            if response.status not in {200, 206}:
+                await drain(response)
+                if response.status == 416 and part.size:
+                    part.drop()  # shorter than what we have: another file by now
+                    raise Transient("bad_range")
+                raise status_error(response)
+            self._client.check_robots_tag(response)
+            return await receive(response, job, part, self.journal, self.params)
 
 
 def _host(url: str) -> str:

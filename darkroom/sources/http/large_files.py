@@ -26,7 +26,20 @@ _NO_HEAD = {403, 405, 501}  # servers and signed URLs that allow GET alone
 
 def probe(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
     """Return the version of each URL, or why it cannot be had."""
-    return asyncio.run(_probe_all(urls, params))
+    gate = asyncio.Semaphore(params.per_host)
+
+    async def one(client: Client, url: str) -> Version | Unreadable:
+        async with gate:
+            try:
+                return await _retry(lambda: _probe(client, url), params)
+            except Unreadable as failure:
+                return failure
+
+    async def each() -> list[Version | Unreadable]:
+        async with Client(params) as client:
+            return await asyncio.gather(*(one(client, url) for url in urls))
+
+    return dict(zip(urls, asyncio.run(each()), strict=True))
 
 
 class Transfer(NamedTuple):
@@ -44,23 +57,12 @@ def fetch_file(transfer: Transfer, params: DownloadParams) -> None:
 
     Raises Unreadable.
     """
-    transfer.target.parent.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_fetch_file(transfer, params))
 
+    async def fetch() -> None:
+        async with Client(params) as client:
+            await _retry(lambda: _resume(client, transfer), params, transfer.target)
 
-async def _probe_all(urls: list[str], params: DownloadParams) -> dict[str, Version | Unreadable]:
-    gate = asyncio.Semaphore(params.per_host)
-
-    async def one(url: str) -> Version | Unreadable:
-        async with gate:
-            try:
-                return await _retry(lambda: _probe(client, url), params)
-            except Unreadable as failure:
-                return failure
-
-    async with Client(params) as client:
-        versions = await asyncio.gather(*(one(url) for url in urls))
-    return dict(zip(urls, versions, strict=True))
+    asyncio.run(fetch())
 
 
 async def _probe(client: Client, url: str) -> Version:
@@ -73,8 +75,7 @@ async def _probe(client: Client, url: str) -> Version:
     async with client.request("GET", url, {"Range": "bytes=0-0"}) as response:
         client.check_robots_tag(response)
         if response.status == 206:
-            whole = response.headers.get("Content-Range", "").rpartition("/")[2]
-            return _version(response, int(whole) if whole.isdigit() else None)
+            return _version(response, _whole(response))
         if response.status == 200:
             return _version(response, response.content_length)
         raise status_error(response)
@@ -85,25 +86,18 @@ def _version(response: aiohttp.ClientResponse, size: int | None) -> Version:
     return Version(size, headers.get("ETag") or headers.get("Last-Modified") or "")
 
 
-async def _fetch_file(transfer: Transfer, params: DownloadParams) -> None:
-    async with Client(params) as client:
-        await _retry(lambda: _resume(client, transfer), params, transfer.target)
-
-
 async def _resume(client: Client, transfer: Transfer) -> None:
-    target = transfer.target
-    token = transfer.version.token
+    target, token = transfer.target, transfer.version.token
     if not token or token.startswith("W/"):  # the part may be of another version: RFC 9110, 13.1.5
         target.unlink(missing_ok=True)
     have = target.stat().st_size if target.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    if have:
-        headers["If-Range"] = token
+    headers = {"Range": f"bytes={have}-", "If-Range": token} if have else {}
     async with client.request("GET", transfer.url, headers) as response:
         client.check_robots_tag(response)
         if response.status == 416 and _whole(response) == have:
             return  # all of it is there
-        if response.status == 206 and not _starts_at(response, have):
+        content_range = response.headers.get("Content-Range", "")
+        if response.status == 206 and not content_range.startswith(f"bytes {have}-"):
             raise Unreadable("bad_response")
         if have and response.status in {200, 416}:
             target.unlink()  # a server without ranges, or another version by now
@@ -123,13 +117,9 @@ async def _resume(client: Client, transfer: Transfer) -> None:
             await asyncio.to_thread(os.fsync, handle.fileno())
 
 
-def _whole(response: aiohttp.ClientResponse) -> int:
+def _whole(response: aiohttp.ClientResponse) -> int | None:
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(size) if size.isdigit() else -1
-
-
-def _starts_at(response: aiohttp.ClientResponse, offset: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+    return int(size) if size.isdigit() else None
 
 
 async def _retry(

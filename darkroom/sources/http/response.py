@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import aiohttp
 
+from darkroom.core.params.download import DownloadParams
 from darkroom.core.shards import key_of
 from darkroom.sources.entries import Unreadable
 from darkroom.sources.http.checksums import Checksum
@@ -34,29 +35,6 @@ class Job(NamedTuple):
     digest: str  # by which the journal knows it
     url: str  # may hold credentials: never written to a table, a log or the journal
     checksum: Checksum | None = None
-
-
-class Limits(NamedTuple):
-    """What a body may cost."""
-
-    max_bytes: int
-    timeout_s: float
-
-
-class _Decoder(Protocol):
-    def feed(self, chunk: bytes, room: int) -> bytes: ...
-    def end(self) -> None: ...
-
-
-class Plain:
-    """No encoding: the bytes as they are."""
-
-    def feed(self, chunk: bytes, room: int) -> bytes:
-        """Return the chunk."""
-        return chunk
-
-    def end(self) -> None:
-        """Accept any end; HTTP itself knows the length."""
 
 
 class Inflater:
@@ -122,8 +100,9 @@ def check_range(headers: Mapping[str, str], size: int, total: int | None, valida
 
 
 async def receive(
-    response: aiohttp.ClientResponse, job: Job, part: PartialBody, journal: Journal, limits: Limits
-) -> Outcome:
+    response: aiohttp.ClientResponse, job: Job, part: PartialBody, journal: Journal,
+    params: DownloadParams,
+) -> Outcome:  # fmt: skip
     """Take the body of a 200, or the rest of it of a 206, into the journal.
 
     Raises Unreadable or Transient; what was received before a break stays in the part.
@@ -135,13 +114,13 @@ async def receive(
     ):
         part.drop()
         raise Transient("bad_range")
-    if part.size + (response.content_length or 0) > limits.max_bytes:
+    if part.size + (response.content_length or 0) > params.max_file_bytes:
         part.drop()
         raise Unreadable("too_large")
     resumed, buffered = part.size > 0, bytearray()
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     plain = encoding in {"", "identity"}
-    decoder: _Decoder = Plain() if plain else Inflater(encoding)
+    inflater = None if plain else Inflater(encoding)
     validator = validator_of(response.headers) if plain and not resumed else None
     total = part.total if resumed else response.content_length
 
@@ -153,23 +132,23 @@ async def receive(
             buffered.clear()
 
     try:
-        rate = _MinRate(limits.timeout_s)
+        rate = _MinRate(params.timeout_s)
         async for chunk in response.content.iter_any():
             rate.check(len(chunk))
-            buffered += decoder.feed(chunk, limits.max_bytes - part.size - len(buffered))
-            if part.size + len(buffered) > limits.max_bytes:
+            room = params.max_file_bytes - part.size - len(buffered)
+            buffered += chunk if inflater is None else inflater.feed(chunk, room)
+            if part.size + len(buffered) > params.max_file_bytes:
                 part.drop()
                 raise Unreadable("too_large")
             if len(buffered) >= SPILL_BYTES:
                 spill()
-        decoder.end()
-        if total is not None and plain and part.size + len(buffered) < total:
+        if inflater is not None:
+            inflater.end()
+        elif total is not None and part.size + len(buffered) < total:
             raise Transient("incomplete")
     except Unreadable:
         raise
-    except (
-        BaseException
-    ):  # a break, a timeout or a stop: what was received stays, if it can be resumed
+    except BaseException:  # a break, a timeout or a stop: what can be resumed stays
         if part.validator or validator:
             spill()
         else:
@@ -180,16 +159,14 @@ async def receive(
 
 def _keep(job: Job, part: PartialBody, rest: bytes, journal: Journal, resumed: bool) -> Outcome:
     """Check and store a whole body."""
-    if part.validator is None:
-        content = rest
-    else:
+    whole, content = part.validator is not None, rest
+    if whole:
         part.append(rest)
         content = part.read()
     if job.checksum is not None and not job.checksum.matches(content):
         part.drop()
         # Of a resumed body the halves may not belong together: once more, from the start.
         raise Transient("wrong_checksum") if resumed else Unreadable("wrong_checksum")
-    whole = part.validator is not None
     location = journal.complete(job.digest, part) if whole else journal.put(content)
     return Outcome(key_of(content), None, location)
 

@@ -10,6 +10,7 @@ written to a new shard, and the old shard goes after the index that no longer na
 records stay, `withdrawn` because `purged`, without what the source said about the image.
 """
 
+import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ import pandas as pd
 from darkroom.core.shards import Location, key_of, require_locations
 from darkroom.core.tables import INDEX, LABEL_COLUMNS, null_to_none, read_table, write_table
 from darkroom.sources.entries import Entry, Unreadable
+from darkroom.sources.store.journal import SCRATCH, Journal
 from darkroom.sources.store.shard_writer import ShardWriter
 
+logger = logging.getLogger(__name__)
+
 Row = dict[str, Any]
-INDEX_FILE = "index.parquet"
+RAW, INDEX_FILE = Path("data/raw"), "index.parquet"
+_ORDER = ("source", "name", "status", "key")
 TOTAL_LIMIT = "total_limit"  # the reason of what came after `max_total_bytes` was reached
 
 
@@ -40,7 +45,12 @@ class RawStore:
         self.folder, self.purged = folder, purged
         self.before = _read_index(folder / INDEX_FILE)
         self.rows: list[Row] = []
-        self.writer = ShardWriter(folder, staging, self._known_locations())
+        known = {
+            row["key"]: Location(row["shard"], int(row["offset"]), int(row["size"]))
+            for row in self.before
+            if row["key"] is not None and row["shard"] is not None
+        }
+        self.writer = ShardWriter(folder, staging, known)
         self._max_bytes = max_total_bytes
         self.full = False
 
@@ -110,19 +120,12 @@ class RawStore:
         self.writer.leave_out(lambda key: key not in named, self.purged)
         self.writer.publish()
         index = self._index(rows)
-        write_table(index, self.folder / INDEX_FILE, INDEX, ("source", "name", "status", "key"))
+        write_table(index, self.folder / INDEX_FILE, INDEX, _ORDER)
         in_use = {INDEX_FILE, *index["shard"].dropna()}
         for path in [*self.folder.glob("[0-9]*.tar"), *self.folder.glob(".unfinished-*")]:
             if path.name not in in_use:
                 path.unlink()  # of a killed run, or with purged bytes in it
         return index
-
-    def _known_locations(self) -> dict[str, Location]:
-        return {
-            row["key"]: Location(row["shard"], int(row["offset"]), int(row["size"]))
-            for row in self.before
-            if row["key"] is not None and row["shard"] is not None
-        }
 
     def _has(self, key: str | None) -> bool:
         """Return whether the bytes of `key` are not wanted: they are here, or purged."""
@@ -166,3 +169,23 @@ def _read_index(path: Path) -> list[Row]:
     require_locations(index)
     records = index.astype(object).to_dict("records")
     return [{str(name): null_to_none(cell) for name, cell in row.items()} for row in records]
+
+
+def forget_failures(root: Path) -> None:
+    """Take what failed out of the index, whatever the reason, and say how many there were.
+
+    A plain `dvc repro` leaves old failures alone; the one after this sees a changed index and tries
+    these again, and only these. Those of a download that was stopped half-way are forgotten too.
+    """
+    Journal(root / SCRATCH).forget_failures()
+    path = root / RAW / INDEX_FILE
+    if not path.exists():
+        logger.info("retry: nothing was downloaded yet: `dvc repro` does that")
+        return
+    index = read_table(path, INDEX)
+    failed = index["status"] == "failed"
+    for reason, count in index.loc[failed, "reason"].value_counts().items():
+        logger.info("retry: %6d  %s", count, reason)
+    if failed.any():
+        write_table(index[~failed], path, INDEX, _ORDER)
+    logger.info("retry: %d of %d records failed, to be tried again", failed.sum(), len(index))

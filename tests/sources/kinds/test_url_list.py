@@ -17,7 +17,7 @@ from darkroom.sources.http import response
 from darkroom.sources.kinds.dispatch import open_source
 from darkroom.sources.store import journal
 from darkroom.sources.store.purged import write_purged
-from darkroom.sources.store.retry import forget_failures
+from darkroom.sources.store.raw_store import forget_failures
 from stages import download
 from tests.sources.harness import (
     LIST,
