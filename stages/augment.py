@@ -34,8 +34,7 @@ from darkroom.core.params.section import StageParams
 from darkroom.core.params.train import TrainParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
-from darkroom.labels.labelled import is_labelled
-from darkroom.labels.normal_class import is_normal
+from darkroom.labels.labelled import is_labelled, is_normal
 
 RAW = Path("data/raw")
 GROUPS = Path("data/dedupe/groups.parquet")

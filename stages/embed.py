@@ -46,19 +46,15 @@ class Params(StageParams):
     embed: EmbedParams
 
 
-def decodable(stored: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
-    """Return the stored members that `clean` could decode."""
+def read_members(root: Path) -> pd.DataFrame:
+    """Return `key`, `shard`, `offset`, `size` of what `clean` could decode: 0.3 KB per image."""
+    places = ["key", "shard", "offset", "size"]
+    stored = shards.stored(tables.read_table(root / RAW / "index.parquet", columns=places))
+    parts = tables.read_parts(root / PARTS, ["key", "fault"])
     faultless = parts.loc[parts["fault"].isna(), "key"]
     text = pa.large_string()  # pandas' own isin takes 0.4 KB per key
     decodes = pc.is_in(pa.array(stored["key"], text), value_set=pa.array(faultless, text))
     return stored[decodes.to_numpy(zero_copy_only=False)]
-
-
-def read_members(root: Path) -> pd.DataFrame:
-    """Return `key`, `shard`, `offset`, `size` of what is to be embedded: 0.3 KB per image."""
-    places = ["key", "shard", "offset", "size"]
-    index = tables.read_table(root / RAW / "index.parquet", columns=places)
-    return decodable(shards.stored(index), tables.read_parts(root / PARTS, ["key", "fault"]))
 
 
 def count(folder: Path) -> tuple[int, int | None]:

@@ -70,10 +70,8 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
         row |= score(decode.pixels_of(image, content, SHORT_SIDE_PX), tables, grey)._asdict()
     except decode.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
-    except MemoryError:  # the picture fitted, what is measured on it did not
-        row |= {"fault": OUT_OF_MEMORY}
-    except cv2.error as error:
-        if error.code != cv2.Error.StsNoMem:
+    except (MemoryError, cv2.error) as error:  # the picture fitted, what is measured on it did not
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
         row |= {"fault": OUT_OF_MEMORY}
     return row

@@ -1,5 +1,6 @@
 """Embed shards of images, each in a worker process; write another network for LiteRT first."""
 
+import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from darkroom.core import tables
 from darkroom.core.params.embed import EmbedParams
 from darkroom.embedding.feature_map import export_application
-from darkroom.embedding.network import BUNDLED, Network, network_digest
+from darkroom.embedding.network import BUNDLED, Network
 from darkroom.images.decode import Pixels
 from darkroom.workers.mapper import ShardTask
 from darkroom.workers.pool import new_pool
@@ -41,16 +42,13 @@ def prepare_network(params: EmbedParams, scratch: Path) -> str:
     A process of its own does that: TensorFlow's memory goes with it. Raises UserError.
     """
     if params.network == "bundled":
-        return network_digest()
+        return hashlib.sha256(BUNDLED.read_bytes()).hexdigest()
     with new_pool(1) as process:
         target = network_file(scratch, params.network)
         return process.submit(export_application, params, target).result()
 
 
-@cache
-def load_network(path: Path) -> Network:
-    """Load the network once per worker process."""
-    return Network(path)
+load_network = cache(Network)  # once per worker process
 
 
 def embed_shard(task: ShardTask) -> None:

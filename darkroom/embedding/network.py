@@ -4,7 +4,6 @@ LiteRT loads in 0.2 s and gives identical results over threads and batch sizes, 
 embedding depends on the network and the image's bytes alone.
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +54,3 @@ class Network:
         output = self._interpreter.get_tensor(self._output)[: len(images)]  # (n, d)
         length = np.linalg.norm(output, axis=1, keepdims=True)
         return np.array(output / np.maximum(length, 1e-12), np.float32)  # an all-zero map stays so
-
-
-def network_digest(path: Path = BUNDLED) -> str:
-    """Return the digest of the network's file: other weights make other embeddings."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

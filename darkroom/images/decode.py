@@ -7,6 +7,8 @@ the others must be there, too (`integrity`), but are not decoded.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
@@ -26,17 +28,24 @@ _PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """Read the header alone and check format and size. Raises DecodeError."""
     kind = _kind_of(content)
+    with _naming_faults(kind, content):
+        _check_size(header_size.announced_size(kind, content), max_pixels)
+        image = formats.open_as(kind, _prepare(kind, content))
+    _check_size(image.size, max_pixels)
+    return image
+
+
+@contextmanager
+def _naming_faults(kind: str, content: bytes) -> Iterator[None]:
+    """Raise a DecodeError for whatever Pillow's plugins raise on hostile data."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _check_size(header_size.announced_size(kind, content), max_pixels)
-            image = formats.open_as(kind, _prepare(kind, content))
+            yield
     except DecodeError:
         raise
-    except Exception as error:  # Pillow's plugins raise anything on hostile headers
+    except Exception as error:
         raise _fault(kind, content, error) from error
-    _check_size(image.size, max_pixels)
-    return image
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -49,8 +58,7 @@ def _kind_of(content: bytes) -> str:
         raise DecodeError("empty")
     kind = formats.sniff(content)
     if kind is None:
-        foreign = formats.foreign_format(content)
-        if foreign:
+        if foreign := formats.foreign_format(content):
             raise DecodeError("unsupported_format", foreign)
         raise DecodeError("not_an_image", "no known image format")
     return kind
@@ -82,21 +90,15 @@ def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -
     stream is read nevertheless.
     """
     kind = _kind_of(content)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check.check(kind, content)
-            pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
-            if pixels is None:
-                image.load()
-                if kind == "TIFF":
-                    tiff.check_strips(content)
-                pixels = to_rgb(image)
-            return upright(pixels, exif_orientation(image))
-    except DecodeError:
-        raise
-    except Exception as error:  # Pillow's plugins raise anything on hostile data
-        raise _fault(kind, content, error) from error
+    with _naming_faults(kind, content):
+        check.check(kind, content)
+        pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
+        if pixels is None:
+            image.load()
+            if kind == "TIFF":
+                tiff.check_strips(content)
+            pixels = to_rgb(image)
+        return upright(pixels, exif_orientation(image))
 
 
 def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pixels | None:

@@ -30,6 +30,7 @@ from typing import NamedTuple
 from darkroom.core.csv import escape, rows_to_csv, unescape
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
+from darkroom.core.graphs import Pair
 
 REVIEW = Path("data/review.csv")
 COLUMNS = ("key", "other", "decision", "value", "note")
@@ -41,8 +42,6 @@ LONGEST = 500  # characters of a value or note: a label, no essay
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-Pair = tuple[str, str]  # in order
 
 
 class Subject(NamedTuple):
@@ -88,11 +87,14 @@ class Decisions:
         )
 
 
-def collect(rows: Iterable[Decision]) -> Decisions:
-    """Return rows, checked ones, as the sets and values that stages ask for."""
-    by: dict[str, list[Decision]] = {kind: [] for kind in ABOUT}
-    for row in rows:
-        by[row.decision].append(row)
+def read_decisions(root: Path) -> Decisions:
+    """Return what `data/review.csv` below `root` says; an absent file says nothing.
+
+    Raises UserError on a broken row, and on rows that contradict each other.
+    """
+    path = root / REVIEW
+    rows = parse(path.read_bytes(), str(path)) if path.exists() else []
+    by = {kind: [row for row in rows if row.decision == kind] for kind in ABOUT}
     return Decisions(
         keep=frozenset(row.key for row in by["keep"]),
         reject=frozenset(row.key for row in by["reject"]),
@@ -101,15 +103,6 @@ def collect(rows: Iterable[Decision]) -> Decisions:
         duplicate=frozenset((row.key, row.other) for row in by["duplicate"]),
         not_duplicate=frozenset((row.key, row.other) for row in by["not_duplicate"]),
     )
-
-
-def read_decisions(root: Path) -> Decisions:
-    """Return what `data/review.csv` below `root` says; an absent file says nothing.
-
-    Raises UserError on a broken row, and on rows that contradict each other.
-    """
-    path = root / REVIEW
-    return collect(parse(path.read_bytes(), str(path)) if path.exists() else [])
 
 
 def check(decision: Decision) -> Decision:
@@ -128,7 +121,8 @@ def check(decision: Decision) -> Decision:
         key, other = sorted((key, other))
     elif other:
         raise ValueError(f"other: expected nothing for {kind}, got {other!r}")
-    return Decision(key, other, kind, _value(kind, decision.value.strip()), _note(decision.note))
+    note = _CONTROL.sub(" ", decision.note).strip()[:LONGEST]
+    return Decision(key, other, kind, _value(kind, decision.value.strip()), note)
 
 
 def _value(kind: str, value: str) -> str:
@@ -148,10 +142,6 @@ def _value(kind: str, value: str) -> str:
     elif value:
         raise ValueError(f"value: expected nothing for {kind}, got {value!r}")
     return value
-
-
-def _note(note: str) -> str:
-    return _CONTROL.sub(" ", note).strip()[:LONGEST]
 
 
 def parse(content: bytes, where: str) -> list[Decision]:

@@ -1,6 +1,10 @@
-"""Which images are labelled, and for which task."""
+"""Which images are labelled, for which task, and which are of the one normal class."""
 
 import pandas as pd
+
+from darkroom.core.errors import UserError
+
+MOST_NAMED = 20  # labels in a message
 
 
 def is_rated(table: pd.DataFrame) -> pd.Series:
@@ -11,3 +15,34 @@ def is_rated(table: pd.DataFrame) -> pd.Series:
 def is_labelled(table: pd.DataFrame, task: str) -> pd.Series:
     """Return which rows have what `task` learns from: a rating, or else a class in `label`."""
     return is_rated(table) if task == "rating" else table["label"].notna()
+
+
+def is_normal(labels: pd.Series, normal_class: str | None) -> pd.Series:
+    """Return which labels, null for none, are `train.normal_class`.
+
+    Raises UserError where none is, naming those that there are, or where there are none.
+    """
+    normal = (labels == normal_class).fillna(False).astype(bool)
+    if not labels.notna().any():
+        raise UserError(
+            "params.yaml: train.task is one_class, but no image has a label: set train.task to"
+            " rating where images have ratings, or give the source labels"
+        )
+    if not normal.any():
+        raise UserError(
+            f"params.yaml: train.normal_class: expected one of the labels {name_labels(labels)};"
+            f" got {normal_class!r}"
+        )
+    return normal
+
+
+def name_labels(labels: pd.Series) -> str:
+    """Return the distinct labels in order, for a message.
+
+    >>> name_labels(pd.Series(["dog", None, "cat", "dog"]))
+    "'cat', 'dog'"
+    """
+    known = sorted(labels.dropna().unique())
+    named = ", ".join(repr(label) for label in known[:MOST_NAMED])
+    more = len(known) - MOST_NAMED
+    return f"{named} and {more} more" if more > 0 else named or "of which there are none"

@@ -33,11 +33,6 @@ def split_groups(groups: pd.DataFrame) -> dict[str, str]:
     return {key: name[component[f"key:{key}"]] for key in groups["key"]}
 
 
-def position(seed: int, group: str) -> float:
-    """Return the group's place in [0, 1), uniform over groups."""
-    return digest_number(seed, "split", group) / 2**128
-
-
 def find_strata(kept: pd.DataFrame) -> pd.Series:
     """Return each image's class or quintile of mean score, null where it has no label."""
     score = kept["mean"].astype(float)
@@ -56,7 +51,8 @@ def find_strata(kept: pd.DataFrame) -> pd.Series:
 
 def assign_splits(kept: pd.DataFrame, seed: int, params: SplitParams) -> pd.Series:
     """Return each image's split; `kept` has `split_group`, `official_split` and `stratum`."""
-    place = kept["split_group"].map(lambda group: position(seed, group))
+    # in [0, 1), uniform over groups
+    place = kept["split_group"].map(lambda group: digest_number(seed, "split", group) / 2**128)
     split = pd.Series("train", index=kept.index, dtype=object)
     split[place < params.test + params.validation] = "validation"
     split[place < params.test] = "test"

@@ -4,7 +4,6 @@ A worker writes down which image it is at and until when; its parent reads that 
 """
 
 import os
-import resource
 import signal
 import struct
 import time
@@ -35,12 +34,9 @@ _handles: dict[Path, int] = {}  # the one open file of this worker
 def read_current(path: Path) -> CurrentImage | None:
     """Return the image that the worker is at, None where it has not begun one."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        deadline_s, process, key = _RECORD.unpack(path.read_bytes())
+    except (FileNotFoundError, struct.error):  # absent, or just created
         return None
-    if len(content) != _RECORD.size:  # just created
-        return None
-    deadline_s, process, key = _RECORD.unpack(content)
     return CurrentImage(deadline_s, process, key.decode())
 
 
@@ -71,6 +67,8 @@ class Watchdog:
 @contextmanager
 def guarded(path: Path, key: str, timeout_s: float, max_memory_bytes: int | None) -> Iterator[None]:
     """Write key and deadline to `path`, and limit the memory of this process, while within."""
+    import resource  # Windows has none
+
     handle = _open(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     CurrentImage(time.monotonic() + timeout_s, os.getpid(), key).write(handle)
@@ -95,7 +93,7 @@ def _memory_at_start() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[5])
     except FileNotFoundError:  # not Linux, where the limit does not work either
         return 0
-    return pages * resource.getpagesize()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _open(path: Path) -> int:

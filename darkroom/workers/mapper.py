@@ -126,14 +126,11 @@ def fingerprint(task: ShardTask, version: str) -> str:
 
 
 def _is_current(task: ShardTask, version: str) -> bool:
-    path = task.part.with_suffix(".json")
-    if not (path.exists() and task.part.exists()):
-        return False
     try:
-        known = json.loads(path.read_bytes())["fingerprint"]
-    except (ValueError, KeyError, TypeError):  # not as it was written: computed again
+        known = json.loads(task.part.with_suffix(".json").read_bytes())["fingerprint"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # absent, or not as written
         return False
-    return bool(known == fingerprint(task, version))
+    return bool(task.part.exists() and known == fingerprint(task, version))
 
 
 def _run_all(
@@ -165,7 +162,7 @@ def _run_all(
 
 def _work(
     function: Callable[[ShardTask], None],
-    waiting: "SimpleQueue[ShardTask]",
+    waiting: SimpleQueue[ShardTask],
     version: str,
     progress: Progress,
 ) -> None:

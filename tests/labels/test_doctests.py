@@ -6,9 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize(
-    "module", ["labels.normal_class", "labels.votes", "core.csv", "core.tables"]
-)
+@pytest.mark.parametrize("module", ["labels.labelled", "labels.votes", "core.csv", "core.tables"])
 def test_examples(module):
     found = doctest.testmod(importlib.import_module(f"darkroom.{module}"))
     assert found.attempted > 0

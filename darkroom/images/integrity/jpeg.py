@@ -9,9 +9,7 @@ import re
 
 from darkroom.images.errors import DecodeError, corrupt, truncated
 
-MAX_SCANS = (
-    500  # each costs a pass over the picture; encoders write 10 or so, djpeg advises a limit
-)
+MAX_SCANS = 500  # each costs a pass over the picture; encoders write 10 or so (djpeg -maxscans)
 
 _EOI, _SOS, _END = 0xD9, 0xDA, b"\xff\xd9"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -27,7 +25,9 @@ def check(content: bytes) -> None:
     while (found := _NEXT_MARKER.search(content, at)) is not None:
         marker, at = content[found.end() - 1], found.end()
         if marker == _EOI:
-            return _check_scans(precisions)
+            if not _all_seen(precisions):
+                raise truncated("the last scans are missing")
+            return
         if marker in _ALONE:
             continue
         length = int.from_bytes(content[at : at + 2], "big")
@@ -46,7 +46,7 @@ def check(content: bytes) -> None:
                 raise corrupt(f"more than {MAX_SCANS} scans")
             _note_scan(segment, precisions, progressive)
             if not progressive and content.rfind(_END) > at and _all_seen(precisions):
-                return None  # libjpeg reads this one scan and asks for the end
+                return  # libjpeg reads this one scan and asks for the end
     raise _without_end(content)
 
 
@@ -62,11 +62,6 @@ def _note_scan(segment: bytes, precisions: dict[int, list[int]], progressive: bo
         if component in precisions:
             reached = precisions[component]
             reached[first : last + 1] = [approximation & 15] * len(reached[first : last + 1])
-
-
-def _check_scans(precisions: dict[int, list[int]]) -> None:
-    if not _all_seen(precisions):
-        raise truncated("the last scans are missing")
 
 
 def _all_seen(precisions: dict[int, list[int]]) -> bool:

@@ -20,8 +20,7 @@ from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import digest_number
 from darkroom.filters.preprocess import Step
 from darkroom.images.decode import Pixels
-from darkroom.labels.labelled import is_labelled
-from darkroom.labels.normal_class import name_labels
+from darkroom.labels.labelled import is_labelled, name_labels
 from darkroom.labels.official_splits import SPLITS
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side
