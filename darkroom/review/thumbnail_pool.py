@@ -91,9 +91,9 @@ class ThumbnailPool:
         return picture
 
     def close(self) -> None:
-        """End the processes."""
+        """End the idle processes, and wait for it: Python's own exit must not meet half a pool."""
         while not self._idle.empty():
-            self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
+            self._idle.get_nowait().shutdown(cancel_futures=True)
 
     def _remember(self, wanted: tuple[Location, Size], picture: bytes) -> None:
         self._size += len(picture) - len(self._cache.get(wanted, b""))
