@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from darkroom.core.params.clean import CleanParams
 from darkroom.report.charts import FIFTHS, Axis
@@ -74,16 +73,12 @@ def describe(
         checks.append({
             "name": words(issue).replace("jpeg", "JPEG"), "meaning": MEANINGS.get(issue, ""),
             "limit": limit, "flagged": int(scored["flagged"].sum()), "measured": len(scored),
-            "chart": _chart(scored["score"], issue, limit), "equal": equal,
+            "chart": bars(count(scored["score"], 0, 1, BINS), Axis("score", 0.0, 1.0, FIFTHS),
+                          f"Images by score of {words(issue)}", limit=limit, size=(320, 150)),
+            "equal": equal,
             "lowest": _images(low, pictures, names), "highest": _images(high, pictures, names),
         })  # fmt: skip
     return checks
-
-
-def _chart(values: pd.Series, issue: str, limit: float | None) -> Markup:
-    title = f"Images by score of {words(issue)}"
-    score_axis = Axis("score", 0.0, 1.0, FIFTHS)
-    return bars(count(values, 0, 1, BINS), score_axis, title, limit=limit, size=(320, 150))
 
 
 def _images(

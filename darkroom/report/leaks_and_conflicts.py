@@ -99,14 +99,13 @@ def find_leaks(
     excerpt = []
     for best in order[:LEAKS]:
         rows = leaks[leaks["representative"] == best]
-        thumbnails = [
-            _thumbnail(store, row, f"{row.split} → {row.reason.removeprefix(_LEAK)}",
-                       row.label_text, similarity_text(best, row.key, similarities))
+        kept = (first[best], f"kept in {first[best].split}", first[best].label_text)
+        images = [
+            (row, f"{row.split} → {row.reason.removeprefix(_LEAK)}", row.label_text,
+             similarity_text(best, row.key, similarities))
             for row in rows.head(COPIES).itertuples()
         ]  # fmt: skip
-        kept = _thumbnail(store, first[best], f"kept in {first[best].split}",
-                          first[best].label_text)  # fmt: skip
-        excerpt.append(_group([kept, *thumbnails], 1 + len(rows)))
+        excerpt.append(_group(store, [kept, *images], 1 + len(rows)))
     return Excerpt(excerpt, len(order))
 
 
@@ -122,11 +121,9 @@ def find_split_families(
         rows = members[members["family"] == family]
         shown = _round_robin(rows, "split").head(1 + COPIES)
         first = _first(files, shown["key"])
-        thumbnails = [
-            _thumbnail(store, first[row.key], row.split, first[row.key].label_text)
-            for row in shown.itertuples()
-        ]
-        excerpt.append(_group(thumbnails, len(rows)))
+        images = [(first[row.key], row.split, first[row.key].label_text)
+                  for row in shown.itertuples()]  # fmt: skip
+        excerpt.append(_group(store, images, len(rows)))
     return Excerpt(excerpt, len(families))
 
 
@@ -140,8 +137,8 @@ def find_conflicts(store: ImageStore, files: pd.DataFrame, groups: pd.DataFrame)
     for key in order[:CONFLICTS]:
         same = rows[rows["key"] == key]
         shown = _round_robin(same, "label_text").head(1 + COPIES).itertuples()
-        thumbnails = [_thumbnail(store, row, row.label_text, row.split) for row in shown]
-        excerpt.append(_group(thumbnails, len(same)))
+        images = [(row, row.label_text, row.split) for row in shown]
+        excerpt.append(_group(store, images, len(same)))
     return Excerpt(excerpt, len(order))
 
 
@@ -158,12 +155,12 @@ def find_other_labels(
     for best in order[:OTHER_LABELS]:
         keys = list(copies.loc[copies["representative"] == best, "key"])
         first = _first(files, [best, *keys])
-        thumbnails = [
-            _thumbnail(store, first[key], str(labels[key]), first[key].split,
-                       "kept" if key == best else similarity_text(best, key, similarities))
+        images = [
+            (first[key], str(labels[key]), first[key].split,
+             "kept" if key == best else similarity_text(best, key, similarities))
             for key in [best, *keys[:COPIES]]
         ]  # fmt: skip
-        excerpt.append(_group(thumbnails, 1 + len(keys)))
+        excerpt.append(_group(store, images, 1 + len(keys)))
     return Excerpt(excerpt, len(order))
 
 
@@ -177,13 +174,11 @@ def find_borderline(
     first = _first(files, [*shown["key_a"], *shown["key_b"]])
     excerpt = []
     for pair in shown.itertuples():
+        a, b = first[pair.key_a], first[pair.key_b]
         decided = DECISIONS.get(pair.decided_by, f"by {pair.decided_by}")
-        captions = (f"normalised {pair.normalised:.3f}", decided)
-        thumbnails = [
-            _thumbnail(store, first[key], caption, first[key].label_text, first[key].split)
-            for key, caption in zip((pair.key_a, pair.key_b), captions, strict=True)
-        ]
-        excerpt.append(_group(thumbnails, 2))
+        images = [(a, f"normalised {pair.normalised:.3f}", a.label_text, a.split),
+                  (b, decided, b.label_text, b.split)]  # fmt: skip
+        excerpt.append(_group(store, images, 2))
     return Excerpt(excerpt, len(rows))
 
 
@@ -199,10 +194,12 @@ def _round_robin(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return rows.assign(turn=turn).sort_values(["turn", column], kind="stable")
 
 
-def _thumbnail(store: ImageStore, row: Any, caption: str, *details: str | None) -> Thumbnail:
-    detail = ", ".join(part for part in details if part)
-    return Thumbnail(store.thumbnail(row.key), str(row.name), caption, detail)
-
-
-def _group(thumbnails: Sequence[Thumbnail], total: int) -> ThumbnailGroup:
-    return ThumbnailGroup(thumbnails[0], tuple(thumbnails[1:]), total - len(thumbnails))
+def _group(store: ImageStore, images: Sequence[tuple[Any, ...]], total: int) -> ThumbnailGroup:
+    """Return (row of files, caption, details …) as thumbnails, of `total` in all."""
+    first, *others = (
+        Thumbnail(
+            store.thumbnail(row.key), str(row.name), caption, ", ".join(filter(None, details))
+        )
+        for row, caption, *details in images
+    )
+    return ThumbnailGroup(first, tuple(others), total - len(images))

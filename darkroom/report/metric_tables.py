@@ -70,9 +70,8 @@ def operating_points(tree: Tree) -> MetricTable:
 def ordered_points(tree: Tree) -> dict[str, Tree]:
     """Return the operating points of a metrics tree: those with a name of their own first."""
     points = {class_name(key): point for key, point in tree.get("operating_points", {}).items()}
-    known = list(POINTS)
-    rank = {key: known.index(key) if key in known else len(known) for key in points}
-    return {key: points[key] for key in sorted(points, key=lambda key: (rank[key], key))}
+    order = [*(key for key in POINTS if key in points), *sorted(points.keys() - POINTS.keys())]
+    return {key: points[key] for key in order}
 
 
 def point_name(key: str) -> str:

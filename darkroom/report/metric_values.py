@@ -1,7 +1,7 @@
 """The metrics that train and evaluate wrote, with intervals and what they mean in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from darkroom.report.formatting import words
@@ -43,13 +43,19 @@ class Metric(NamedTuple):
     note: str = ""
 
 
-def list_metrics(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Metric]:
-    """Return every metric (a mapping with `value`) in a metrics tree, known ones first."""
-    metrics = []
+def _walk(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    """Yield path and contents of each metric (a mapping with `value`) and scalar of a tree."""
     for key, inner in tree.items():
-        if isinstance(inner, Mapping):
-            here = (*path, class_name(key))
-            metrics += [_metric(here, inner)] if "value" in inner else list_metrics(inner, here)
+        here = (*path, class_name(key))
+        if isinstance(inner, Mapping) and "value" not in inner:
+            yield from _walk(inner, here)
+        else:
+            yield here, inner
+
+
+def list_metrics(tree: Mapping[str, Any]) -> list[Metric]:
+    """Return every metric in a metrics tree, known ones first."""
+    metrics = [_metric(path, inner) for path, inner in _walk(tree) if isinstance(inner, Mapping)]
     order = {name: position for position, (name, _) in enumerate(MEANINGS.values())}
     return sorted(metrics, key=lambda m: (order.get(m.name, len(order)), m.name.lower()))
 
@@ -74,26 +80,18 @@ def _note(tree: Mapping[str, Any]) -> str:
     return "; ".join(str(text) for text in notes if text)
 
 
-def list_scalars(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+def list_scalars(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the scalars of a metrics tree that belong to no metric, by their path in words."""
-    scalars = []
-    for key, inner in tree.items():
-        here = (*path, class_name(key))
-        if isinstance(inner, Mapping):
-            scalars += [] if "value" in inner else list_scalars(inner, here)
-        elif inner is not None and key != "note":
-            scalars.append((" · ".join(map(words, here)), inner))
-    return scalars
+    return [
+        (" · ".join(map(words, path)), inner)
+        for path, inner in _walk(tree)
+        if inner is not None and not isinstance(inner, Mapping) and path[-1] != "note"
+    ]
 
 
 def list_notes(tree: Mapping[str, Any]) -> list[str]:
     """Return every note that belongs to no single metric, each once, in order."""
-    notes = []
-    for key, inner in tree.items():
-        if isinstance(inner, Mapping) and "value" not in inner:
-            notes += list_notes(inner)
-        elif isinstance(inner, str) and key == "note":
-            notes.append(inner)
+    notes = (text for path, text in _walk(tree) if path[-1] == "note" and isinstance(text, str))
     return list(dict.fromkeys(notes))
 
 

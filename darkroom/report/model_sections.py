@@ -130,16 +130,15 @@ def _predictive(
     if "point" not in table:
         return []
     parts = {metric_values.class_name(str(name)): part for name, part in table.groupby("point")}
-    equal: dict[tuple[float, ...], list[str]] = {}
-    names = {}
+    equal: dict[tuple[float, ...], list[tuple[str, pd.DataFrame]]] = {}
     for number, key in enumerate(metric_tables.ordered_points(tree), 1):
         if key in parts:
             columns = parts[key][["prevalence", "ppv", "npv"]].astype(float).fillna(-1)
-            equal.setdefault(tuple(columns.to_numpy().ravel()), []).append(key)
-            names[key] = f"{number}. {metric_tables.point_name(key)}"
+            named = (f"{number}. {metric_tables.point_name(key)}", parts[key])
+            equal.setdefault(tuple(columns.to_numpy().ravel()), []).append(named)
     predictive = []
-    for keys in equal.values():
-        name, part = ", ".join(names[key] for key in keys), parts[keys[0]]
+    for same in equal.values():
+        name, part = ", ".join(name for name, _ in same), same[0][1]
         values = [
             (finite_rows(part, "prevalence", value),
              finite_rows(part, "prevalence", f"{value}_low", f"{value}_high"))

@@ -46,7 +46,9 @@ def describe(
     sampled = [samples[key] for key in chosen[0] if key in samples]
     tones = pixel_sample.mean_histograms(sampled)
     brightness = histograms.count([sample.brightness for sample in sampled], 0, 1, BINS)
-    size_axis = _size_axis(images)
+    sides = images[["width", "height"]].to_numpy(float)
+    ends = (float(sides.min()), float(sides.max())) if sides.size else (1, 10)
+    size_axis = histograms.log_axis("width, px", *ends)
     sizes = histograms.count_sizes(images["width"], images["height"], size_axis)
     aspects = _count_aspects(images)
     brightness_axis = Axis("mean brightness", 0, 1, FIFTHS)
@@ -147,14 +149,6 @@ def _count_formats(images: pd.DataFrame) -> list[tuple[str, int]]:
     counts = sorted(names.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))
     rest = sum(number for _, number in counts[MAX_FORMATS:])
     return counts[:MAX_FORMATS] + ([("others", rest)] if rest else [])
-
-
-def _size_axis(images: pd.DataFrame) -> Axis:
-    """Return the axis that holds every width and height."""
-    sides = images[["width", "height"]].to_numpy(float)
-    if not sides.size:
-        return histograms.log_axis("width, px", 1, 10)
-    return histograms.log_axis("width, px", float(sides.min()), float(sides.max()))
 
 
 def _count_aspects(images: pd.DataFrame) -> histograms.Bins:

@@ -108,12 +108,8 @@ def augmented_images(
     sheets = []
     for parent in [parents[number * len(parents) // shown] for number in range(shown)]:
         rows = augmented[augmented["parent"] == parent].sort_values("variant")
-        variants = tuple(
-            Thumbnail(
-                new.thumbnail(row.key), _parameters(row.operations), _operations(row.operations)
-            )
-            for row in rows.head(VARIANTS).itertuples()
-        )
+        some = rows.head(VARIANTS).itertuples()
+        variants = tuple(_variant(new, row.key, row.operations) for row in some)
         first = Thumbnail(store.thumbnail(parent), names.get(parent, parent), "original")
         sheets.append(ThumbnailGroup(first, variants, len(rows) - len(variants)))
     return sheets
@@ -141,24 +137,17 @@ def similarity_text(a: str, b: str, similarities: Similarities) -> str:
     return "through another copy" if similarity is None else f"cosine {similarity:.3f}"
 
 
-def _parse(operations: Any) -> list[dict[str, Any]]:
-    """Return the chain of operations that augment wrote as JSON; none for any other text."""
+def _variant(store: ImageStore, key: str, operations: str) -> Thumbnail:
+    """Return one image and the chain of operations, JSON of augment's, that made it."""
     try:
         steps = json.loads(operations)
-    except (TypeError, ValueError):
-        return []
-    return steps if isinstance(steps, list) and all(isinstance(s, dict) for s in steps) else []
-
-
-def _operations(operations: Any) -> str:
-    return ", ".join(_reason(step.get("name")) for step in _parse(operations)) or str(operations)
-
-
-def _parameters(operations: Any) -> str:
-    return ", ".join(
-        f"{words(name)} {round(value, 2) if isinstance(value, float) else value}"
-        for step in _parse(operations) for name, value in step.items() if name != "name"
-    )  # fmt: skip
+    except ValueError:  # shown as it stands
+        return Thumbnail(store.thumbnail(key), "", operations)
+    values = [(name, value) for step in steps for name, value in step.items() if name != "name"]
+    parameters = [f"{words(name)} {round(value, 2) if isinstance(value, float) else value}"
+                  for name, value in values]  # fmt: skip
+    names = [words(step["name"]) for step in steps]
+    return Thumbnail(store.thumbnail(key), ", ".join(parameters), ", ".join(names))
 
 
 def _identical_files(records: Any, reason: str) -> str:
