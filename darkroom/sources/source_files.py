@@ -12,13 +12,8 @@ from typing import NamedTuple
 
 from darkroom.core.errors import UserError
 from darkroom.core.explain import explain
-from darkroom.core.params.download import (
-    DownloadParams,
-    FolderSource,
-    LabelledSource,
-    LocatedSource,
-    WebDatasetSource,
-)
+from darkroom.core.params import download
+from darkroom.core.params.download import DownloadParams
 from darkroom.core.paths import is_url, original_root, resolve_path, without_secrets
 from darkroom.sources import remote_files
 from darkroom.sources.content_hashes import HashCache, hash_file
@@ -26,6 +21,7 @@ from darkroom.sources.entries import Unreadable, Version
 from darkroom.sources.failure_reasons import REASONS
 
 SCAN_CACHE = Path(".darkroom/scan")
+_TabledSource = download.LabelledSource | download.WebDatasetSource
 
 
 class SourceFile(NamedTuple):
@@ -50,7 +46,7 @@ class SourceFile(NamedTuple):
             raise UserError(f"cannot read {explain(error)}") from error
 
 
-def hash_cache_path(root: Path, source: LocatedSource) -> Path:
+def hash_cache_path(root: Path, source: download.LocatedSource) -> Path:
     """Return the file of known content hashes; `dvc exp run --temp` shares the original's."""
     digest = hashlib.sha256(source.path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return original_root(root) / SCAN_CACHE / f"{digest}.tsv"
@@ -95,13 +91,6 @@ def _find_remote(url: str, root: Path, params: DownloadParams) -> SourceFile:
     return remote_file(url, version, root, params)
 
 
-def _local_table(shown: str, path: Path) -> SourceFile:
-    try:
-        return SourceFile(shown, hash_file(path), lambda: path)
-    except OSError as error:
-        raise UserError(f"cannot read {explain(error)}") from error
-
-
 def unreachable(url: str, failure: Unreadable) -> UserError:
     """Return the error of a remote file that cannot be had."""
     shown = without_secrets(url) if is_url(url) else url
@@ -120,11 +109,11 @@ def is_reachable(path: str, root: Path, params: DownloadParams) -> bool:
 
 
 def find_label_table(
-    source: LabelledSource | WebDatasetSource, root: Path, params: DownloadParams
+    source: _TabledSource, root: Path, params: DownloadParams
 ) -> SourceFile | None:
-    """Return the label table below the repository or beside the source, None where neither has it.
+    """Return the label table: below the repository, or beside the source. Raises UserError.
 
-    Raises UserError when it is a URL that cannot be reached.
+    None where no table is wanted, and where only the archive itself may still hold it.
     """
     if source.labels is None:
         return None
@@ -135,15 +124,20 @@ def find_label_table(
             version = remote_files.versions([path], params)[path]
             if isinstance(version, Version):
                 return remote_file(path, version, root, params)
-        elif Path(path).is_file():
-            return _local_table(source.labels, Path(path))
-    return None
+        elif (file := Path(path)).is_file():
+            try:
+                return SourceFile(source.labels, hash_file(file), partial(Path, file))
+            except OSError as error:
+                raise UserError(f"cannot read {explain(error)}") from error
+    if isinstance(source, download.ArchiveSource):
+        return None
+    raise missing_label_table(source, root)
 
 
-def _label_table_paths(source: LabelledSource | WebDatasetSource, root: Path) -> list[str]:
+def _label_table_paths(source: _TabledSource, root: Path) -> list[str]:
     """Return where a label table may lie: below the repository, or with the source."""
     name = source.labels or ""
-    inside = isinstance(source, FolderSource)
+    inside = isinstance(source, download.FolderSource)
     paths = [str(resolve_path(root, name))]
     if is_url(source.path):
         paths.append(remote_files.sibling(f"{source.path.rstrip('/')}{'/x' * inside}", name))
@@ -153,9 +147,7 @@ def _label_table_paths(source: LabelledSource | WebDatasetSource, root: Path) ->
     return list(dict.fromkeys(paths))
 
 
-def missing_label_table(
-    source: LabelledSource | WebDatasetSource, root: Path, also: str = ""
-) -> UserError:
+def missing_label_table(source: _TabledSource, root: Path, also: str = "") -> UserError:
     """Return the error of a label table that is nowhere."""
     paths = _label_table_paths(source, root)
     tried = " and ".join(without_secrets(path) if is_url(path) else path for path in paths)

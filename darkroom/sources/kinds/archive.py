@@ -15,25 +15,14 @@ from typing import Any
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.download import ArchiveSource, DownloadParams
+from darkroom.sources import source_files
 from darkroom.sources.archives import formats
 from darkroom.sources.archives.decompress import limits_of
 from darkroom.sources.archives.listing import Listing, Record
 from darkroom.sources.archives.members import Member, check_member_name, refuse_duplicates
 from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, EntryStream, Labels, Unreadable
-from darkroom.sources.label_tables.match import (
-    add_folder_labels,
-    check_folder_depth,
-    read_labels,
-)
-from darkroom.sources.source_files import (
-    SourceFile,
-    find_file,
-    find_label_table,
-    hash_cache_path,
-    is_reachable,
-    missing_label_table,
-)
+from darkroom.sources.label_tables import match
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ class Archive:
 
     def is_present(self) -> bool:
         """Return whether the archive can be reached from this machine."""
-        return is_reachable(self.source.path, self.root, self.params)
+        return source_files.is_reachable(self.source.path, self.root, self.params)
 
     def describe(self) -> dict[str, Any]:
         """Return what scan notes of the archive. Raises UserError."""
@@ -72,16 +61,16 @@ class Archive:
         expected = None if count is None else count - (inside is not None)
         return EntryStream(_entries(self.source, listing.records(), labels, inside), expected)
 
-    def _files(self) -> tuple[SourceFile, SourceFile | None]:
+    def _files(self) -> tuple[source_files.SourceFile, source_files.SourceFile | None]:
         """Return the archive and its label table. Raises UserError."""
-        hashes = HashCache(hash_cache_path(self.root, self.source))
-        archive = find_file(self.source.path, self.root, self.params, hashes)
-        table = find_label_table(self.source, self.root, self.params)
+        hashes = HashCache(source_files.hash_cache_path(self.root, self.source))
+        archive = source_files.find_file(self.source.path, self.root, self.params, hashes)
+        table = source_files.find_label_table(self.source, self.root, self.params)
         hashes.save()
         return archive, table
 
     def _labels(
-        self, listing: Listing, table: SourceFile | None
+        self, listing: Listing, table: source_files.SourceFile | None
     ) -> tuple[dict[str, Labels], str | None]:
         """Return the labels by name, and the name of the table where it is in the archive."""
         wanted, shown = self.source.labels, self.source.shown_path
@@ -89,11 +78,11 @@ class Archive:
             return {}, None
         names = listing.names()
         if table is not None:
-            return read_labels(Path(table.shown), table.read(), names), None
+            return match.read_labels(Path(table.shown), table.read(), names), None
         checked = check_member_name(wanted)
         inside = checked[0] if checked else None
         if inside not in names:
-            raise missing_label_table(self.source, self.root, f" and {shown} itself")
+            raise source_files.missing_label_table(self.source, self.root, f" and {shown} itself")
         try:
             content = listing.read(names.index(inside))
         except Unreadable as failure:
@@ -102,7 +91,7 @@ class Archive:
                 f" {failure.reason}"
             ) from failure
         names = [name for name in names if name != inside]
-        return read_labels(Path(wanted), content, names), inside
+        return match.read_labels(Path(wanted), content, names), inside
 
 
 def _entries(
@@ -114,7 +103,7 @@ def _entries(
             continue
         known = labels.get(record.name, Labels())
         if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class
-            known = add_folder_labels(source, record.name, known)
+            known = match.add_folder_labels(source, record.name, known)
         uri = f"{source.shown_path}/{record.name}"
         given.append(known)
         yield Entry(record.name, uri, record.load, record.key, known)
@@ -123,4 +112,4 @@ def _entries(
             f"params.yaml: download.sources: path: {source.shown_path}: no file in that archive; "
             "correct the path, or remove the source"
         )
-    check_folder_depth(source, given)
+    match.check_folder_depth(source, given)

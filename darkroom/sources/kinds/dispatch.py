@@ -4,15 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from darkroom.core.params.download import (
-    ArchiveSource,
-    DownloadParams,
-    FolderSource,
-    ListSource,
-    SampleSource,
-    Source,
-    WebDatasetSource,
-)
+from darkroom.core.params import download
 from darkroom.sources.entries import Entry
 from darkroom.sources.kinds.archive import Archive
 from darkroom.sources.kinds.folder import Folder
@@ -54,15 +46,15 @@ class SourceKind(Protocol):
         """Return its entries; label tables are read, and wrong ones raise UserError."""
 
 
-_KINDS: dict[type[Source], Callable[[Any, Path, DownloadParams], SourceKind]] = {
-    SampleSource: Sample,
-    FolderSource: Folder,
-    ListSource: UrlList,
-    ArchiveSource: Archive,
-    WebDatasetSource: WebDataset,
+_KINDS: dict[type[download.Source], Callable[[Any, Path, download.DownloadParams], SourceKind]] = {
+    download.SampleSource: Sample,
+    download.FolderSource: Folder,
+    download.ListSource: UrlList,
+    download.ArchiveSource: Archive,
+    download.WebDatasetSource: WebDataset,
 }
 
 
-def open_source(source: Source, root: Path, params: DownloadParams) -> SourceKind:
+def open_source(source: download.Source, root: Path, params: download.DownloadParams) -> SourceKind:
     """Return the source that a setting means."""
     return _KINDS[type(source)](source, root, params)

@@ -6,7 +6,7 @@ Every regular file below the folder counts, whatever its name: bytes are checked
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,10 @@ from darkroom.images.find_files import find_files
 from darkroom.sources import remote_files
 from darkroom.sources.archives.members import printable
 from darkroom.sources.content_hashes import HashCache
-from darkroom.sources.entries import Entry, EntryStream, Unreadable, refuse
+from darkroom.sources.entries import Entry, EntryStream, Unreadable
 from darkroom.sources.kinds import remote_folder
 from darkroom.sources.label_tables.match import labels_by_name
-from darkroom.sources.source_files import (
-    SourceFile,
-    find_label_table,
-    hash_cache_path,
-    missing_label_table,
-)
+from darkroom.sources.source_files import SourceFile, find_label_table, hash_cache_path
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Folder:
 
     def describe(self) -> dict[str, Any]:
         """Return what scan notes of the folder. Raises UserError."""
-        table = self._table()
+        table = find_label_table(self.source, self.root, self.params)
         if is_url(self.source.path):
             remote = remote_folder.list_files(self.source, table)
             lines = [f"{file.name}\0{file.version}\n" for file in remote]
@@ -64,7 +59,7 @@ class Folder:
 
     def list_entries(self) -> EntryStream:
         """Return the folder's files as entries, by name. Raises UserError."""
-        table = self._table()
+        table = find_label_table(self.source, self.root, self.params)
         if is_url(self.source.path):
             return remote_folder.list_entries(self.source, self.root, self.params, table)
         files = _list_files(self.source, self.root, table)
@@ -73,20 +68,13 @@ class Folder:
             Entry(
                 name=file.name,
                 uri=f"{self.source.path.rstrip('/')}/{file.name}",
-                load=_loader(file, self.params.max_file_bytes),
+                load=partial(_load, file, self.params.max_file_bytes),
                 key=file.key if file.size <= self.params.max_file_bytes else None,
                 labels=labels[file.name],
             )
             for file in files
         ]
         return EntryStream(iter(entries), len(entries))
-
-    def _table(self) -> SourceFile | None:
-        """Return the label table. Raises UserError when params.yaml names one that is nowhere."""
-        table = find_label_table(self.source, self.root, self.params)
-        if self.source.labels and table is None:
-            raise missing_label_table(self.source, self.root)
-        return table
 
 
 @dataclass(frozen=True)
@@ -112,7 +100,11 @@ def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> l
     hashes = HashCache(hash_cache_path(root, source))
     files = []
     for name, path in sorted(_named(folder, source.follow_links)):
-        file = _identify(name, path, hashes)
+        try:
+            state = hashes.look_up(name, path)
+            file = _File(name, path, state.size, state.key)
+        except OSError as error:
+            file = _File(name, path, 0, None, _reason(error))
         if leave_out is None or not _is_same_file(path, leave_out):
             files.append(file)
     if not files:
@@ -131,14 +123,6 @@ def _named(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
         name = printable(path.relative_to(folder).as_posix())
         count[name] += 1
         yield name if count[name] == 1 else f"{name}~{count[name]}", path
-
-
-def _identify(name: str, path: Path, hashes: HashCache) -> _File:
-    try:
-        state = hashes.look_up(name, path)
-    except OSError as error:
-        return _File(name, path, 0, None, _reason(error))
-    return _File(name, path, state.size, state.key)
 
 
 def _require_folder(source: FolderSource, folder: Path) -> None:
@@ -175,15 +159,11 @@ def _reason(error: OSError) -> str:
     return "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
-def _loader(file: _File, max_bytes: int) -> Callable[[], bytes]:
+def _load(file: _File, max_bytes: int) -> bytes:
     if file.reason is not None:
-        return partial(refuse, file.reason)
-    return partial(_load, file.path, max_bytes)
-
-
-def _load(path: Path, max_bytes: int) -> bytes:
+        raise Unreadable(file.reason)
     try:
-        with path.open("rb") as handle:
+        with file.path.open("rb") as handle:
             content = handle.read(max_bytes + 1)
     except OSError as error:
         raise Unreadable(_reason(error)) from error

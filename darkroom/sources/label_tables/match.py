@@ -13,9 +13,9 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from darkroom.core.errors import UserError
+from darkroom.core.params.download import LabelledSource
 from darkroom.sources.entries import Labels
 from darkroom.sources.label_tables.read import Row, read_rows
 from darkroom.sources.source_files import SourceFile
@@ -27,18 +27,6 @@ LONGEST = 500  # characters of a label: a class, no essay
 MAX_VOTES = 2**53  # whole numbers beyond are not exact everywhere
 _RATING = re.compile(r"rating_([0-9]{1,9})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-class FolderLabels(Protocol):
-    """The settings of a source that take labels from the names of folders."""
-
-    @property
-    def label_from(self) -> str | None:
-        """Which folder's name is the label."""
-
-    @property
-    def split_from(self) -> str | None:
-        """Which folder's name is the split."""
 
 
 def read_labels(path: Path, content: bytes, names: list[str]) -> dict[str, Labels]:
@@ -54,7 +42,7 @@ def read_labels(path: Path, content: bytes, names: list[str]) -> dict[str, Label
 
 
 def labels_by_name(
-    source: FolderLabels, table: SourceFile | None, names: list[str]
+    source: LabelledSource, table: SourceFile | None, names: list[str]
 ) -> dict[str, Labels]:
     """Return the labels of each name: from a table or the folders' names, and the split likewise.
 
@@ -66,7 +54,7 @@ def labels_by_name(
     return given
 
 
-def check_folder_depth(source: FolderLabels, given: Collection[Labels]) -> None:
+def check_folder_depth(source: LabelledSource, given: Collection[Labels]) -> None:
     """Raise UserError where no file lies as deep as the source's settings say; warn of some."""
     labels, splits = [each.label for each in given], [each.official_split for each in given]
     for setting, folder, values in (
@@ -88,7 +76,7 @@ def check_folder_depth(source: FolderLabels, given: Collection[Labels]) -> None:
             )  # fmt: skip
 
 
-def add_folder_labels(source: FolderLabels, name: str, labels: Labels) -> Labels:
+def add_folder_labels(source: LabelledSource, name: str, labels: Labels) -> Labels:
     """Add what the folders of a name say, as the source wants it."""
     if source.label_from is None and source.split_from is None:
         return labels

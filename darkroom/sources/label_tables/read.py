@@ -30,7 +30,10 @@ PARQUET = b"PAR1"  # with which such a file begins
 class Row(dict[str, str]):
     """The cells by column, and where they stand, as `labels.csv:3`."""
 
-    where: str = ""
+    def __init__(self, where: str, cells: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        """Keep the cells, and where they stand."""
+        super().__init__(cells)
+        self.where = where
 
 
 def read_rows(path: Path, content: bytes) -> list[Row]:
@@ -49,12 +52,6 @@ def read_rows(path: Path, content: bytes) -> list[Row]:
         got = "no rows below its header" if content.strip() else "no rows: it is empty"
         raise UserError(f"{path}: expected a header and a row per image, got {got}")
     return rows
-
-
-def _row(where: str, cells: Mapping[str, str] | Iterable[tuple[str, str]]) -> Row:
-    row = Row(cells)
-    row.where = where
-    return row
 
 
 def decode_text(path: Path, content: bytes) -> str:
@@ -84,7 +81,7 @@ def _csv(path: Path, text: str) -> list[Row]:
             if columns is None:
                 columns = _columns(where, cells)
             elif cells:
-                rows.append(_row(where, _fit(where, columns, cells)))
+                rows.append(Row(where, _fit(where, columns, cells)))
     except csv.Error as error:
         raise UserError(f"{path}:{line}: not valid CSV: {error}; correct that line") from error
     return rows
@@ -121,7 +118,7 @@ def _ava(path: Path, content: bytes) -> list[Row]:
                 f" two tags, challenge); got {line[:80]!r}"
             )
         values = [f"{cells[1]}.jpg", *cells[2 : 2 + _BINS]]
-        rows.append(_row(f"{path}:{number}", zip(columns, values, strict=True)))
+        rows.append(Row(f"{path}:{number}", zip(columns, values, strict=True)))
     return rows
 
 
@@ -140,7 +137,7 @@ def _json(path: Path, content: bytes) -> list[Row]:
         (row.where, sum(column.startswith("rating_") for column in row)) for row in rows
     )
     columns: set[str] = set().union(*rows) if rows else set()
-    return [_row(row.where, {column: row.get(column, "") for column in columns}) for row in rows]
+    return [Row(row.where, {column: row.get(column, "") for column in columns}) for row in rows]
 
 
 def item_row(where: str, item: dict[str, Any]) -> Row:
@@ -153,7 +150,7 @@ def item_row(where: str, item: dict[str, Any]) -> Row:
             cells |= {f"rating_{n}": _cell(vote) for n, vote in enumerate(value, 1)}
         elif not isinstance(value, list | dict):
             cells["name" if column == "image_id" else column] = _cell(value)
-    return _row(where, cells)
+    return Row(where, cells)
 
 
 def _parquet(path: Path, content: bytes) -> list[Row]:
@@ -173,7 +170,7 @@ def _parquet(path: Path, content: bytes) -> list[Row]:
             columns |= _votes(path, table["ratings"].to_pylist())
     rows = zip(*columns.values(), strict=True)
     return [
-        _row(f"{path}: row {number}", zip(columns, cells, strict=True))
+        Row(f"{path}: row {number}", zip(columns, cells, strict=True))
         for number, cells in enumerate(rows, 1)
     ]
 
