@@ -19,18 +19,13 @@ NOT_WORSE, WORSE, NO_VERDICT = 0, 1, 2
 def compare(
     base: Annotated[str, typer.Argument(metavar="BASE", help="The revision to be better than.")],
     head: Annotated[
-        str | None,
-        typer.Argument(metavar="HEAD", help="The other one; left out, the workspace."),
+        str | None, typer.Argument(metavar="HEAD", help="The other; left out, the workspace.")
     ] = None,
     require: Annotated[
         Literal["better"] | None, typer.Option(help="Exit with 0 only if HEAD is better.")
     ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
-    ] = False,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file for the numbers as well.")
-    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, as for GitHub.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="The numbers, to FILE.")] = None,
 ) -> None:
     r"""Compare two git revisions, to see whether a model is really better.
 
@@ -39,12 +34,12 @@ def compare(
     status says what came out:
 
     \b
-      0  nothing is significantly worse; --require better: the main metric is better
-      1  a metric is significantly worse, or what --require asks for was not shown
-      2  they cannot be compared: refused, missing, a wrong command line, or a defect
+      0  nothing is worse; with --require better: the main metric is better
+      1  a metric is worse, or what --require asks for was not shown
+      2  they cannot be compared: refused, missing, a wrong command, or a defect
 
-    Significant means a p-value of at most 1 − evaluate.confidence after Holm's adjustment over all
-    metrics. The main metric is SRCC for ratings, AUC for two classes and for one class, else
+    Worse and better mean a p-value of at most 1 − evaluate.confidence after Holm's adjustment over
+    all metrics. The main metric is SRCC for ratings, AUC for two classes and for one class, else
     accuracy. "No difference shown" is no proof that there is none. Examples:
 
     \b

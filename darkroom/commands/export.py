@@ -11,21 +11,17 @@ Format = Literal["folder", "parquet", "webdataset"]  # the keys of writers.FORMA
 
 
 def export(
-    target: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A new or empty folder, outside data/.")
-    ],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, outside data/.")],
     layout: Annotated[Format, typer.Option("--format", help="See above.")] = "folder",
-    augmented: Annotated[
-        bool, typer.Option("--augmented", help="Also the augmented training images.")
-    ] = False,
+    augmented: Annotated[bool, typer.Option("--augmented", help="Augmented images too.")] = False,
 ) -> None:
     r"""Write the finished data set to DIR, for other tools.
 
     The bytes are the original ones, never re-encoded. Formats:
 
     \b
-      folder      split/label/<key>.<ext>; without the label where images have ratings alone
-      webdataset  tar shards per split, with <key>.<ext> and <key>.json (the labels)
+      folder      split/label/<key>.<ext>; without label for ratings alone
+      webdataset  tar shards per split: <key>.<ext>, and <key>.json (labels)
       parquet     image bytes and labels, as Hugging Face datasets reads them
 
     Each comes with labels.csv, for people, and labels.parquet, which is exact. Example:

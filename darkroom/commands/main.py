@@ -3,6 +3,8 @@
 A command's libraries are loaded when it is called, so that help is shown at once.
 """
 
+import inspect
+
 import typer
 
 from darkroom.commands.compare import compare
@@ -29,4 +31,5 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help, the same in a terminal, a pipe and a log
 )
 for command in (compare, export, predict, purge, retry, review):
-    app.command()(command)
+    # A line of \b keeps the next paragraph from being wrapped.
+    app.command(help=inspect.cleandoc(str(command.__doc__)).replace(r"\b", "\b"))(command)

@@ -14,9 +14,7 @@ def predict(
         list[Path], typer.Argument(metavar="PATH", help="Image files, or folders of them.")
     ],
     model: Annotated[Path, typer.Option(help="The folder that train wrote.")] = Path("data/model"),
-    out: Annotated[
-        Path | None, typer.Option(help="A CSV file to write as well.", metavar="FILE")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV file as well.")] = None,
 ) -> None:
     r"""Predict for images with the trained model, one line each.
 

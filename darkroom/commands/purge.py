@@ -19,12 +19,10 @@ def purge(
         ),
     ] = None,
     file: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FILE", help="A file of them, one per line."),
+        Path | None, typer.Option("--from", metavar="FILE", help="A file of them, one per line.")
     ] = None,
     with_copies: Annotated[
-        bool,
-        typer.Option("--with-copies", help="Verified copies as well, whatever their size or edit."),
+        bool, typer.Option("--with-copies", help="Verified copies too, of any size or edit.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:

@@ -10,12 +10,8 @@ from darkroom.commands.project import in_project
 
 
 def review(
-    port: Annotated[
-        int, typer.Option(help="The page's port on this machine; 0 takes any that is free.")
-    ] = 0,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Print the address only.")
-    ] = False,
+    port: Annotated[int, typer.Option(help="The page's port; 0 takes any that is free.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
 ) -> None:
     r"""Review by hand what clean and dedupe decided, on a local page.
 
@@ -26,7 +22,7 @@ def review(
 
     \b
       darkroom review --port 8123 --no-browser
-      ssh -L 8123:127.0.0.1:8123 machine    # from yours; then open the printed address
+      ssh -L 8123:127.0.0.1:8123 machine    # then open the address
     """
     from darkroom.review.server import serve
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.harness import run_command, tool_environment
 
 COMMANDS = ("compare", "export", "predict", "purge", "retry", "review")
@@ -28,6 +30,16 @@ finally:
         *COMMANDS, "loaded:"
     ]  # fmt: skip
     assert said.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_in_help_stand_on_lines_of_their_own(command, capsys):
+    assert run_command(command, "--help") == 0
+    said = capsys.readouterr().out
+    assert r"\b" not in said
+    examples = [line for line in said.splitlines() if line.startswith(f"    darkroom {command} ")]
+    assert bool(examples) == (command != "retry")
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_purge_without_an_image_is_a_wrong_command_line(capsys):
