@@ -31,7 +31,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from threadpoolctl import threadpool_limits
 
 from darkroom.core import shards, tables
-from darkroom.core.files import unfinished
+from darkroom.core.files import publish
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.dedupe.decide import decide
@@ -105,9 +105,8 @@ class EvidenceCache:
     def _write(self, table: pa.Table) -> None:
         last = max((int(path.stem) for path in self._parts()), default=0)
         path = self._folder / f"{last + 1:08d}.parquet"
-        temporary = unfinished(path)
-        pq.write_table(table, temporary, compression="zstd")
-        temporary.replace(path)
+        with publish(path) as handle:
+            pq.write_table(table, handle, compression="zstd")
 
 
 def verify_pairs(

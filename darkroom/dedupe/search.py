@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import unfinished
+from darkroom.core.files import publish
 from darkroom.core.progress import Progress
 from darkroom.dedupe.normalise import (
     DECIMALS,
@@ -384,7 +384,5 @@ def _read_cache(path: Path, digest: str) -> Neighbours | None:
 
 
 def _write_cache(path: Path, digest: str, graph: Neighbours) -> None:
-    temporary = unfinished(path)
-    with temporary.open("wb") as handle:
+    with publish(path) as handle:
         np.savez(handle, digest=np.array(digest), allow_pickle=False, **graph._asdict())
-    temporary.replace(path)

@@ -3,13 +3,8 @@
 Reads data/split.parquet (which images are kept, and their split), data/dedupe/groups.parquet
 (their labels), data/raw and, with --augmented, data/augmented (the bytes, never re-encoded).
 
-    folder      split/label/<key>.<ext>; without the label level where images have ratings alone
-    webdataset  <split>-00000.tar with <key>.<ext> and <key>.json (the labels)
-    parquet     data/<split>-00000-of-00001.parquet; column image {bytes, path}, and the labels,
-                with the schema metadata by which Hugging Face datasets decodes the image
-
-Each comes with labels.csv and labels.parquet. Only an empty or new folder outside data/ is written
-to; images stream, so that memory holds tables and one row group.
+Each format comes with labels.csv and labels.parquet. Only an empty or new folder outside data/ is
+written to; images stream, so that memory holds tables and one row group.
 """
 
 from collections.abc import Iterable, Iterator

@@ -35,7 +35,7 @@ class ExportedImage(NamedTuple):
 
 
 def write_folder(target: Path, images: Iterable[ExportedImage], rows: pd.DataFrame) -> list[str]:
-    """Write split/label/<key>.<ext>; return the names, relative to the target."""
+    """Write split/label/<key>.<ext>, without label for ratings alone; return the names."""
     folders = slugs(rows["label"].dropna())
     flat = not folders and bool(is_rated(rows).any())  # no classes
     names = []

@@ -1,6 +1,6 @@
 """Section `download`: the sources, and how images are fetched."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,11 +12,7 @@ class SampleSource(Section):
     """The embedded sample."""
 
     kind: Literal["sample"]
-
-    @property
-    def title(self) -> str:
-        """Return the name of the source in tables."""
-        return "sample"
+    title: ClassVar = "sample"  # the name of the source in tables
 
 
 class LocatedSource(Section):

@@ -91,26 +91,18 @@ def _check_one_class(train: TrainParams) -> None:
 
 def _check_unused(train: TrainParams) -> None:
     """Raise ValueError for settings that the method would not use."""
-    method = train.outlier_method
-    if train.class_weights != "none":
-        raise ValueError(
-            "class_weights must be none with task: one_class, whose losses weigh no classes; got"
-            f" {train.class_weights}"
-        )
-    if train.augment and method not in ("deep", "autoencoder"):
-        raise ValueError(
-            f"augment must be [] with outlier_method: {method}, which has no fine-tuning for it to"
-            f" apply in; got {train.augment}"
-        )
-    if train.unfreeze is not None and method != "deep":
-        raise ValueError(
-            f"unfreeze must be null with outlier_method: {method}, which fine-tunes no backbone;"
-            f" got {train.unfreeze}"
-        )
-    for name in ("weights", "alpha"):
-        value = getattr(train, name)
-        if value is not None and method == "autoencoder":
-            raise ValueError(
-                f"{name} must be null with outlier_method: autoencoder, a network of its own that"
-                f" learns from nothing, whatever backbone says; got {value}"
-            )
+    method = f"outlier_method: {train.outlier_method}"
+    unused: list[tuple[str, Any, str]] = [
+        ("class_weights", "none", "task: one_class, whose losses weigh no classes")
+    ]
+    if train.outlier_method not in ("deep", "autoencoder"):
+        unused.append(("augment", [], f"{method}, which has no fine-tuning for it to apply in"))
+    if train.outlier_method != "deep":
+        unused.append(("unfreeze", None, f"{method}, which fine-tunes no backbone"))
+    if train.outlier_method == "autoencoder":
+        why = f"{method}, a network of its own that learns from nothing, whatever backbone says"
+        unused += [("weights", None, why), ("alpha", None, why)]
+    for name, off, why in unused:
+        if (value := getattr(train, name)) != off:
+            shown = "null" if off is None else off
+            raise ValueError(f"{name} must be {shown} with {why}; got {value}")

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import unfinished, write_bytes
+from darkroom.core.files import publish, write_bytes
 from darkroom.core.params.download import DownloadParams, FolderSource
 from darkroom.sources import remote_files
 from darkroom.sources.entries import Entry, EntryStream, Unreadable
@@ -52,16 +52,14 @@ def list_entries(
     prefetcher.waiting.extend(f for f, key in zip(files, keys, strict=True) if key is None)
 
     def entries() -> Iterator[Entry]:
-        temporary = unfinished(key_cache)
-        with temporary.open("w", encoding="utf-8") as handle:
+        with publish(key_cache) as handle:
             for file, key in zip(files, keys, strict=True):
                 uri = f"{source.shown_path.rstrip('/')}/{file.name}"
                 yield Entry(file.name, uri, partial(prefetcher.load, file), key, labels[file.name])
                 line = {"name": file.name, "version": str(file.version),
                         "key": key or prefetcher.keys.pop(file.name, None)}  # fmt: skip
                 if line["key"]:
-                    handle.write(json.dumps(line) + "\n")
-        temporary.replace(key_cache)
+                    handle.write(json.dumps(line).encode() + b"\n")
 
     return EntryStream(entries(), len(files))
 
