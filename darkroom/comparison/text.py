@@ -28,10 +28,10 @@ def as_text(comparison: Comparison) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    names = visible(comparison.base)[:LONGEST], visible(comparison.head)[:LONGEST]
-    auc_of = visible(comparison.auc_of)[:LONGEST]
+    shown = (comparison.base, comparison.head, comparison.auc_of)
+    base, head, auc_of = (visible(text)[:LONGEST] for text in shown)
     return "\n".join(
-        [f"{names[1]} against {names[0]}", *(visible(n) for n in _facts(comparison)), "",
+        [f"{head} against {base}", *(visible(n) for n in _facts(comparison)), "",
          *table, "", f"AUC: {auc_of}.", *_remarks(comparison), summarise(comparison), ""]
     )  # fmt: skip
 
@@ -46,10 +46,9 @@ def as_markdown(comparison: Comparison) -> str:
     remarks = [f"AUC: {code(comparison.auc_of[:LONGEST])}.", *_remarks(comparison)]
     facts = [fact if fact not in comparison.pair.notes else code(fact)
              for fact in _facts(comparison)]  # fmt: skip
-    return "\n".join(
-        [title, "", f"**{summarise(comparison)}**", "", " ".join(facts), "", *table, "",
-         " ".join(remarks), ""]
-    )  # fmt: skip
+    outcome = f"**{summarise(comparison)}**"
+    lines = [title, "", outcome, "", " ".join(facts), "", *table, "", " ".join(remarks), ""]
+    return "\n".join(lines)
 
 
 def code(text: str) -> str:

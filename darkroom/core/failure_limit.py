@@ -18,16 +18,14 @@ def stop_if_too_many(
 
     `failures` are (reason, image); the ten commonest reasons are listed with an image of each.
     """
-    counts, examples = Counter[str](), dict[str, str]()
-    for reason, image in failures:
-        counts[reason] += 1
-        examples.setdefault(reason, image)
-    failed = counts.total()
+    failures = list(failures)
+    counts, examples = Counter(reason for reason, _ in failures), dict(reversed(failures))
+    failed = len(failures)
     if total and failed / total > allowed:
-        known = meanings or {}
+        known = {reason: f" ({meaning})" for reason, meaning in (meanings or {}).items()}
         lines = "\n".join(
-            f"  {count:6d}  {reason}{f' ({known[reason]})' if reason in known else ''},"
-            f" as {visible(examples[reason])[:LONGEST]}"
+            f"  {count:6d}  {reason}{known.get(reason, '')}, as"
+            f" {visible(examples[reason])[:LONGEST]}"
             for reason, count in counts.most_common(10)
         )
         raise UserError(

@@ -72,8 +72,8 @@ def read_locations(path: Path) -> list[tuple[str, Location]]:
         ]
 
 
-def require_locations(index: pd.DataFrame) -> None:
-    """Raise UserError where an index lacks the location of a key, or names one elsewhere."""
+def require_locations(index: pd.DataFrame) -> pd.DataFrame:
+    """Return the stored rows. Raises UserError where one has no location, or one elsewhere."""
     present = index[index["key"].notna() & index["shard"].notna()]
     named = present["shard"].drop_duplicates().str.fullmatch(r"\d{5,}\.tar")
     if not (named.all() and (present[["offset", "size"]] >= 0).all(axis=None)):
@@ -81,6 +81,7 @@ def require_locations(index: pd.DataFrame) -> None:
             "data/raw/index.parquet: expected a shard, an offset and a size for each key that is"
             " stored; restore it with `dvc checkout`, or delete it and run `dvc repro`"
         )
+    return present
 
 
 def stored(index: pd.DataFrame) -> pd.DataFrame:
@@ -89,9 +90,7 @@ def stored(index: pd.DataFrame) -> pd.DataFrame:
     Members of withdrawn records are included: they still lie in their shard. Raises UserError for
     an index that was not written by `download`.
     """
-    require_locations(index)
-    present = index[index["key"].notna() & index["shard"].notna()]
-    unique = present.drop_duplicates("key")[["key", "shard", "offset", "size"]]
+    unique = require_locations(index).drop_duplicates("key")[["key", "shard", "offset", "size"]]
     unique = unique.astype({"offset": "int64", "size": "int64"})
     return unique.sort_values(["shard", "offset"], ignore_index=True)
 

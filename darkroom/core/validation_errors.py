@@ -143,19 +143,15 @@ def describe_yaml_error(error: Exception, content: bytes) -> str:
         return f", line {line}: not valid YAML: {said}"
     if isinstance(error, YAMLError | ValueError | RecursionError):
         return f": not valid YAML: {error}; {_YAML_REMEDY}"
-    return (
-        ": not valid YAML: a value is not of the kind that its tag says; take out `!!` and the word"
-        " after it"
-    )
+    said = "a value is not of the kind that its tag says; take out `!!` and the word after it"
+    return f": not valid YAML: {said}"
 
 
 def _describe_place(error: MarkedYAMLError, lines: list[str]) -> str:
     for number, line in enumerate(lines, 1):
         if line.startswith(_CONFLICT):
-            return (
-                f", line {number}: git's mark of a conflict, `{line[:40]}`; choose a side and take"
-                " the marks out"
-            )
+            remedy = "choose a side and take the marks out"
+            return f", line {number}: git's mark of a conflict, `{line[:40]}`; {remedy}"
     mark = error.problem_mark or error.context_mark
     at = mark.line if mark else 0
     problem, remedy = error.problem or "", _YAML_REMEDY

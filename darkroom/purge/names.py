@@ -36,10 +36,8 @@ def _with_prefix(text: str, known: list[str]) -> set[str]:
         return set()
     keys = {key for key in known if key.startswith(text.lower())}
     if len(keys) > 1:
-        raise UserError(
-            f"purge: {text!r} begins {len(keys)} keys, as {' and '.join(sorted(keys)[:2])}; give "
-            "more digits"
-        )
+        some = " and ".join(sorted(keys)[:2])
+        raise UserError(f"purge: {text!r} begins {len(keys)} keys, as {some}; give more digits")
     return keys
 
 
