@@ -37,7 +37,7 @@ from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.dedupe.decide import decide
 from darkroom.dedupe.normalise import NEAREST, load_background, mean_of_nearest, nearest_background
-from darkroom.dedupe.search import candidate_pairs
+from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Network
 from darkroom.evaluation.intervals import proportion_interval, wilson
@@ -326,9 +326,10 @@ def find_candidates(
     `key_a` and `key_b` are their rows as text.
     """
     names = [f"{row:06d}" for row in rows]
-    pairs = candidate_pairs(
+    graph = find_neighbours(
         names, vectors[rows], load_background(), dedupe.neighbours, dedupe.candidate_threshold
     )
+    pairs = score_pairs(names, vectors[rows], graph.to_background, graph.pairs())
     a, b = (pairs[name].astype(int) % n for name in ("key_a", "key_b"))
     print(f"    {len(pairs) / len(rows):.2f} candidates per file, {(a != b).sum()} of them foreign")
     return pairs.assign(true=a == b, photograph=a)[a.isin(chosen) | b.isin(chosen)]

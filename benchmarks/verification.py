@@ -24,7 +24,7 @@ from darkroom.core.params.whole import Params
 from darkroom.core.randomness import generator
 from darkroom.dedupe.decide import decide
 from darkroom.dedupe.normalise import load_background
-from darkroom.dedupe.search import candidate_pairs
+from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Network
 from darkroom.evaluation.intervals import wilson
@@ -90,7 +90,8 @@ def main() -> None:
     size = network.size_px
     vectors = network.embed([resize(image, size, size) for image in images])
     keys = [f"{number:06d}" for number in range(len(images))]
-    pairs = candidate_pairs(keys, vectors, load_background(), dedupe.neighbours, LOWEST)
+    graph = find_neighbours(keys, vectors, load_background(), dedupe.neighbours, LOWEST)
+    pairs = score_pairs(keys, vectors, graph.to_background, graph.pairs())
     a, b = (pairs[name].astype(int) for name in ("key_a", "key_b"))
     pairs["true"] = [shows[i] == shows[j] for i, j in zip(a, b, strict=True)]
     print(f"{len(images)} images, {total} true copies")

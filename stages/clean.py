@@ -8,7 +8,7 @@ its source still lists), and `metrics/clean.json`.
   `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
   its decoder is `failed` (`decoder_crashed`, `decoder_hung`, `decoder_out_of_memory`).
 - Each check gives a score in [0, 1], 1 = fine, and a flag where it is below its threshold
-  (`darkroom.checks.scores`, `headers`, `outliers`); those named in `clean.reject` reject, the
+  (`darkroom.checks.scores`, `outliers`); those named in `clean.reject` reject, the
   others inform. `too_small` and `too_elongated` are limits without a score.
 - What an image has relative to the others (odd size, resolution, file size) is computed for the
   summary from all that decode, so that parts stay functions of the bytes.

@@ -4,7 +4,6 @@ Variant k of an image depends on the seed, the image and k alone (and on the ope
 that images added to a data set change no earlier augmented image.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -155,8 +154,3 @@ def apply(pixels: Pixels, chain: Iterable[dict[str, Any]]) -> Pixels:
         values = {name: value for name, value in step.items() if name != "name"}
         pixels = OPERATIONS[step["name"]].apply(pixels, **values)
     return pixels
-
-
-def to_json(chain: Chain) -> str:
-    """Return the text for the index's column `operations`; `json.loads` gives the chain again."""
-    return json.dumps(chain)

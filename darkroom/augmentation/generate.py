@@ -1,5 +1,6 @@
 """Make new images in worker processes and stream them into shards."""
 
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import pandas as pd
 
-from darkroom.augmentation.chains import Recipe, apply, draw_variants, to_json
+from darkroom.augmentation.chains import Recipe, apply, draw_variants
 from darkroom.core import shards, tables
 from darkroom.core.params.engine import EngineParams
 from darkroom.images.decode import Pixels, decode
@@ -60,7 +61,7 @@ def make_variants(batch: Batch) -> list[NewImage]:
     pixels = decode(shards.read_member(batch.folder, batch.place))
     chains = draw_variants(batch.seed, batch.parent, batch.last, batch.recipe, pixels.shape[:2])
     return [
-        NewImage(batch.parent, k, to_json(chains[k]), encode(apply(pixels, chains[k])))
+        NewImage(batch.parent, k, json.dumps(chains[k]), encode(apply(pixels, chains[k])))
         for k in range(batch.first, batch.last)
     ]
 

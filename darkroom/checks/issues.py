@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from darkroom.checks.headers import header_scores
 from darkroom.checks.measure import MEASUREMENTS
 from darkroom.checks.outliers import outlier_scores
-from darkroom.checks.scores import DIGITS
+from darkroom.checks.scores import DIGITS, header_scores
 from darkroom.core.params.clean import CleanParams, Issue
 from darkroom.images.errors import OUT_OF_MEMORY
 from darkroom.labels.decisions import Decisions

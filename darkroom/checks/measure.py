@@ -10,8 +10,7 @@ import cv2
 import pandas as pd
 import pyarrow as pa
 
-from darkroom.checks.headers import GREY_MODES
-from darkroom.checks.scores import SHORT_SIDE_PX, Scores, score
+from darkroom.checks.scores import GREY_MODES, SHORT_SIDE_PX, Scores, score
 from darkroom.core import tables
 from darkroom.images import decode
 from darkroom.images.errors import OUT_OF_MEMORY

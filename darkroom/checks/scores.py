@@ -1,8 +1,7 @@
-"""The scores of one image: what its pixels and its JPEG tables tell, in [0, 1], 1 = fine.
+"""The scores of one image: what its pixels, JPEG tables and header tell, in [0, 1], 1 = fine.
 
-One module per family: `exposure`, `colours`, `sharpness`, `borders`, `jpeg_quality`. What size and
-header tell is in `headers`, what the whole data set tells in `outliers`; both are computed for the
-summary.
+One module per family: `exposure`, `colours`, `sharpness`, `borders`, `jpeg_quality`. What the whole
+data set tells is in `outliers`; that and `header_scores` are computed for the summary.
 
 blurry, dark, light, low_information, greyscale, odd_aspect_ratio and odd_size follow cleanvision
 0.3.7 (Cleanlab, https://github.com/cleanlab/cleanvision). It measures on the stored image in full;
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from darkroom.checks.borders import border_score
 from darkroom.checks.colours import cast_score, colour_score
@@ -29,6 +29,8 @@ SHORT_SIDE_PX = 192
 GRID_PX = 48  # exposure and colours are read off a grid of at least this many pixels squared
 FEWEST_LINES = 8  # rows and columns that the grid has of a strip
 DIGITS = 6  # kept of each score, so that tables do not depend on the last bits
+# How Pillow calls pixels that are stored without colour; cleanvision knows L alone.
+GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
 class Scores(NamedTuple):
@@ -84,3 +86,23 @@ def grid(pixels: Pixels) -> Pixels:
     whole = np.ascontiguousarray(pixels).view("V3")[:, :, 0]  # (height, width)
     lines = np.ascontiguousarray(whole[step // 2 :: step, step // 2 :: step])
     return lines.view(np.uint8).reshape(*lines.shape, 3)
+
+
+def header_scores(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of images that have `width`, `height`, `mode` and `bytes`.
+
+    - odd_aspect_ratio: short side / long side (cleanvision).
+    - greyscale: 0 where the file stores grey, else 1 (cleanvision). A grey picture that is stored
+      in colour has a low `colourless_score`.
+    - low_bits_per_pixel: bits of the file per pixel, at most 1.
+    """
+    width, height = images["width"].astype(float), images["height"].astype(float)
+    bits = 8 * images["bytes"].astype(float) / (width * height)
+    return pd.DataFrame(
+        {
+            "odd_aspect_ratio_score": np.minimum(width, height) / np.maximum(width, height),
+            "greyscale_score": (~images["mode"].isin(GREY_MODES)).astype(float),
+            "low_bits_per_pixel_score": bits.clip(upper=1.0),
+        },
+        index=images.index,
+    )

@@ -8,7 +8,7 @@ import pandas as pd
 from darkroom.core.files import MetricTree
 from darkroom.core.tables import null_to_none
 from darkroom.dedupe.statuses import LEAKS, rated_differently
-from darkroom.labels.decisions import Decisions
+from darkroom.labels.decisions import ABOUT, Decisions
 from darkroom.labels.official_splits import SPLITS
 
 
@@ -61,11 +61,4 @@ def count_labelled_otherwise(groups: pd.DataFrame) -> int:
 def count_review(groups: pd.DataFrame, decisions: Decisions) -> MetricTree:
     """Return how many decisions of each kind name images that are here; clean counts the rest."""
     keys = set(groups["key"])
-    kinds = {
-        "keep": [{key} for key in decisions.keep],
-        "duplicate": map(set, decisions.duplicate),
-        "not_duplicate": map(set, decisions.not_duplicate),
-        "label": [{key} for key in decisions.label],
-        "mean": [{key} for key in decisions.mean],
-    }
-    return {kind: sum(named <= keys for named in each) for kind, each in kinds.items()}
+    return {kind: decisions.count(kind, keys) for kind in ABOUT if kind != "reject"}

@@ -81,21 +81,6 @@ class Neighbours(NamedTuple):
         return np.stack(_split([packed]), axis=1)
 
 
-def candidate_pairs(
-    keys: list[str],
-    vectors: NDArray[np.float32],
-    background: NDArray[np.float32] | None,
-    neighbours: int,
-    threshold: float,
-) -> pd.DataFrame:
-    """Return pairs (`key_a` < `key_b`, `similarity`, `normalised`) among each image's nearest ones.
-
-    The arguments are those of `find_neighbours`.
-    """
-    graph = find_neighbours(keys, vectors, background, neighbours, threshold)
-    return score_pairs(keys, vectors, graph.to_background, graph.pairs())
-
-
 def score_pairs(
     keys: list[str],
     vectors: NDArray[np.float32],

@@ -22,7 +22,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -78,13 +78,14 @@ class Decisions:
     duplicate: frozenset[Pair] = frozenset()
     not_duplicate: frozenset[Pair] = frozenset()
 
-    def waiting(self, keys: Collection[str]) -> int:
+    def count(self, kind: str, keys: Set[str]) -> int:
+        """Return how many decisions of this kind name images that are all among `keys`."""
+        named = ({one} if isinstance(one, str) else set(one) for one in getattr(self, kind))
+        return sum(keys >= images for images in named)
+
+    def waiting(self, keys: Set[str]) -> int:
         """Return how many decisions name an image that is not among `keys`."""
-        single = [*self.keep, *self.reject, *self.label, *self.mean]
-        pairs = [*self.duplicate, *self.not_duplicate]
-        return sum(key not in keys for key in single) + sum(
-            a not in keys or b not in keys for a, b in pairs
-        )
+        return sum(len(getattr(self, kind)) - self.count(kind, keys) for kind in ABOUT)
 
 
 def read_decisions(root: Path) -> Decisions:

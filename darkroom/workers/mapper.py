@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +21,6 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import pandas as pd
@@ -143,10 +143,9 @@ def _run_all(
     """Run every task; the first error that is not a worker's death stops the rest and is raised."""
     if not todo:
         return
-    waiting: SimpleQueue[ShardTask] = SimpleQueue()
     for task in todo:
         _forget(task)  # what a killed run left would blame the wrong image
-        waiting.put(task)
+    waiting = deque(todo)
     count = min(workers, len(todo))
     with ThreadPoolExecutor(count) as threads:
         try:
@@ -156,13 +155,12 @@ def _run_all(
             for done in as_completed(work):
                 done.result()
         finally:
-            while not waiting.empty():
-                waiting.get()
+            waiting.clear()
 
 
 def _work(
     function: Callable[[ShardTask], None],
-    waiting: SimpleQueue[ShardTask],
+    waiting: deque[ShardTask],
     version: str,
     progress: Progress,
 ) -> None:
@@ -171,8 +169,8 @@ def _work(
     try:
         while True:
             try:
-                task = waiting.get_nowait()
-            except Empty:
+                task = waiting.popleft()
+            except IndexError:
                 return
             suspects: set[str] = set()
             while (death := _await(process, function, task)) is not None:

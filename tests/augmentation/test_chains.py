@@ -11,7 +11,6 @@ from darkroom.augmentation.chains import (
     allowed_operations,
     apply,
     draw_variants,
-    to_json,
 )
 from darkroom.augmentation.operations import OPERATIONS
 from darkroom.core.errors import UserError
@@ -109,7 +108,7 @@ def test_variants_depend_on_seed_and_parent():
 
 def test_the_text_makes_the_same_image_again():
     for chain in draw(20):
-        again = apply(PIXELS, json.loads(to_json(chain)))
+        again = apply(PIXELS, json.loads(json.dumps(chain)))
         assert np.array_equal(again, apply(PIXELS, chain))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from darkroom.dedupe import search
 from darkroom.dedupe.normalise import mean_of_nearest, nearest_background, normalise
-from darkroom.dedupe.search import candidate_pairs, find_neighbours, score_pairs
+from darkroom.dedupe.search import find_neighbours, score_pairs
 
 DIMENSIONS = 8
 
@@ -25,6 +25,11 @@ POOL = np.repeat(_unit(np.random.default_rng(2), 12), 5, axis=0)
 POOL[::2] += 0.1 * _unit(np.random.default_rng(3), len(POOL))[::2]
 POOL /= np.linalg.norm(POOL, axis=1, keepdims=True)
 KEYS = [f"{number:032x}" for number in range(len(POOL))]
+
+
+def candidate_pairs(keys, vectors, background, neighbours, threshold):
+    graph = find_neighbours(keys, vectors, background, neighbours, threshold)
+    return score_pairs(keys, vectors, graph.to_background, graph.pairs())
 
 
 def test_search_finds_the_near_pairs_alone():

@@ -47,7 +47,9 @@ def check(content: bytes) -> None:
             _note_scan(segment, precisions, progressive)
             if not progressive and content.rfind(_END) > at and _all_seen(precisions):
                 return  # libjpeg reads this one scan and asks for the end
-    raise _without_end(content)
+    if content.rstrip(b"\0").endswith(_END):  # the end is there, what leads to it is not
+        raise corrupt("the markers are out of step")
+    raise truncated("the end is missing")
 
 
 _UNSEEN = 99
@@ -66,9 +68,3 @@ def _note_scan(segment: bytes, precisions: dict[int, list[int]], progressive: bo
 
 def _all_seen(precisions: dict[int, list[int]]) -> bool:
     return not any(any(missing) for missing in precisions.values())
-
-
-def _without_end(content: bytes) -> DecodeError:
-    if content.rstrip(b"\0").endswith(_END):  # the end is there, what leads to it is not
-        return corrupt("the markers are out of step")
-    return truncated("the end is missing")
