@@ -34,11 +34,11 @@ def compare(
     status says what came out:
 
     \b
-      0  nothing is worse; with --require better: the main metric is better
-      1  a metric is worse, or what --require asks for was not shown
+      0  nothing is significantly worse; --require: the main one is better
+      1  a metric is significantly worse, or --require better was not shown
       2  they cannot be compared: refused, missing, a wrong command, or a defect
 
-    Worse and better mean a p-value of at most 1 − evaluate.confidence after Holm's adjustment over
+    Significant means a p-value of at most 1 − evaluate.confidence after Holm's adjustment over
     all metrics. The main metric is SRCC for ratings, AUC for two classes and for one class, else
     accuracy. "No difference shown" is no proof that there is none. Examples:
 
