@@ -36,10 +36,14 @@ from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.core.paths import resolve_path
 from darkroom.evaluation.metrics import interval_key
-from darkroom.evaluation.predictions import class_predictions, rating_predictions
-from darkroom.evaluation.tasks import evaluate_predictions
+from darkroom.evaluation.predictions import (
+    class_predictions,
+    evaluate_predictions,
+    rating_predictions,
+)
 from darkroom.filters.preprocess import preprocess, read_steps
 from darkroom.images.decode import Pixels
+from darkroom.labels.labelled import select_labelled
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side
 from darkroom.models.saved import SavedModel
@@ -50,7 +54,6 @@ from darkroom.models.training.examples import (
     SPLIT,
     Examples,
     make_targets,
-    select_labelled,
 )
 from darkroom.models.training.fit import fit_model
 
@@ -102,7 +105,6 @@ def read_rows(root: Path, task: str) -> pd.DataFrame:
     split = tables.read_table(root / SPLIT, tables.SPLIT)
     rows = select_labelled(split, tables.read_table(root / GROUPS, tables.GROUPS), task)
     stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
-    rows = rows.merge(split[["key", "split_group"]], on="key", validate="1:1")
     return rows.merge(stored, on="key", validate="1:1").assign(folder=str(RAW))
 
 

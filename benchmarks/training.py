@@ -225,7 +225,7 @@ def rates(folder: Path) -> Measurements:
     found = {"cold": rate(epoch(0)), "warm": rate(epoch(1))}
     steps.start_tensorflow(SEED, params.threads)
     backbone = fit.build_backbone(params)
-    model = fit.join(backbone, fit.build_head(backbone, len(CLASSES), params))
+    model = fit.attach_head(backbone, fit.build_head(backbone, len(CLASSES), params))
     optimizer = steps.build_optimizer(1e-4, model.trainable_variables, mixed=False)
     step = steps.build_train_step(model, optimizer, losses.cross_entropy, None)
     batch, targets = look(0, np.arange(BATCH)), train.targets[:BATCH]

@@ -24,13 +24,13 @@ from darkroom.core.tables import GROUPS, SPLIT, read_table, write_table
 from darkroom.evaluation.plot_tables import draw_plots, empty_plots
 from darkroom.evaluation.predictions import (
     KEYS,
-    check_task,
+    check_classes,
+    evaluate_predictions,
     predict,
     read_images,
     schema_of,
-    select_held_out,
 )
-from darkroom.evaluation.tasks import evaluate_predictions
+from darkroom.labels.labelled import select_labelled
 from darkroom.models.saved import SavedModel
 
 RAW = Path("data/raw")
@@ -53,8 +53,9 @@ def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
     """Return the images of validation and test that have a label for the model's task."""
     splits = read_table(root / SPLITS, SPLIT)
     labels = read_table(root / LABELS, GROUPS)
-    rows = select_held_out(labels, splits, model.task)
-    check_task(rows, labels[labels["key"].isin(splits["key"])], model)
+    held_out = ("validation", "test")
+    rows = select_labelled(splits, labels, model.task, held_out, "data/model: its task")
+    check_classes(rows, model)
     return rows
 
 

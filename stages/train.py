@@ -36,10 +36,9 @@ from darkroom.models.backbones import resolve_weights
 from darkroom.models.one_class.fit import fit_one_class
 from darkroom.models.saved import write_model, write_none
 from darkroom.models.training.checkpoints import HistoryRow
-from darkroom.models.training.description import describe_model
 from darkroom.models.training.dvclive import live_metrics
 from darkroom.models.training.examples import TrainingSet, load_training_set
-from darkroom.models.training.fit import FittedModel, fit_model
+from darkroom.models.training.fit import FittedModel, describe_model, fit_model
 
 MODEL = Path("data/model")
 METRICS = Path("metrics/train.json")

@@ -18,7 +18,7 @@ def plcc(target: Reals, predicted: Reals) -> float | None:
     """
     if is_constant(target) or is_constant(predicted):
         return None
-    return _clip(stats.pearsonr(target, predicted).statistic)
+    return float(min(1.0, max(-1.0, stats.pearsonr(target, predicted).statistic)))
 
 
 def srcc(target: Reals, predicted: Reals) -> float | None:
@@ -122,7 +122,3 @@ def _correlation(xx: Reals, yy: Reals, xy: Reals, squares: Reals) -> Reals:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = xy / np.sqrt(xx * yy)
     return np.asarray(np.where(constant, np.nan, np.clip(value, -1, 1)))
-
-
-def _clip(value: float) -> float:
-    return float(min(1.0, max(-1.0, value)))

@@ -131,21 +131,18 @@ def _acceleration(
     return float(acceleration), count, effective_degrees_of_freedom(deviations, values.size)
 
 
-def expanded_quantiles(
-    count: int, confidence: float, degrees_of_freedom: float | None = None
-) -> Reals:
+def expanded_quantiles(count: int, confidence: float, degrees_of_freedom: float) -> Reals:
     """Return the standard normal quantiles (2,) that correct the bootstrap's bias for few groups.
 
     Drawing n groups shows (n − 1) / n of the variance and ignores that it was estimated; these are
-    quantiles of the t distribution, of n − 1 degrees of freedom unless given, stretched by
+    quantiles of the t distribution, stretched by
     sqrt(n / (n − 1)). Source: Hesterberg 2015, The American Statistician 69:371 (the expanded
     percentile interval).
 
-    >>> expanded_quantiles(8, 0.95).round(2), expanded_quantiles(10_000, 0.95).round(2)
+    >>> expanded_quantiles(8, 0.95, 7).round(2), expanded_quantiles(10_000, 0.95, 9_999).round(2)
     (array([-2.53,  2.53]), array([-1.96,  1.96]))
     """
-    df = count - 1 if degrees_of_freedom is None else degrees_of_freedom
-    t = stdtrit(df, (1 + confidence) / 2)
+    t = stdtrit(degrees_of_freedom, (1 + confidence) / 2)
     return np.asarray(np.sqrt(count / (count - 1)) * np.array([-t, t]))
 
 

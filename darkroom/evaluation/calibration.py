@@ -1,13 +1,14 @@
 """Calibration: whether predictions mean what they say, in bins of about equally many images."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core.files import MetricTree
-from darkroom.evaluation.intervals import Interval, mean_interval, proportion_interval
+from darkroom.evaluation.intervals import Interval
 from darkroom.evaluation.metrics import Settings, bootstrap_metric
 from darkroom.evaluation.statistic import Flags, Groups, Reals, Statistic, unweighted
 
@@ -85,34 +86,19 @@ def calibration_error_metric(
     return tree | {"if_calibrated": chance, "note": note}
 
 
-def reliability_of_probabilities(
-    name: str, probability: Reals, outcome: Flags, groups: Groups, confidence: float
+def reliability(
+    name: str,
+    predicted: Reals,
+    observed: Reals | Flags,
+    groups: Groups,
+    confidence: float,
+    interval: Callable[[Any, Groups, float], Interval],
 ) -> pd.DataFrame:
-    """Return each bin's mean probability and its outcome rate, with Wilson's interval."""
-
-    def interval(members: Flags) -> Interval:
-        return proportion_interval(outcome[members], groups[members], confidence)
-
-    return _rows(name, probability, outcome.astype(np.float64), interval)
-
-
-def reliability_of_means(
-    name: str, predicted: Reals, target: Reals, groups: Groups, confidence: float
-) -> pd.DataFrame:
-    """Return each bin's mean prediction and mean truth, with the t interval of the latter."""
-
-    def interval(members: Flags) -> Interval:
-        return mean_interval(target[members], groups[members], confidence)
-
-    return _rows(name, predicted, target, interval)
-
-
-def _rows(
-    name: str, predicted: Reals, observed: Reals, interval: Callable[[Flags], Interval]
-) -> pd.DataFrame:
+    """Return each bin's mean prediction and mean truth, or rate, with the `interval` of that."""
     bins, rows = equal_mass_bins(predicted), []
     for number in range(bins.max(initial=-1) + 1):
-        members = bins == number
-        means = predicted[members].mean(), observed[members].mean()
-        rows.append((name, *means, int(members.sum()), *interval(members)[:2]))
+        inside = bins == number
+        means = predicted[inside].mean(), observed[inside].mean()
+        low, high, *_ = interval(observed[inside], groups[inside], confidence)
+        rows.append((name, *means, int(inside.sum()), low, high))
     return pd.DataFrame(rows, columns=CALIBRATION).astype({"low": float, "high": float})

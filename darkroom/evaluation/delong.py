@@ -1,8 +1,10 @@
 """DeLong's confidence interval of the AUC, also of images in groups."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit, stdtrit
 
@@ -73,10 +75,17 @@ def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[floa
     1997, Biometrics 53:567, section 2. The degrees of freedom are those of `two_class_variance`.
     """
     codes, count = encode_groups(groups)
-    members = positive, ~positive
-    placed = zip(members, placements(positive, score), strict=True)
-    errors = [np.bincount(codes[flags], p - p.mean(), count) / p.size for flags, p in placed]
-    return two_class_variance(errors, [np.unique(codes[flags]).size for flags in members])
+    errors = errors_by_group(positive, placements(positive, score), codes, count)
+    sizes = [np.unique(codes[flags]).size for flags in (positive, ~positive)]
+    return two_class_variance(errors, sizes)
+
+
+def errors_by_group(
+    positive: Flags, values: Sequence[NDArray[Any]], codes: NDArray[np.intp], count: int
+) -> list[Reals]:
+    """Return what each group (groups,) adds to the error of either class's mean of `values`."""
+    pairs = zip((positive, ~positive), values, strict=True)
+    return [np.bincount(codes[flags], v - v.mean(), count) / v.size for flags, v in pairs]
 
 
 def two_class_variance(errors: Sequence[Reals], sizes: Sequence[int]) -> tuple[float, float]:

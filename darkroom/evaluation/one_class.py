@@ -11,7 +11,7 @@ from darkroom.core.files import MetricTree
 from darkroom.evaluation.binary import evaluate_binary
 from darkroom.evaluation.metrics import BinaryScores, Settings, group_counts
 from darkroom.evaluation.operating_points import DefaultThreshold
-from darkroom.evaluation.statistic import Reals
+from darkroom.evaluation.thresholds import above
 
 
 def evaluate_one_class(
@@ -23,13 +23,15 @@ def evaluate_one_class(
     validation images; where it has none of these either, there is no operating point.
     """
     tested, held_out = (binary_scores(rows, normal_class) for rows in (test, validation))
-    normal = held_out.score[~held_out.positive]
+    normal, default = held_out.score[~held_out.positive], None
+    if normal.size:
+        default = DefaultThreshold(above(normal), "just above every normal validation image")
     tree: MetricTree = {
         "task": "one_class",
         "n": len(test),
         "n_validation": len(validation),
         **group_counts(tested.groups),
-        **evaluate_binary(tested, held_out, threshold_above(normal), settings),
+        **evaluate_binary(tested, held_out, default, settings),
     }
     notes = []
     if not tested.positive.any():
@@ -38,14 +40,6 @@ def evaluate_one_class(
         notes.append("no normal validation image, and so no operating point")
     notes += [tree["note"]] if "note" in tree else []
     return tree | ({"note": "; ".join(notes)} if notes else {})
-
-
-def threshold_above(score: Reals) -> DefaultThreshold | None:
-    """Return the threshold just above all of these scores, None where there are none."""
-    if not score.size:
-        return None
-    threshold = float(np.nextafter(score.max(), np.inf))
-    return DefaultThreshold(threshold, "just above every normal validation image")
 
 
 def binary_scores(rows: pd.DataFrame, normal_class: str) -> BinaryScores:

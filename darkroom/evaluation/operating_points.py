@@ -1,6 +1,5 @@
 """Operating points: chosen on validation, evaluated on test, and what they mean at a prevalence."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,48 +26,36 @@ class DefaultThreshold(NamedTuple):
     description: str
 
 
-class Rule(NamedTuple):
-    """How a threshold is chosen on validation; `choose` returns None where it cannot."""
-
-    description: str
-    choose: Callable[[BinaryScores], float | None]
-
-
-def rules(validation: BinaryScores, settings: Settings) -> dict[str, Rule]:
-    """Return the rules in force, by the name of their operating point."""
-    specificity = settings.specificity
+def choose_thresholds(
+    validation: BinaryScores, settings: Settings
+) -> dict[str, tuple[str, float | None]]:
+    """Return, by operating point, its rule and the threshold, None where it cannot be chosen."""
+    positive, score, _ = validation
+    wanted, costs = settings.specificity, settings.costs
     chosen = {
-        "closest_to_corner": Rule(
+        "closest_to_corner": (
             "least distance to the corner (0, 1) on validation",
-            lambda task: thresholds.closest_to_corner(task.positive, task.score),
+            thresholds.closest_to_corner(positive, score),
         ),
-        "youden": Rule(
+        "youden": (
             "greatest sum of sensitivity and specificity on validation",
-            lambda task: thresholds.youden(task.positive, task.score),
+            thresholds.youden(positive, score),
         ),
-        metric_key(f"specificity_{100 * specificity:g}"): Rule(
-            f"specificity of at least {specificity:g} on validation",
-            lambda task: thresholds.at_specificity(task.positive, task.score, specificity),
+        metric_key(f"specificity_{100 * wanted:g}"): (
+            f"specificity of at least {wanted:g} on validation",
+            thresholds.at_specificity(positive, score, wanted),
         ),
     }
-    if settings.costs is not None:
-        chosen["least_cost"] = _least_cost(validation, settings, *settings.costs)
+    if costs is not None:
+        observed = float(positive.mean()) if positive.size else 0.0
+        prevalence = observed if settings.prevalence is None else settings.prevalence
+        origin = "that of validation" if settings.prevalence is None else "evaluate.prevalence"
+        chosen["least_cost"] = (
+            f"least cost on validation: {costs[0]:g} per false positive, {costs[1]:g} per"
+            f" false negative, at a prevalence of {prevalence:.3g}, {origin}",
+            thresholds.least_cost(positive, score, *costs, prevalence),
+        )
     return chosen
-
-
-def _least_cost(
-    validation: BinaryScores, settings: Settings, false_positive: float, false_negative: float
-) -> Rule:
-    observed = float(validation.positive.mean()) if validation.positive.size else 0.0
-    prevalence = observed if settings.prevalence is None else settings.prevalence
-    origin = "that of validation" if settings.prevalence is None else "evaluate.prevalence"
-    return Rule(
-        f"least cost on validation: {false_positive:g} per false positive, {false_negative:g} per"
-        f" false negative, at a prevalence of {prevalence:.3g}, {origin}",
-        lambda task: thresholds.least_cost(
-            task.positive, task.score, false_positive, false_negative, prevalence
-        ),
-    )
 
 
 def operating_points(
@@ -81,17 +68,12 @@ def operating_points(
     positives = int(validation.positive.sum())
     counts = positives, validation.positive.size - positives
     tree: MetricTree = {}
-    for name, rule in rules(validation, settings).items():
-        best = rule.choose(validation)
-        if best is not None:
-            chosen_by, threshold = rule.description, best
-        elif default is not None:
-            threshold = default.threshold
-            chosen_by = (
-                f"default, {default.description}: validation lacks a class, or shows no skill"
-            )
-        else:
-            continue
+    for name, (chosen_by, threshold) in choose_thresholds(validation, settings).items():
+        if threshold is None:
+            if default is None:
+                continue
+            threshold, reason = default
+            chosen_by = f"default, {reason}: validation lacks a class, or shows no skill"
         tree[name] = {"chosen_by": chosen_by, **operating_point(threshold, test, settings)}
         if min(counts) < MIN_IMAGES:
             tree[name]["note"] = (

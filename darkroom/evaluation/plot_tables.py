@@ -14,11 +14,8 @@ from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.params.scale import Scale
 from darkroom.evaluation import classification, one_class, rating
 from darkroom.evaluation.binary import PREVALENCE, ROC, prevalence_rows, roc_rows
-from darkroom.evaluation.calibration import (
-    CALIBRATION,
-    reliability_of_means,
-    reliability_of_probabilities,
-)
+from darkroom.evaluation.calibration import CALIBRATION, reliability
+from darkroom.evaluation.intervals import mean_interval, proportion_interval
 from darkroom.evaluation.metrics import Settings
 from darkroom.models.saved import SavedModel
 
@@ -77,8 +74,8 @@ def _draw_ratings(
         "predictions": sample_rows(test, PREDICTIONS),
         "ranges": rating.range_rows(metrics, scale, params.score_ranges, params.confidence),
         "confusion": sample_rows(labels, CONFUSION),
-        "calibration": reliability_of_means(
-            "mean score", predicted, target, task.groups, params.confidence
+        "calibration": reliability(
+            "mean score", predicted, target, task.groups, params.confidence, mean_interval
         ),
     }
 
@@ -91,8 +88,8 @@ def _draw_classes(
     tasks = {name: classification.binary_scores(test, name) for name in names}
     roc = [roc_rows(name, task, settings) for name, task in tasks.items()]
     calibration = [
-        reliability_of_probabilities(
-            name, task.score, task.positive, task.groups, params.confidence
+        reliability(
+            name, task.score, task.positive, task.groups, params.confidence, proportion_interval
         )
         for name, task in tasks.items()
     ]

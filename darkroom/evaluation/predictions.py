@@ -1,4 +1,4 @@
-"""The prediction table: one row per labelled image of validation and test."""
+"""The prediction table, one row per labelled image of validation and test, and its metrics."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,13 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
+from darkroom.core.files import MetricTree
+from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.params.scale import Scale
 from darkroom.core.progress import Progress
 from darkroom.core.shards import stored
 from darkroom.core.tables import INDEX, read_table
+from darkroom.evaluation.classification import choose_positive, evaluate_classes
+from darkroom.evaluation.metrics import Settings
+from darkroom.evaluation.one_class import evaluate_one_class
+from darkroom.evaluation.rating import evaluate_ratings
 from darkroom.evaluation.statistic import Reals
 from darkroom.images.decode import Pixels
-from darkroom.labels.labelled import is_labelled
 from darkroom.labels.votes import bin_scores, mean_of_votes
 from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
@@ -30,27 +35,8 @@ SUM_TOLERANCE = 1e-3  # of float32 probabilities
 TEXT_COLUMNS = {*KEYS, "target_label", "predicted_label"}
 
 
-def select_held_out(labels: pd.DataFrame, splits: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return the labelled images of validation and test, by key, with their split group."""
-    held_out = splits[splits["split"].isin(["validation", "test"])][KEYS]
-    rows = labels[["key", "label", "ratings", "mean", "std"]].merge(held_out, on="key")
-    return rows[is_labelled(rows, task)].sort_values("key", ignore_index=True)
-
-
-def check_task(rows: pd.DataFrame, labels: pd.DataFrame, model: SavedModel) -> None:
-    """Raise UserError where the labels are for another task, or for other classes, than the model.
-
-    `rows` are those of `labels` that the model can be evaluated on.
-    """
-    other_task = "classification" if model.task == "rating" else "rating"
-    others = int(is_labelled(labels, other_task).sum())
-    if rows.empty and others:
-        kind = "class names" if model.task == "rating" else "ratings"
-        raise UserError(
-            f"data/model is of the task {model.task}, but no image of validation or test has a"
-            f" label for it; {others} images have {kind}: set train.task in params.yaml to the"
-            " task of your labels and run `dvc repro`"
-        )
+def check_classes(rows: pd.DataFrame, model: SavedModel) -> None:
+    """Raise UserError where no row is of a class that the model knows."""
     if model.classes and len(rows) and not rows["label"].isin(model.classes).any():
         raise UserError(
             f"data/model knows the classes {', '.join(model.classes)}, but the images of validation"
@@ -153,3 +139,18 @@ def schema_of(predictions: pd.DataFrame) -> pa.Schema:
     return pa.schema(
         [(name, pa.string() if name in TEXT_COLUMNS else pa.float64()) for name in names]
     )
+
+
+def evaluate_predictions(
+    predictions: pd.DataFrame, model: SavedModel, params: EvaluateParams, seed: int
+) -> MetricTree:
+    """Return every metric of the test split; operating points are chosen on validation."""
+    settings = Settings.of(params, seed)
+    test, validation = (predictions[predictions["split"] == s] for s in ("test", "validation"))
+    if model.scale is not None:
+        ranges = params.score_ranges
+        return evaluate_ratings(test, validation, params.cutoff, model.scale, ranges, settings)
+    if model.normal_class is not None:
+        return evaluate_one_class(test, validation, model.normal_class, settings)
+    positive = choose_positive(model.classes, params.positive_class)
+    return evaluate_classes(test, validation, model.classes, positive, settings)

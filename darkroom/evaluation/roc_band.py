@@ -1,10 +1,9 @@
 """The band around a ROC curve: where the sensitivity at each false positive rate may lie."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from darkroom.evaluation.delong import two_class_variance
+from darkroom.evaluation.delong import errors_by_group, two_class_variance
 from darkroom.evaluation.intervals import Interval, wilson
 from darkroom.evaluation.metrics import BinaryScores
 from darkroom.evaluation.roc import weighted_roc
@@ -43,7 +42,9 @@ def sensitivity_band(
 
     limits = []
     for rate, threshold in zip(false_positive_rates, thresholds, strict=True):
-        of_tpr, of_fpr = _errors_by_group(task, threshold, codes, count)
+        predicted = task.score >= threshold
+        of_classes = predicted[task.positive], predicted[~task.positive]
+        of_tpr, of_fpr = errors_by_group(task.positive, of_classes, codes, count)
         error = max(np.sqrt(of_fpr @ of_fpr), np.sqrt(rate * (1 - rate) / negatives.size))
         half_window = _HALF_WINDOW * max(error, 1 / negatives.size)
         window = np.clip([rate - half_window, rate + half_window], 0, 1)
@@ -57,17 +58,6 @@ def sensitivity_band(
     low = np.where(false_positive_rates < 1, np.minimum(low, curve), 1)  # all is positive at 1
     high = np.maximum(high, curve)
     return np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
-
-
-def _errors_by_group(
-    task: BinaryScores, threshold: float, codes: NDArray[np.intp], count: int
-) -> list[Reals]:
-    """Return what each group (groups,) adds to the error of sensitivity and false positive rate."""
-    predicted = task.score >= threshold
-    return [
-        np.bincount(codes[flags], predicted[flags] - predicted[flags].mean(), count) / flags.sum()
-        for flags in (task.positive, ~task.positive)
-    ]
 
 
 def _interval(

@@ -48,7 +48,7 @@ def at_specificity(positive: Flags, score: Reals, specificity: float) -> float |
     negatives = np.sort(score[~positive])
     if not negatives.size:
         return None
-    thresholds = np.append(np.unique(score), _above(score))
+    thresholds = np.append(np.unique(score), above(score))
     true_negatives = np.searchsorted(negatives, thresholds, side="left")  # true negatives
     # the tolerance: 0.9 of 10 images is 9 of them, whatever 9 / 10 is in binary
     enough = true_negatives >= specificity * negatives.size * (1 - 1e-12)
@@ -78,7 +78,7 @@ def least_cost(
     of_false_positives = (1 - prevalence) * false_positive * curve.false_positive_rate
     cost = of_false_negatives + of_false_positives
     best = int(np.argmax(cost <= cost.min() * (1 + 1e-12)))
-    return float(curve.threshold[best]) if best else _above(score)
+    return float(curve.threshold[best]) if best else above(score)
 
 
 def _youden_index(curve: RocCurve) -> Reals:
@@ -90,5 +90,6 @@ def _best_above_chance(curve: RocCurve, objective: Reals) -> float | None:
     return float(curve.threshold[best]) if _youden_index(curve)[best] > 0 else None
 
 
-def _above(score: Reals) -> float:
+def above(score: Reals) -> float:
+    """Return the threshold just above all of these scores."""
     return float(np.nextafter(score.max(), np.inf))

@@ -1,8 +1,11 @@
 """Which images are labelled, for which task, and which are of the one normal class."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from darkroom.core.errors import UserError
+from darkroom.labels.official_splits import SPLITS
 
 MOST_NAMED = 20  # labels in a message
 
@@ -46,3 +49,31 @@ def name_labels(labels: pd.Series) -> str:
     named = ", ".join(repr(label) for label in known[:MOST_NAMED])
     more = len(known) - MOST_NAMED
     return f"{named} and {more} more" if more > 0 else named or "of which there are none"
+
+
+def select_labelled(
+    split: pd.DataFrame,
+    groups: pd.DataFrame,
+    task: str,
+    parts: Sequence[str] = SPLITS,
+    stated: str = "params.yaml: train.task",
+) -> pd.DataFrame:
+    """Return the images of `parts` with a label for the task that `stated` names, by key.
+
+    Columns: key, split, split_group and labels. Raises UserError where none has such a label and
+    some image, of whichever part, has one for another task.
+    """
+    columns = ["label", "ratings", "mean", "std"]
+    rows = split[["key", "split", "split_group"]]
+    rows = rows.merge(groups[["key", *columns]], on="key", validate="1:1")
+    known = is_labelled(rows, task) & rows["split"].isin(parts)
+    other = "classification" if task == "rating" else "rating"
+    others = int(is_labelled(rows, other).sum())
+    if not known.any() and others:
+        kind = "class names" if task == "rating" else "ratings"
+        raise UserError(
+            f"{stated} is {task}, but no image of {', '.join(parts)} has a label for it, while"
+            f" {others} have {kind}: set train.task in params.yaml to {other} and run"
+            " `dvc repro`, or give other labels"
+        )
+    return rows[known].sort_values("key", ignore_index=True)

@@ -1,7 +1,8 @@
-"""From pixels to features: `small`, `bundled`, and every network of keras.applications.
+"""Backbones and the head: `small`, `bundled`, and every network of keras.applications.
 
-Each is a Keras model (n, size, size, 3) in [0, 255] → (n, d) with its own scaling inside, so that
-a saved model takes plain pixels. TensorFlow is imported by the functions that need it.
+A backbone is a Keras model (n, size, size, 3) in [0, 255] → (n, d) with its own scaling inside, so
+that a saved model takes plain pixels. The head is dropout and one dense softmax, as NIMA's (Talebi
+and Milanfar 2018). TensorFlow is imported by the functions that need it.
 """
 
 from dataclasses import dataclass
@@ -117,7 +118,10 @@ def freeze_all_but_last(backbone: Backbone, last: int | None) -> None:
     """
     if last is None:
         return
-    layers = _network_of(backbone.features).layers
+    import keras
+
+    inner = (layer for layer in backbone.features.layers if isinstance(layer, keras.Model))
+    layers = next(inner, backbone.features).layers
     if last > len(layers):
         raise UserError(
             f"params.yaml: train.unfreeze: expected at most {len(layers)}, the layers of this"
@@ -125,13 +129,6 @@ def freeze_all_but_last(backbone: Backbone, last: int | None) -> None:
         )
     for layer in layers[: len(layers) - last]:
         layer.trainable = False
-
-
-def _network_of(features: "keras.Model") -> "keras.Model":
-    import keras
-
-    inner = (layer for layer in features.layers if isinstance(layer, keras.Model))
-    return next(inner, features)
 
 
 def _freeze_batch_norm(network: "keras.Model") -> "keras.Model":
@@ -142,3 +139,24 @@ def _freeze_batch_norm(network: "keras.Model") -> "keras.Model":
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     return network
+
+
+def build_head(backbone: Backbone, outputs: int, params: TrainParams) -> "keras.Model":
+    """Return the head: features (n, d) → shares (n, outputs), rows sum to 1."""
+    import keras
+
+    features = keras.Input(backbone.features.output_shape[1:], name="features")  # (n, d)
+    kept = keras.layers.Dropout(params.dropout, name="dropout")(features)
+    # Float32 softmax over bins or classes, begun at equal shares: the first loss is a plain guess.
+    shares = keras.layers.Dense(
+        outputs, activation="softmax", kernel_initializer="zeros", name="distribution"
+    )(kept)
+    return keras.Model(features, shares, name="head")
+
+
+def attach_head(backbone: Backbone, head: "keras.Model") -> "keras.Model":
+    """Return the whole network: (n, size, size, 3) in [0, 255] → (n, outputs)."""
+    import keras
+
+    image = keras.Input(backbone.features.input_shape[1:], name="image")
+    return keras.Model(image, head(backbone.features(image)), name="darkroom")

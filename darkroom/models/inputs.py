@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,14 +200,8 @@ class CachedArrays(Sequence[NDArray[np.uint8]]):
         """Return the number of arrays."""
         return self._count
 
-    @overload
-    def __getitem__(self, position: int) -> NDArray[np.uint8]: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[NDArray[np.uint8]]: ...
-    def __getitem__(self, position: int | slice) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
+    def __getitem__(self, position: Any) -> Any:
         """Return the array at `position`, made or kept. Raises IndexError past the end."""
-        if isinstance(position, slice):
-            return [self[i] for i in range(*position.indices(self._count))]
         if position >= self._count:
             raise IndexError(position)
         kept = self._kept.get(position)

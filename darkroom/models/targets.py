@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 Distributions = NDArray[np.float32]  # (n, bins or classes), rows sum to 1
 
 DEFAULT_SPREAD = 0.155  # of the scale's length: AVA's raters differ by about 1.4 on 1 to 10
-TIE = (
-    1e-4  # of a bin: a mean between two bins belongs to the upper one, whatever float32 makes of it
-)
+TIE = 1e-4  # of a bin: a mean between two bins belongs to the upper one, in float32 too
 MIN_SPREAD_IN_BINS = 0.2  # a narrower Gaussian cannot be distinguished on the bins
 
 

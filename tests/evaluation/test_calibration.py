@@ -6,8 +6,9 @@ from darkroom.evaluation.calibration import (
     calibration_error,
     calibration_error_metric,
     error_if_calibrated,
-    reliability_of_means,
+    reliability,
 )
+from darkroom.evaluation.intervals import mean_interval, proportion_interval
 from tests.evaluation.samples import SEEDS, SETTINGS
 
 RNG = np.random.default_rng(5)
@@ -44,7 +45,7 @@ def test_no_images_no_error():
 def test_ratings_are_reliable_where_the_mean_of_the_bin_is():
     predicted = np.linspace(1, 10, 400)
     target = predicted + RNG.normal(size=400)
-    rows = reliability_of_means("mean score", predicted, target, GROUPS, 0.95)
+    rows = reliability("mean score", predicted, target, GROUPS, 0.95, mean_interval)
     assert rows["n"].tolist() == [40] * 10
     assert ((rows["low"] <= rows["predicted"]) & (rows["predicted"] <= rows["high"])).sum() >= 8
     assert (rows["high"] - rows["low"]).between(0.3, 1.2).all()
@@ -59,8 +60,8 @@ def test_bins_are_of_equal_mass_and_keep_ties_together(seed):
     assert all(len(set(bins[probability == value])) == 1 for value in probability)
     if np.unique(probability).size == 200:
         assert set(np.bincount(bins)) == {20}
-    rows = calibration.reliability_of_probabilities(
-        "a", probability, probability > 0.5, np.arange(200), 0.95
+    rows = reliability(
+        "a", probability, probability > 0.5, np.arange(200), 0.95, proportion_interval
     )
     true, predicted = (rows[name].to_numpy() for name in ("observed", "predicted"))
     edges = [probability[bins == b].min() for b in range(bins.max() + 1)]

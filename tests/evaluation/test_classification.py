@@ -4,8 +4,7 @@ import pytest
 from sklearn import metrics
 
 from darkroom.evaluation import calibration, classification
-from darkroom.evaluation.predictions import class_predictions
-from darkroom.evaluation.tasks import evaluate_predictions
+from darkroom.evaluation.predictions import class_predictions, evaluate_predictions
 from darkroom.models.saved import SavedModel
 from tests.evaluation.samples import (
     EXACT,

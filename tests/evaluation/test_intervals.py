@@ -5,10 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from darkroom.evaluation.calibration import (
+from darkroom.evaluation.intervals import (
+    Interval,
     mean_interval,
+    proportion_interval,
+    ratio_interval,
+    wilson,
 )
-from darkroom.evaluation.intervals import Interval, proportion_interval, ratio_interval, wilson
 from tests.evaluation.samples import SEEDS, exactly
 
 RNG = np.random.default_rng(3)

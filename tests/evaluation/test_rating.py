@@ -3,8 +3,7 @@ import pandas as pd
 from scipy import stats
 from sklearn import metrics
 
-from darkroom.evaluation.predictions import rating_predictions
-from darkroom.evaluation.tasks import evaluate_predictions
+from darkroom.evaluation.predictions import evaluate_predictions, rating_predictions
 from darkroom.models.saved import SavedModel
 from tests.evaluation.samples import (
     PARAMS,

@@ -16,8 +16,11 @@ from darkroom.core.params.whole import Params
 from darkroom.core.shards import key_of, write_shard
 from darkroom.core.tables import GROUPS, INDEX, SPLIT, write_table
 from darkroom.evaluation.plot_tables import MAX_ROWS, PLOTS, draw_plots
-from darkroom.evaluation.predictions import class_predictions, rating_predictions
-from darkroom.evaluation.tasks import evaluate_predictions
+from darkroom.evaluation.predictions import (
+    class_predictions,
+    evaluate_predictions,
+    rating_predictions,
+)
 from darkroom.models.saved import SavedModel
 from stages import evaluate
 

@@ -7,7 +7,6 @@ TensorFlow joins what is left with the activation behind it. The variables stay 
 gradient reaches W, γ and β as before, and what is saved is the model that was given.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,16 +54,7 @@ def _foldable(layer: Any) -> bool:
 def _folded(convolution: Any, normal: Any) -> Any:
     """Return one layer in place of two: (n, h, w, c) → (n, h', w', filters)."""
     import keras
-
-    # Float32 here, whatever the policy, so that the kernel is rounded once, when it is whole.
-    return keras.layers.Lambda(
-        _convolve(convolution, normal), name=f"{normal.name}_folded", dtype="float32",
-        autocast=False,
-    )  # fmt: skip
-
-
-def _convolve(convolution: Any, normal: Any) -> Callable[[Any], Any]:
-    import keras
+    import tensorflow as tf
     from keras import ops
 
     wide = type(convolution) is keras.layers.DepthwiseConv2D
@@ -82,13 +72,9 @@ def _convolve(convolution: Any, normal: Any) -> Callable[[Any], Any]:
             ops.cast(image, dtype), ops.cast(kernel, dtype), strides=convolution.strides,
             padding=convolution.padding, dilation_rate=convolution.dilation_rate,
         )  # fmt: skip
-        return _add_bias(maps, ops.cast(shift, dtype))
+        # TensorFlow joins BiasAdd with the convolution, unlike a plain sum.
+        return tf.nn.bias_add(maps, ops.cast(shift, dtype))
 
-    return convolve
-
-
-def _add_bias(maps: Any, bias: Any) -> Any:
-    """Add by BiasAdd, which TensorFlow joins with the convolution, unlike a plain sum."""
-    import tensorflow as tf
-
-    return tf.nn.bias_add(maps, bias)
+    # Float32 here, whatever the policy, so that the kernel is rounded once, when it is whole.
+    name = f"{normal.name}_folded"
+    return keras.layers.Lambda(convolve, name=name, dtype="float32", autocast=False)

@@ -41,9 +41,12 @@ class Checkpoint:
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         """Use `folder`; `fingerprint` stands for data, parameters and code."""
         self.folder = folder
-        self.features = folder / "features" / fingerprint if folder else None  # of this training
         self._path = folder / "checkpoint.npz" if folder else None
         self._fingerprint = fingerprint
+
+    def cache(self, name: str) -> Path | None:
+        """Return the folder for the features called `name` of this training."""
+        return self.folder and self.folder / "features" / self._fingerprint / name
 
     def save(self, state: TrainingState) -> None:
         """Write the state in one step."""

@@ -20,7 +20,7 @@ from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import digest_number
 from darkroom.filters.preprocess import Step
 from darkroom.images.decode import Pixels
-from darkroom.labels.labelled import is_labelled, name_labels
+from darkroom.labels.labelled import name_labels, select_labelled
 from darkroom.labels.official_splits import SPLITS
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side
@@ -115,21 +115,6 @@ def select_training_classes(rows: pd.DataFrame, params: TrainParams) -> pd.DataF
                 f" {name_labels(rows['label'])}; got {', '.join(map(repr, absent))}"
             )
     return rows[rows["label"].isin(wanted)].reset_index(drop=True)
-
-
-def select_labelled(split: pd.DataFrame, groups: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return `key`, `split` and the label columns of the images that have a label for this task."""
-    columns = ["label", "ratings", "mean", "std"]
-    rows = split[["key", "split"]].merge(groups[["key", *columns]], on="key", validate="1:1")
-    known = is_labelled(rows, task)
-    wanted = "classification" if task == "rating" else "rating"
-    other = int(is_labelled(rows, wanted).sum())
-    if not known.any() and other:
-        raise UserError(
-            f"params.yaml: train.task is {task}, but no image has a label for it, while {other}"
-            f" have one for {wanted}: set train.task to {wanted}, or give other labels"
-        )
-    return rows[known].sort_values("key", ignore_index=True)
 
 
 def find_classes(rows: pd.DataFrame) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ and the epoch or is part of the checkpoint, so that a killed training resumes to
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,31 +16,33 @@ from numpy.typing import NDArray
 
 from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
+from darkroom.filters.preprocess import Step
 from darkroom.images.decode import Pixels
 from darkroom.models import inputs
-from darkroom.models.backbones import BUNDLED, Backbone, build_backbone, freeze_all_but_last
-from darkroom.models.heads import attach_head, build_head
+from darkroom.models.backbones import (
+    BUNDLED,
+    Backbone,
+    attach_head,
+    build_backbone,
+    build_head,
+    freeze_all_but_last,
+)  # fmt: skip
 from darkroom.models.losses import task_loss, weight_by_class
 from darkroom.models.one_class.scores import Scorer
-from darkroom.models.targets import Distributions, balanced_weights, strata
+from darkroom.models.targets import balanced_weights, strata
+from darkroom.models.training import steps
 from darkroom.models.training.augmentation_layers import build_augmenter
-from darkroom.models.training.checkpoints import Checkpoint, HistoryRow, TrainingState
+from darkroom.models.training.checkpoints import Checkpoint, HistoryRow
 from darkroom.models.training.dvclive import EpochCallback, ignore_history
-from darkroom.models.training.examples import Examples
+from darkroom.models.training.examples import Examples, TrainingSet
 from darkroom.models.training.features import cached_views, extract_features, random_views
-from darkroom.models.training.phases import Batch, Phase, run_phase, shuffled_batches
-from darkroom.models.training.steps import (
-    build_predictor,
-    distribute_over_gpus,
-    rebuild,
-    start_tensorflow,
-    uses_mixed_precision,
-)
+from darkroom.models.training.phases import Batch, Phase, run_phases, shuffled_batches
 
 if TYPE_CHECKING:
     import keras
 
 CODE_VERSION = "4"  # raised when a change makes old checkpoints unusable
+ONE_CLASS = ("normal_class", "outlier_method", "reference_classes")
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class FittedModel:
     def predict(self, images: Iterable[Pixels]) -> NDArray[np.float32]:
         """Return one distribution per image, as SavedModel does."""
         views = (inputs.views(image, self.size_px, self.rule) for image in images)
-        return inputs.predict_each(build_predictor(self.model), views)
+        return inputs.predict_each(steps.build_predictor(self.model), views)
 
     def first_inputs(self, images: Sequence[Pixels], count: int) -> NDArray[np.float32]:
         """Return the first views of `count` images, as the network takes them: (b, s, s, 3)."""
@@ -85,8 +87,17 @@ def fit_model(
     """
     check_examples(train, validation)
     check_learning_rate(params)
-    start_tensorflow(seed, params.threads)
-    with distribute_over_gpus() as devices:
+    steps.start_tensorflow(seed, params.threads)
+    checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
+    loss = training_loss = task_loss(params.task)
+    if params.class_weights == "balanced":  # validation stays unweighted
+        weights = balanced_weights(strata(train.targets), train.targets.shape[1])
+        training_loss = weight_by_class(loss, weights)
+
+    def validation_loss(predicted: NDArray[np.float32]) -> float:
+        return float(np.mean(np.asarray(loss(validation.targets, predicted))))
+
+    with steps.distribute_over_gpus() as devices:
         augmenter = build_augmenter(params.augment, params.task, seed)
         if params.epochs.head:
             logger.info(
@@ -97,37 +108,62 @@ def fit_model(
         freeze_all_but_last(backbone, params.unfreeze)
         head = build_head(backbone, train.targets.shape[1], params)
         model = attach_head(backbone, head)
-        checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
-        state, reached = TrainingState("none"), checkpoint.load()
-        if params.epochs.head and not (reached and reached.phase == "fine_tune"):
-            phase = _head_phase(
-                train, validation, backbone, head, params, seed, checkpoint.features
+
+        def build_head_phase() -> Phase:
+            features, unseen = (
+                extract_features(backbone, part.images, params.image_size, checkpoint.cache(name))
+                for name, part in (("train", train), ("validation", validation))
             )
-            state = run_phase(phase, params, checkpoint, state, on_epoch_end)
-        if params.epochs.fine_tune:
-            phase = _fine_tune_phase(
-                train, validation, backbone, model, params, seed, augmenter, scratch
-            )
-            state = run_phase(phase, params, checkpoint, state, on_epoch_end)
-    if devices > 1 or uses_mixed_precision(params.precision):
-        model = rebuild(model, mixed=False)  # as it is saved: float32, on one device
+            predict = steps.build_predictor(head)
+            return head_phase(
+                head, features, train.targets, params, seed,
+                lambda: validation_loss(predict(unseen)), training_loss,
+            )  # fmt: skip
+
+        def build_fine_tune_phase() -> Phase:
+            return fine_tune_phase(
+                model, train, validation.images, backbone.rule, params, seed, scratch,
+                validation_loss, training_loss, augmenter,
+            )  # fmt: skip
+
+        phases = {"head": build_head_phase, "fine_tune": build_fine_tune_phase}
+        state = run_phases(phases, params, checkpoint, on_epoch_end)
+    if devices > 1 or steps.uses_mixed_precision(params.precision):
+        model = steps.rebuild(model, mixed=False)  # as it is saved: float32, on one device
     return FittedModel(model, backbone.rule, params.image_size, state.history)
+
+
+def describe_model(
+    fitted: FittedModel, data: TrainingSet, params: TrainParams, filters: Sequence[Step], seed: int
+) -> dict[str, Any]:
+    """Return the contents of `model.json`; nothing depends on when or where it was made."""
+    return {
+        "task": params.task,
+        "classes": list(data.classes),
+        "scale": params.scale.model_dump() if params.task == "rating" else None,
+        "preprocess": list(filters),
+        "input": {"size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255"},
+        "seed": seed,
+        "parameters": params.model_dump(),
+        "training_data": data.digest,
+        **{name: getattr(params, name) for name in ONE_CLASS if params.task == "one_class"},
+    }
 
 
 def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
     """Return a digest of all that a training depends on, the device's precision included."""
     weights = BUNDLED if params.backbone == "bundled" else Path(params.weights or "imagenet")
     own = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
-    mixed = f"mixed: {uses_mixed_precision(params.precision)}"  # auto means either
+    mixed = f"mixed: {steps.uses_mixed_precision(params.precision)}"  # auto means either
     text = "\n".join([CODE_VERSION, params.model_dump_json(), str(seed), data_digest, own, mixed])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def apply_precision(backbone: Backbone, params: TrainParams) -> Backbone:
     """Return the backbone as `train.precision` wants it; `small` squares beyond float16's range."""
-    if params.backbone == "small" or not uses_mixed_precision(params.precision):
+    if params.backbone == "small" or not steps.uses_mixed_precision(params.precision):
         return backbone
-    return replace(backbone, features=rebuild(backbone.features, mixed=True))
+    return replace(backbone, features=steps.rebuild(backbone.features, mixed=True))
 
 
 def check_learning_rate(params: TrainParams) -> None:
@@ -161,38 +197,32 @@ def check_examples(train: Examples, validation: Examples) -> None:
             raise UserError("train: targets must be finite and sum to 1 per image")
 
 
-def _head_phase(
-    train: Examples, validation: Examples, backbone: Backbone, head: "keras.Model",
-    params: TrainParams, seed: int, cache: Path | None,
+def head_phase(
+    head: "keras.Model", features: NDArray[np.float32], targets: NDArray[np.float32],
+    params: TrainParams, seed: int, validate: Callable[[], float], loss: Any,
 ) -> Phase:  # fmt: skip
-    """Train the last layer on features: each image goes through the backbone once."""
-    train_features, validation_features = (
-        extract_features(backbone, part.images, params.image_size, cache and cache / name)
-        for name, part in (("train", train), ("validation", validation))
-    )
-    predict = build_predictor(head)
+    """Train the last layer on features (n, d): each image goes through the backbone once."""
 
     def batches(epoch: int) -> Iterator[Batch]:
-        for rows in shuffled_batches(len(train_features), params.batch_size, seed, "head", epoch):
-            yield train_features[rows], train.targets[rows]
+        for rows in shuffled_batches(len(features), params.batch_size, seed, "head", epoch):
+            yield features[rows], targets[rows]
 
     return Phase(
         "head", head, params.epochs.head, params.learning_rate.head,
-        _steps(train, params), batches,
-        lambda: _mean_loss(params.task, validation.targets, predict(validation_features)),
-        _training_loss(train.targets, params),
+        -(-len(features) // params.batch_size), batches, validate, loss,
     )  # fmt: skip
 
 
-def _fine_tune_phase(
-    train: Examples, validation: Examples, backbone: Backbone, model: "keras.Model",
-    params: TrainParams, seed: int, augmenter: "keras.Sequential | None", scratch: Path | None,
+def fine_tune_phase(
+    model: "keras.Model", train: Examples, validation: Sequence[Pixels], rule: inputs.InputRule,
+    params: TrainParams, seed: int, scratch: Path | None,
+    validation_loss: Callable[[NDArray[np.float32]], float], loss: Any,
+    augmenter: "keras.Sequential | None",
 ) -> Phase:  # fmt: skip
     """Train the layers that are not frozen on random views of the images."""
-    size, rule = params.image_size, backbone.rule
     views = random_views(train.images, params, rule, seed, scratch)
-    unseen = cached_views(validation.images, size, rule, scratch)
-    predict = build_predictor(model)
+    unseen = cached_views(validation, params.image_size, rule, scratch)
+    predict = steps.build_predictor(model)
 
     def batches(epoch: int) -> Iterator[Batch]:
         order = shuffled_batches(len(train.images), params.batch_size, seed, "fine_tune", epoch)
@@ -200,24 +230,6 @@ def _fine_tune_phase(
 
     return Phase(
         "fine_tune", model, params.epochs.fine_tune, params.learning_rate.fine_tune,
-        _steps(train, params), batches,
-        lambda: _mean_loss(params.task, validation.targets, inputs.predict_each(predict, unseen)),
-        _training_loss(train.targets, params),
-        augmenter,
+        -(-len(train.images) // params.batch_size), batches,
+        lambda: validation_loss(inputs.predict_each(predict, unseen)), loss, augmenter,
     )  # fmt: skip
-
-
-def _training_loss(targets: Distributions, params: TrainParams) -> Any:
-    """Return the task's loss, with `train.class_weights` in it; validation stays unweighted."""
-    loss = task_loss(params.task)
-    if params.class_weights == "none":
-        return loss
-    return weight_by_class(loss, balanced_weights(strata(targets), targets.shape[1]))
-
-
-def _mean_loss(task: str, targets: Distributions, predicted: NDArray[np.float32]) -> float:
-    return float(np.mean(np.asarray(task_loss(task)(targets, predicted))))
-
-
-def _steps(train: Examples, params: TrainParams) -> int:
-    return -(-len(train.images) // params.batch_size)

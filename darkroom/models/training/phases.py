@@ -11,7 +11,7 @@ its callbacks do not keep average, best weights and history over a kill: both en
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,9 +56,22 @@ class Phase:
     augmenter: "keras.Sequential | None" = None  # changes each batch of inputs
 
 
+def run_phases(
+    build: Mapping[str, Callable[[], Phase]], params: TrainParams, checkpoint: Checkpoint,
+    on_epoch_end: EpochCallback = ignore_history,
+) -> TrainingState:  # fmt: skip
+    """Run the phases that have epochs, in order; the head is not built where it is behind."""
+    state, reached = TrainingState("none"), checkpoint.load()
+    for name, build_phase in build.items():
+        behind = name == "head" and reached is not None and reached.phase == "fine_tune"
+        if getattr(params.epochs, name) and not behind:
+            state = run_phase(build_phase(), params, checkpoint, state, on_epoch_end)
+    return state
+
+
 def run_phase(
     phase: Phase, params: TrainParams, checkpoint: Checkpoint, previous: TrainingState,
-    on_epoch_end: EpochCallback = ignore_history,
+    on_epoch_end: EpochCallback,
 ) -> TrainingState:  # fmt: skip
     """Run the epochs of a phase, from the checkpoint's on, and leave the best weights.
 
@@ -125,14 +138,9 @@ def _run_epoch(phase: Phase, state: TrainingState, step: Any) -> None:
     if val_loss < state.best_loss:
         state.best_loss, state.best_epoch = val_loss, state.epoch
         state.best_weights = state.average
-    state.history.append(
-        {
-            "epoch": len(state.history) + 1,
-            "phase": phase.name,
-            "loss": loss,
-            "val_loss": val_loss,
-        }
-    )
+    epoch = len(state.history) + 1
+    row = {"epoch": epoch, "phase": phase.name, "loss": loss, "val_loss": val_loss}
+    state.history.append(row)
     logger.info(
         "train: %s epoch %d of %d, loss %.4f, validation %.4f",
         phase.name, state.epoch, phase.epochs, loss, val_loss,

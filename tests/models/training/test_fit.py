@@ -8,7 +8,7 @@ from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.models import inputs
 from darkroom.models.saved import SavedModel, keras_bytes, write_model
-from darkroom.models.training import checkpoints, features, fit
+from darkroom.models.training import checkpoints, features, fit, steps
 from darkroom.models.training.examples import Examples
 from tests.models.networks import few_layers
 from tests.models.training.conftest import LAYERS
@@ -111,7 +111,7 @@ def test_a_checkpoint_knows_the_bundled_network_and_the_precision(params, tmp_pa
     digests = []
     for content, mixed in ((b"one", False), (b"other", False), (b"other", True)):
         network.write_bytes(content)
-        monkeypatch.setattr(fit, "uses_mixed_precision", lambda precision, mixed=mixed: mixed)
+        monkeypatch.setattr(steps, "uses_mixed_precision", lambda precision, mixed=mixed: mixed)
         digests.append(fit.fingerprint(bundled, 17, "data"))
     assert len(set(digests)) == 3
 
@@ -120,7 +120,7 @@ def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog)
     train, validation, params = tiny
     epochs = params.epochs.model_copy(update={"head": 2, "fine_tune": 0})
     params = params.model_copy(update={"epochs": epochs})
-    fit.start_tensorflow(17, params.threads)
+    steps.start_tensorflow(17, params.threads)
     untouched = few_layers(params).features.get_weights()
     with caplog.at_level("INFO"):
         fitted = fit.fit_model(train, validation, params, 17)
@@ -133,7 +133,7 @@ def test_frozen_phase_changes_the_head_alone_and_says_what_it_sees(tiny, caplog)
 
 def test_frozen_layers_stay_and_the_last_ones_learn(tiny):
     train, validation, params = tiny
-    fit.start_tensorflow(17, params.threads)
+    steps.start_tensorflow(17, params.threads)
     before = few_layers(params).features.get_weights()  # kernel, bias; then of normalisation
     last_two = params.model_copy(update={"unfreeze": 2})  # normalisation and pooling
     fitted = fit.fit_model(train, validation, last_two, 17)
