@@ -1,23 +1,18 @@
 """Train the model on the labelled images of the train split, and export it.
 
-Enters: `data/split.parquet` and `data/dedupe/groups.parquet` (splits and labels), the bytes in
-`data/raw/` and `data/augmented/`, and section `train` of params.yaml. Leaves: `data/model/`
-(`model.keras`, `model.tflite`, `model.json`), `metrics/train.json` and, renewed with every epoch,
-the training curves and `metrics/live/metrics.json`.
+In: `data/split.parquet` and `data/dedupe/groups.parquet` (splits and labels), the bytes in
+`data/raw/` and `data/augmented/`. Out: `data/model/` (`model.keras`, `model.tflite`, `model.json`,
+of one class `scorer.npz`), `metrics/train.json` and, renewed with every epoch, the training curves
+and `metrics/live/metrics.json`.
 
-- Only labelled images are trained on; an augmented image has its parent's label.
-- `rating`: a softmax over `train.scale.bins` scores against the votes of each image, or against a
-  Gaussian with its mean (and std); loss: earth mover's distance with r = 2 (NIMA, Talebi and
-  Milanfar 2018). `classification`: a softmax over the class names in order, cross entropy.
-  `one_class`: of `train.normal_class` alone (`darkroom.models.one_class`), and `scorer.npz` beside
-  the network, which turns its outputs into outlier scores. `none`: a `model.json` that says so,
-  and nothing else.
-- `train.max_per_class` draws at most so many originals per class or score bin, by seed and key, and
-  `train.class_weights: balanced` weighs the training loss by n / (k n_c); validation is untouched.
-- The validation split decides which epoch's weights are kept, and when to stop.
-- A killed run resumes from `.darkroom/train/` and ends with the same bytes.
+Only labelled images are trained on; an augmented image has its parent's label. The tasks:
+- `rating`: a softmax over `train.scale.bins` scores; loss: earth mover's distance with r = 2.
+- `classification`: a softmax over the class names in order; loss: cross entropy.
+- `one_class`: of `train.normal_class` alone, to give outlier scores (`darkroom.models.one_class`).
+- `none`: a `model.json` that says so, and nothing else.
 
-Alone: `python -m stages.train`.
+The validation split decides which epoch's weights are kept, and when to stop. A killed run resumes
+from `.darkroom/train/` and ends with the same bytes. Alone: `python -m stages.train`.
 """
 
 import logging
@@ -62,32 +57,35 @@ def summarise(fitted: FittedModel, data: TrainingSet, difference: float) -> Metr
     last = fitted.history[-1] if fitted.history else {"loss": None}
     best = fitted.best or {"epoch": 0, "val_loss": None}
     phases = [row["phase"] for row in fitted.history]
-    originals = int((data.rows["key"] == data.rows["parent"]).sum()) - len(data.validation.images)
+    train, validation = len(data.train.images), len(data.validation.images)
+    originals = int((data.rows["key"] == data.rows["parent"]).sum()) - validation
     return {
         "images": {
-            "train": originals,
-            "augmented": len(data.train.images) - originals,
-            "left_out": data.left_out,
-            "validation": len(data.validation.images),
+            "train": originals, "augmented": train - originals, "left_out": data.left_out,
+            "validation": validation,
         },
         "epochs": {"head": phases.count("head"), "fine_tune": phases.count("fine_tune")},
         "best_epoch": best["epoch"],
         "loss": {"train": last["loss"], "validation": best["val_loss"]},
         "parameters": int(fitted.model.count_params()),
         "export": {"largest_difference": difference},
-    }
+    }  # fmt: skip
 
 
-def write_history(path: Path, history: list[HistoryRow]) -> None:
+def write_history(root: Path, history: list[HistoryRow]) -> None:
     """Publish the training curves, one row per epoch."""
-    columns = ["epoch", "phase", "loss", "val_loss"]
-    write_text(path, pd.DataFrame(history, columns=columns).to_csv(index=False))
+    table = pd.DataFrame(history, columns=["epoch", "phase", "loss", "val_loss"])
+    write_text(root / HISTORY, table.to_csv(index=False))
 
 
 def run(root: Path, params: Params) -> None:
     """Train on the labelled images, export, and write metrics and curves."""
     if params.train.task == "none":
-        _write_none(root)
+        write_none(root / MODEL)
+        write_history(root, [])
+        write_metrics(root / LIVE, {})
+        write_metrics(root / METRICS, {"task": "none"})
+        logger.info("train: train.task is none: nothing is trained")
         return
     steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     data = load_training_set(root, params.train, steps, params.seed)
@@ -96,7 +94,7 @@ def run(root: Path, params: Params) -> None:
     with live_metrics(root / LIVE.parent) as show:
 
         def on_epoch_end(history: list[HistoryRow]) -> None:
-            write_history(root / HISTORY, history)
+            write_history(root, history)
             show(history)
 
         on_epoch_end([])  # the files are there even where no phase runs
@@ -110,14 +108,6 @@ def run(root: Path, params: Params) -> None:
     write_metrics(root / METRICS, summarise(fitted, data, difference))
     shutil.rmtree(root / SCRATCH, ignore_errors=True)
     progress.close(len(data.rows), {})
-
-
-def _write_none(root: Path) -> None:
-    write_none(root / MODEL)
-    write_history(root / HISTORY, [])
-    write_metrics(root / LIVE, {})
-    write_metrics(root / METRICS, {"task": "none"})
-    logger.info("train: train.task is none: nothing is trained")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def evaluate_binary(
     return {
         "positives": int(test.positive.sum()),
         "auc": auc_metric(test, settings),
-        "partial_auc": partial_auc_metric("partial_auc", test, settings),
+        "partial_auc": partial_auc_metric(test, settings),
         "operating_points": operating_points(test, validation, default, settings),
     }
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from darkroom.core.files import MetricTree
 from darkroom.evaluation.intervals import Interval
-from darkroom.evaluation.metrics import Settings, bootstrap_metric
-from darkroom.evaluation.statistic import Flags, Groups, Reals, Statistic, unweighted
+from darkroom.evaluation.metrics import Settings, statistic_metric
+from darkroom.evaluation.statistic import Flags, Groups, Reals, Statistic
 
 BINS = 10
 CALIBRATED_DRAWS = 200  # of outcomes; their mean is known to a fifteenth of its spread
@@ -30,20 +30,17 @@ def equal_mass_bins(predicted: Reals) -> NDArray[np.intp]:
     return np.asarray(bins)
 
 
-def calibration_error(probability: Reals, outcome: Flags) -> float | None:
+def weighted_calibration_error(probability: Reals, outcome: Flags) -> Statistic:
     """Return the mean over images of their bin's |mean probability − outcome rate|, in [0, 1].
 
-    Equal-mass bins: Nguyen and O'Connor 2015, arXiv 1508.05154; they are less biased than equal
-    widths (Roelofs et al. 2022, arXiv 2012.08668). None for no images.
+    It is a function of weights, in the bins of all images; NaN for none. Equal-mass bins: Nguyen
+    and O'Connor 2015, arXiv 1508.05154; they are less biased than equal widths (Roelofs et al.
+    2022, arXiv 2012.08668).
 
-    >>> round(calibration_error(np.array([0.2, 0.2, 0.9]), np.array([False, False, True])), 3)
-    0.167
+    >>> probability, outcome = np.array([0.2, 0.2, 0.9]), np.array([False, False, True])
+    >>> weighted_calibration_error(probability, outcome)(np.ones((1, 3))).round(3)
+    array([0.167])
     """
-    return unweighted(weighted_calibration_error(probability, outcome), outcome.size)
-
-
-def weighted_calibration_error(probability: Reals, outcome: Flags) -> Statistic:
-    """Return `calibration_error` as a function of weights, in the bins of all images."""
     bins = equal_mass_bins(probability)
     gaps = np.zeros((outcome.size, bins.max(initial=-1) + 1))
     gaps[np.arange(outcome.size), bins] = probability - outcome
@@ -74,9 +71,8 @@ def calibration_error_metric(
     of: str, probability: Reals, outcome: Flags, groups: Groups, settings: Settings
 ) -> MetricTree:
     """Return the calibration error as a metric, with what perfect calibration would show."""
-    value = calibration_error(probability, outcome)
     statistic = weighted_calibration_error(probability, outcome)
-    tree = bootstrap_metric("calibration_error", value, statistic, groups, settings)
+    tree = statistic_metric("calibration_error", statistic, groups, settings)
     tree |= {"of": of, "bins": int(equal_mass_bins(probability).max(initial=-1) + 1)}
     chance = error_if_calibrated(probability, settings.rng("error if calibrated"))
     if chance is None:

@@ -11,21 +11,13 @@ import pandas as pd
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import MetricTree
+from darkroom.evaluation import metrics
 from darkroom.evaluation.binary import evaluate_binary
 from darkroom.evaluation.calibration import calibration_error_metric
-from darkroom.evaluation.metrics import (
-    BinaryScores,
-    Settings,
-    auc_metric,
-    bootstrap_metric,
-    group_counts,
-    mean_metric,
-    metric_key,
-    proportion_metric,
-)
+from darkroom.evaluation.metrics import BinaryScores, Settings
 from darkroom.evaluation.operating_points import DefaultThreshold
 from darkroom.evaluation.roc import auc, weighted_macro_auc
-from darkroom.evaluation.statistic import Flags, Reals, Statistic, unweighted
+from darkroom.evaluation.statistic import Flags, Reals, Statistic
 
 
 def evaluate_classes(
@@ -41,17 +33,18 @@ def evaluate_classes(
     """
     groups = test["split_group"].to_numpy()
     correct = (test["predicted_label"] == test["target_label"]).to_numpy(bool)
+    scores = brier(one_hot(test, classes), probabilities(test, classes))
     frequencies = test["target_label"].value_counts(normalize=True)
     tree: MetricTree = {
         "task": "classification",
         "n": len(test),
         "n_validation": len(validation),
         "unknown_labels": int((~test["target_label"].isin(classes)).sum()),
-        **group_counts(groups),
-        "accuracy": proportion_metric(correct, groups, settings),
+        **metrics.group_counts(groups),
+        "accuracy": metrics.proportion_metric(correct, groups, settings),
         "balanced_accuracy": _balanced_accuracy(test, classes, settings),
         "majority_share": float(frequencies.iloc[0]) if len(frequencies) else None,
-        "brier": _brier(test, classes, settings),
+        "brier": metrics.mean_metric("brier", scores, groups, settings),
         "classes": _per_class(test, classes, settings),
     }
     if positive is None:
@@ -160,28 +153,26 @@ def _balanced_accuracy(
     statistic = balanced_accuracy(
         [_has_label(test, name) for name in names], [_is_predicted(test, name) for name in names]
     )
-    return _statistic_metric("balanced_accuracy", statistic, test, settings)
-
-
-def _brier(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
-    each = brier(one_hot(test, classes), probabilities(test, classes))
-    return mean_metric("brier", each, test["split_group"].to_numpy(), settings)
+    groups = test["split_group"].to_numpy()
+    return metrics.statistic_metric("balanced_accuracy", statistic, groups, settings)
 
 
 def _per_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
     """Return each class's metrics against the rest."""
-    metrics: MetricTree = {}
+    tree: MetricTree = {}
     for name in classes:
         task, predicted = binary_scores(test, name), _is_predicted(test, name)
-        positive, groups = task.positive, task.groups
-        metrics[metric_key(name)] = {
+        positive, groups, statistic = task.positive, task.groups, f1(task.positive, predicted)
+        tree[metrics.metric_key(name)] = {
             "n": int(positive.sum()),
-            "auc": auc_metric(task, settings),
-            "sensitivity": proportion_metric(predicted[positive], groups[positive], settings),
-            "ppv": proportion_metric(positive[predicted], groups[predicted], settings),
-            "f1": _statistic_metric(f"f1 {name}", f1(positive, predicted), test, settings),
+            "auc": metrics.auc_metric(task, settings),
+            "sensitivity": metrics.proportion_metric(
+                predicted[positive], groups[positive], settings
+            ),
+            "ppv": metrics.proportion_metric(positive[predicted], groups[predicted], settings),
+            "f1": metrics.statistic_metric(f"f1 {name}", statistic, groups, settings),
         }
-    return metrics
+    return tree
 
 
 def _macro_auc(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
@@ -192,17 +183,10 @@ def _macro_auc(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -
     macro = float(np.mean(known)) if known and len(known) == len(values) else None
     groups = test["split_group"].to_numpy()
     statistic = weighted_macro_auc(is_class, score)
-    metric = bootstrap_metric("auc", macro, statistic, groups, settings)
+    metric = metrics.bootstrap_metric("auc", macro, statistic, groups, settings)
     if macro is None:
         metric["note"] = "a class has no test image, or all of them"
     return metric | {"average": "macro, one class against the rest"}
-
-
-def _statistic_metric(
-    name: str, statistic: Statistic, test: pd.DataFrame, settings: Settings
-) -> MetricTree:
-    groups = test["split_group"].to_numpy()
-    return bootstrap_metric(name, unweighted(statistic, len(test)), statistic, groups, settings)
 
 
 def _has_label(rows: pd.DataFrame, name: str) -> Flags:

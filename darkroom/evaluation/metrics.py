@@ -10,13 +10,14 @@ from darkroom.core.randomness import generator
 from darkroom.evaluation.bootstrap import BOOTSTRAP, cluster_bootstrap
 from darkroom.evaluation.delong import auc_interval
 from darkroom.evaluation.intervals import MIN_GROUPS, Interval, no_interval, proportion_interval
-from darkroom.evaluation.roc import auc, partial_auc, weighted_partial_auc
+from darkroom.evaluation.roc import auc, weighted_partial_auc
 from darkroom.evaluation.statistic import (
     Flags,
     Groups,
     Reals,
     Statistic,
     encode_groups,
+    unweighted,
     weighted_mean,
 )
 
@@ -29,25 +30,15 @@ class BinaryScores(NamedTuple):
     groups: Groups  # (n,) names of split groups
 
 
-class Settings(NamedTuple):
+class Settings(EvaluateParams):
     """How metrics and their intervals are computed: `evaluate` in params.yaml, and the seed."""
 
-    confidence: float
-    resamples: int
-    prevalence: float | None  # of positives in use, where known
     seed: int
-    specificity: float  # that one operating point is to reach
-    costs: tuple[float, float] | None  # of a false positive, of a false negative
-    partial_auc_below: float  # false positive rate up to which the partial AUC looks
 
     @classmethod
     def of(cls, params: EvaluateParams, seed: int) -> "Settings":
         """Return the settings that these parameters give."""
-        costs = (params.costs.false_positive, params.costs.false_negative) if params.costs else None
-        return cls(
-            params.confidence, params.bootstrap, params.prevalence, seed,
-            params.specificity, costs, params.partial_auc_below,
-        )  # fmt: skip
+        return cls(**dict(params), seed=seed)
 
     def rng(self, name: str) -> np.random.Generator:
         """Return the random generator of the metric with this name."""
@@ -96,9 +87,16 @@ def bootstrap_metric(
         interval = no_interval(BOOTSTRAP, "undefined: too few or constant values")
     else:
         interval = cluster_bootstrap(
-            statistic, groups, settings.confidence, settings.resamples, settings.rng(name)
+            statistic, groups, settings.confidence, settings.bootstrap, settings.rng(name)
         )
     return with_interval(value, interval, settings.confidence)
+
+
+def statistic_metric(
+    name: str, statistic: Statistic, groups: Groups, settings: Settings
+) -> MetricTree:
+    """Return a metric whose value is the statistic of all images, once each."""
+    return bootstrap_metric(name, unweighted(statistic, len(groups)), statistic, groups, settings)
 
 
 def mean_metric(name: str, values: Reals, groups: Groups, settings: Settings) -> MetricTree:
@@ -110,9 +108,8 @@ def mean_metric(name: str, values: Reals, groups: Groups, settings: Settings) ->
 def proportion_metric(success: Flags, groups: Groups, settings: Settings) -> MetricTree:
     """Return the proportion of `success` as a metric; None where there are no images."""
     interval = proportion_interval(success, groups, settings.confidence)
-    return with_interval(
-        float(success.mean()) if success.size else None, interval, settings.confidence
-    )
+    share = float(success.mean()) if success.size else None
+    return with_interval(share, interval, settings.confidence)
 
 
 def auc_metric(task: BinaryScores, settings: Settings) -> MetricTree:
@@ -121,12 +118,11 @@ def auc_metric(task: BinaryScores, settings: Settings) -> MetricTree:
     return with_interval(auc(task.positive, task.score), interval, settings.confidence)
 
 
-def partial_auc_metric(name: str, task: BinaryScores, settings: Settings) -> MetricTree:
+def partial_auc_metric(task: BinaryScores, settings: Settings) -> MetricTree:
     """Return the standardised partial AUC as a metric, and `below`, its limit."""
     below = settings.partial_auc_below
-    value = partial_auc(task.positive, task.score, below)
     statistic = weighted_partial_auc(task.positive, task.score, below)
-    return bootstrap_metric(name, value, statistic, task.groups, settings) | {"below": below}
+    return statistic_metric("partial_auc", statistic, task.groups, settings) | {"below": below}
 
 
 def group_counts(groups: Groups) -> dict[str, Any]:

@@ -51,9 +51,12 @@ def choose_thresholds(
         prevalence = observed if settings.prevalence is None else settings.prevalence
         origin = "that of validation" if settings.prevalence is None else "evaluate.prevalence"
         chosen["least_cost"] = (
-            f"least cost on validation: {costs[0]:g} per false positive, {costs[1]:g} per"
-            f" false negative, at a prevalence of {prevalence:.3g}, {origin}",
-            thresholds.least_cost(positive, score, *costs, prevalence),
+            f"least cost on validation: {costs.false_positive:g} per false positive,"
+            f" {costs.false_negative:g} per false negative, at a prevalence of {prevalence:.3g},"
+            f" {origin}",
+            thresholds.least_cost(
+                positive, score, costs.false_positive, costs.false_negative, prevalence
+            ),
         )
     return chosen
 

@@ -46,50 +46,46 @@ def draw_plots(
     settings = Settings.of(params, seed)
     test = predictions[predictions["split"] == "test"]
     if model.scale is not None:
-        drawn = _draw_ratings(test, model.scale, params, settings, metrics)
+        drawn = _draw_ratings(test, model.scale, settings, metrics)
     elif model.normal_class is not None:
         task = one_class.binary_scores(test, model.normal_class)
         drawn = {"roc": roc_rows("outlier", task, settings)}
     else:
-        drawn = _draw_classes(test, model.classes, params, settings)
+        drawn = _draw_classes(test, model.classes, settings)
     points = metrics.get("operating_points", {})
     return empty_plots() | drawn | {"prevalence": prevalence_rows(points, settings)}
 
 
 def _draw_ratings(
-    test: pd.DataFrame,
-    scale: Scale,
-    params: EvaluateParams,
-    settings: Settings,
-    metrics: MetricTree,
+    test: pd.DataFrame, scale: Scale, settings: Settings, metrics: MetricTree
 ) -> dict[str, pd.DataFrame]:
-    task = rating.binary_scores(test, params.cutoff)
+    task = rating.binary_scores(test, settings.cutoff)
     target, predicted = (test[name].to_numpy(np.float64) for name in PREDICTIONS)
     labels = test.assign(
-        target_label=np.where(target > params.cutoff, *GOOD),
-        predicted_label=np.where(predicted > params.cutoff, *GOOD),
+        target_label=np.where(target > settings.cutoff, *GOOD),
+        predicted_label=np.where(predicted > settings.cutoff, *GOOD),
     )
     return {
         "roc": roc_rows(GOOD[0], task, settings),
         "predictions": sample_rows(test, PREDICTIONS),
-        "ranges": rating.range_rows(metrics, scale, params.score_ranges, params.confidence),
+        "ranges": rating.range_rows(metrics, scale, settings),
         "confusion": sample_rows(labels, CONFUSION),
         "calibration": reliability(
-            "mean score", predicted, target, task.groups, params.confidence, mean_interval
+            "mean score", predicted, target, task.groups, settings.confidence, mean_interval
         ),
     }
 
 
 def _draw_classes(
-    test: pd.DataFrame, classes: Sequence[str], params: EvaluateParams, settings: Settings
+    test: pd.DataFrame, classes: Sequence[str], settings: Settings
 ) -> dict[str, pd.DataFrame]:
-    positive = classification.choose_positive(classes, params.positive_class)
+    positive = classification.choose_positive(classes, settings.positive_class)
     names = [positive] if positive else classes
     tasks = {name: classification.binary_scores(test, name) for name in names}
     roc = [roc_rows(name, task, settings) for name, task in tasks.items()]
     calibration = [
         reliability(
-            name, task.score, task.positive, task.groups, params.confidence, proportion_interval
+            name, task.score, task.positive, task.groups, settings.confidence, proportion_interval
         )
         for name, task in tasks.items()
     ]

@@ -148,8 +148,7 @@ def evaluate_predictions(
     settings = Settings.of(params, seed)
     test, validation = (predictions[predictions["split"] == s] for s in ("test", "validation"))
     if model.scale is not None:
-        ranges = params.score_ranges
-        return evaluate_ratings(test, validation, params.cutoff, model.scale, ranges, settings)
+        return evaluate_ratings(test, validation, model.scale, settings)
     if model.normal_class is not None:
         return evaluate_one_class(test, validation, model.normal_class, settings)
     positive = choose_positive(model.classes, params.positive_class)

@@ -6,27 +6,18 @@ A prediction row holds `split_group`, mean and standard deviation as `target_mea
 (good) when its target mean is above the cutoff; the score is the predicted mean.
 """
 
-from itertools import pairwise
+import itertools
 
 import numpy as np
 import pandas as pd
 
 from darkroom.core.files import MetricTree
 from darkroom.core.params.scale import Scale
-from darkroom.evaluation import agreement
+from darkroom.evaluation import agreement, metrics
 from darkroom.evaluation.binary import evaluate_binary
 from darkroom.evaluation.emd import emd_r1, emd_r2
 from darkroom.evaluation.intervals import MIN_GROUPS
-from darkroom.evaluation.metrics import (
-    BinaryScores,
-    Settings,
-    bootstrap_metric,
-    group_counts,
-    limits,
-    mean_metric,
-    metric_key,
-    proportion_metric,
-)
+from darkroom.evaluation.metrics import BinaryScores, Settings
 from darkroom.evaluation.operating_points import DefaultThreshold
 from darkroom.evaluation.statistic import Flags, Groups, Reals
 
@@ -36,13 +27,12 @@ RANGES = ["low", "high", "n", "rmse", "rmse_low", "rmse_high", "bias", "bias_low
 def evaluate_ratings(
     test: pd.DataFrame,
     validation: pd.DataFrame,
-    cutoff: float,
     scale: Scale,
-    ranges: int,
     settings: Settings,
 ) -> MetricTree:
     """Return every metric of the test rows; operating points are chosen on validation."""
     target, predicted = _column(test, "target_mean"), _column(test, "predicted_mean")
+    cutoff = settings.cutoff
     task = binary_scores(test, cutoff)
     good, groups = task.positive, task.groups
     return {
@@ -50,14 +40,14 @@ def evaluate_ratings(
         "n": len(test),
         "n_validation": len(validation),
         "cutoff": cutoff,
-        **group_counts(groups),
+        **metrics.group_counts(groups),
         **_agreement(test, "mean", "", settings),
         "rmse": _rmse(target, predicted, groups, settings),
         **_std_agreement(test, settings),
         **_emd(test, scale.bins, settings),
-        "accuracy": proportion_metric((predicted > cutoff) == good, groups, settings),
+        "accuracy": metrics.proportion_metric((predicted > cutoff) == good, groups, settings),
         "majority_share": float(max(good.mean(), 1 - good.mean())) if len(test) else None,
-        "ranges": _ranges(test, scale, ranges, settings),
+        "ranges": _ranges(test, scale, settings),
         **evaluate_binary(
             task,
             binary_scores(validation, cutoff),
@@ -82,26 +72,28 @@ def range_edges(scale: Scale, count: int) -> list[tuple[float, float]]:
     [(1.0, 4.0), (4.0, 7.0), (7.0, 10.0)]
     """
     edges = [float(edge) for edge in np.linspace(scale.low, scale.high, count + 1)]
-    return list(pairwise(edges))
+    return list(itertools.pairwise(edges))
 
 
-def range_rows(tree: MetricTree, scale: Scale, count: int, confidence: float) -> pd.DataFrame:
+def range_rows(tree: MetricTree, scale: Scale, settings: Settings) -> pd.DataFrame:
     """Return the table of the metrics by range that `evaluate_ratings` returned."""
     rows = []
-    for low, high in range_edges(scale, count):
-        metrics = tree["ranges"][_range_key(low, high)]
-        rmse, bias = (limits(metrics[name], confidence) for name in ("rmse", "bias"))
-        rows.append((low, high, metrics["n"], *rmse, *bias))
+    for low, high in range_edges(scale, settings.score_ranges):
+        errors = tree["ranges"][_range_key(low, high)]
+        rmse, bias = (
+            metrics.limits(errors[name], settings.confidence) for name in ("rmse", "bias")
+        )
+        rows.append((low, high, errors["n"], *rmse, *bias))
     return pd.DataFrame(rows, columns=RANGES)
 
 
 def _range_key(low: float, high: float) -> str:
-    return metric_key(f"{low:g}_to_{high:g}")
+    return metrics.metric_key(f"{low:g}_to_{high:g}")
 
 
-def _ranges(test: pd.DataFrame, scale: Scale, count: int, settings: Settings) -> MetricTree:
+def _ranges(test: pd.DataFrame, scale: Scale, settings: Settings) -> MetricTree:
     """Return the error by range of the true mean; a range of few groups among many says so."""
-    target, edges = _column(test, "target_mean"), range_edges(scale, count)
+    target, edges = _column(test, "target_mean"), range_edges(scale, settings.score_ranges)
     inner = [low for low, _ in edges[1:]]
     number = np.searchsorted(inner, target, side="right")
     enough = test["split_group"].nunique() >= MIN_GROUPS  # else every interval is doubted
@@ -122,9 +114,9 @@ def _one_range(rows: pd.DataFrame, name: str, settings: Settings) -> MetricTree:
     return {
         "n": len(rows),
         "rmse": _rmse(target, predicted, groups, settings, name),
-        "bias": mean_metric(f"bias {name}", error, groups, settings),
-        "mae": mean_metric(f"mae {name}", np.abs(error), groups, settings),
-        "srcc": bootstrap_metric(
+        "bias": metrics.mean_metric(f"bias {name}", error, groups, settings),
+        "mae": metrics.mean_metric(f"mae {name}", np.abs(error), groups, settings),
+        "srcc": metrics.bootstrap_metric(
             f"srcc {name}", agreement.srcc(target, predicted),
             agreement.weighted_srcc(target, predicted), groups, settings,
         ),
@@ -140,7 +132,7 @@ def _agreement(rows: pd.DataFrame, of: str, prefix: str, settings: Settings) -> 
     }
     groups = rows["split_group"].to_numpy()
     return {
-        name: bootstrap_metric(name, value, statistic, groups, settings)
+        name: metrics.bootstrap_metric(name, value, statistic, groups, settings)
         for name, (value, statistic) in statistics.items()
     }
 
@@ -161,7 +153,7 @@ def _rmse(
 ) -> MetricTree:
     value = agreement.rmse(target, predicted)
     statistic = agreement.weighted_rmse(target, predicted)
-    return bootstrap_metric(f"rmse {where}".rstrip(), value, statistic, groups, settings)
+    return metrics.bootstrap_metric(f"rmse {where}".rstrip(), value, statistic, groups, settings)
 
 
 def has_histogram(rows: pd.DataFrame) -> Flags:
@@ -181,7 +173,7 @@ def _emd(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
     groups = known["split_group"].to_numpy()
     tree: MetricTree = {}
     for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2)):
-        tree[name] = mean_metric(name, distance(target, predicted), groups, settings) | {
+        tree[name] = metrics.mean_metric(name, distance(target, predicted), groups, settings) | {
             "n": len(known)
         }
         if not len(known):

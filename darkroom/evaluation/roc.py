@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 from sklearn import metrics
 
-from darkroom.evaluation.statistic import Flags, Reals, Statistic, ties, unweighted
+from darkroom.evaluation.statistic import Flags, Reals, Statistic, ties
 
 
 class RocCurve(NamedTuple):
@@ -73,21 +73,16 @@ def weighted_macro_auc(is_class: Flags, score: Reals) -> Statistic:
     return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
 
 
-def partial_auc(positive: Flags, score: Reals, below: float) -> float | None:
-    """Return the area up to a false positive rate of `below`, standardised; None as `auc`.
+def weighted_partial_auc(positive: Flags, score: Reals, below: float) -> Statistic:
+    """Return the standardised area up to a false positive rate of `below`, as `weighted_auc`.
 
     0.5 is chance and 1 perfect, whatever `below` in (0, 1]; at 1 it is `auc`. The curve is
     interpolated at `below`. Source: McClish 1989, Medical Decision Making 9:190.
 
     >>> flags, scores = np.array([False, True, False, True]), np.array([0.1, 0.4, 0.5, 0.9])
-    >>> round(partial_auc(flags, scores, 0.5), 3)
-    0.667
+    >>> weighted_partial_auc(flags, scores, 0.5)(np.ones((1, 4))).round(3)
+    array([0.667])
     """
-    return unweighted(weighted_partial_auc(positive, score, below), score.size)
-
-
-def weighted_partial_auc(positive: Flags, score: Reals, below: float) -> Statistic:
-    """Return `partial_auc` as a function of weights (resamples, n); NaN as `weighted_auc`."""
     rates = weighted_roc(positive, score)
 
     def statistic(weights: Reals) -> Reals:

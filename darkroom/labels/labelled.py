@@ -39,7 +39,7 @@ def is_normal(labels: pd.Series, normal_class: str | None) -> pd.Series:
     return normal
 
 
-def name_labels(labels: pd.Series) -> str:
+def name_labels(labels: pd.Series | pd.Index) -> str:
     """Return the distinct labels in order, for a message.
 
     >>> name_labels(pd.Series(["dog", None, "cat", "dog"]))

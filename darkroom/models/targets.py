@@ -92,14 +92,10 @@ def distributions(rows: "pd.DataFrame", scale: Scale) -> Distributions:
     """Return the targets of rows with `ratings`, or else `mean` and perhaps `std`."""
     targets = np.zeros((len(rows), scale.bins), np.float32)
     counted = rows["ratings"].notna().to_numpy(bool)
-    if counted.any():
-        targets[counted] = from_ratings(list(rows["ratings"][counted]), scale)
-    if not counted.all():
-        others = rows[~counted]
-        means, stds = (
-            others[name].to_numpy(np.float64, na_value=np.nan) for name in ("mean", "std")
-        )
-        targets[~counted] = from_means(means, stds, scale)
+    others = rows.loc[~counted, ["mean", "std"]]
+    means, stds = (column.to_numpy(np.float64, na_value=np.nan) for _, column in others.items())
+    targets[counted] = from_ratings(list(rows["ratings"][counted]), scale)
+    targets[~counted] = from_means(means, stds, scale)
     return targets
 
 

@@ -4,9 +4,7 @@ import pytest
 
 from benchmarks.public import compare, divide_given, given_rows
 from darkroom.core import tables
-from darkroom.evaluation.metrics import Settings
-
-SETTINGS = Settings(0.95, 200, None, 1, 0.9, None, 0.1)
+from tests.evaluation.samples import SETTINGS
 
 
 def make_tables(files):

@@ -15,7 +15,9 @@ PARAMS = EvaluateParams(
     cutoff=5, positive_class=None, confidence=0.95, prevalence=0.02, specificity=0.9,
     costs=None, partial_auc_below=0.2, score_ranges=3, bootstrap=100,
 )  # fmt: skip
-SETTINGS = Settings(0.95, 200, None, 17, 0.9, None, 0.1)
+SETTINGS = Settings.of(PARAMS, 17).model_copy(
+    update={"bootstrap": 200, "prevalence": None, "partial_auc_below": 0.1}
+)
 DEFAULT = DefaultThreshold(3.0, "three")
 
 

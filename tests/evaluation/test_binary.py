@@ -4,7 +4,7 @@ from sklearn import metrics
 
 from darkroom.evaluation import binary, roc
 from darkroom.evaluation.binary import roc_rows
-from darkroom.evaluation.metrics import BinaryScores, Settings
+from darkroom.evaluation.metrics import BinaryScores
 from darkroom.evaluation.operating_points import at_prevalence, operating_points
 from tests.evaluation.samples import DEFAULT, SEEDS, SETTINGS, binary_task, flags_and_scores
 
@@ -37,8 +37,7 @@ def test_roc_points(seed):
     rates = roc.weighted_roc(positive, score)(np.ones((1, score.size)))
     across, up, _ = metrics.roc_curve(positive, score, drop_intermediate=False)
     np.testing.assert_allclose([rates[0][0], rates[1][0]], [across, up], rtol=0, atol=1e-9)
-    settings = Settings(0.95, 100, None, 17, 0.9, None, 0.1)
-    rows = roc_rows("a", BinaryScores(positive, score, np.arange(score.size)), settings)
+    rows = roc_rows("a", BinaryScores(positive, score, np.arange(score.size)), SETTINGS)
     across, up, threshold = metrics.roc_curve(positive, score)
     corners = rows[(rows.index == 0) | rows["threshold"].notna()]
     found = corners[["false_positive_rate", "true_positive_rate", "threshold"]].to_numpy()

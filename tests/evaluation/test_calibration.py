@@ -3,17 +3,21 @@ import pytest
 
 from darkroom.evaluation import calibration
 from darkroom.evaluation.calibration import (
-    calibration_error,
     calibration_error_metric,
     error_if_calibrated,
     reliability,
 )
 from darkroom.evaluation.intervals import mean_interval, proportion_interval
+from darkroom.evaluation.statistic import unweighted
 from tests.evaluation.samples import SEEDS, SETTINGS
 
 RNG = np.random.default_rng(5)
 PROBABILITY = RNG.random(400)
 GROUPS = np.arange(400)
+
+
+def calibration_error(probability, outcome):
+    return unweighted(calibration.weighted_calibration_error(probability, outcome), outcome.size)
 
 
 def test_a_calibrated_model_shows_what_calibrated_models_show():

@@ -3,8 +3,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from darkroom.core.params.evaluate import Costs
 from darkroom.evaluation.intervals import wilson
-from darkroom.evaluation.metrics import BinaryScores, Settings
+from darkroom.evaluation.metrics import BinaryScores
 from darkroom.evaluation.operating_points import at_prevalence, operating_points
 from tests.evaluation.samples import (
     DEFAULT,
@@ -14,6 +15,8 @@ from tests.evaluation.samples import (
     exactly,
     flags_and_scores,
 )
+
+COSTS = Costs(false_positive=1.0, false_negative=5.0)
 
 
 def test_normal_images_alone_choose_the_specificity():
@@ -33,7 +36,7 @@ def test_normal_images_alone_choose_the_specificity():
 
 def test_a_point_knows_nothing_of_the_test_split_before_it_is_evaluated():
     held = binary_task(2, 100)
-    settings = SETTINGS._replace(costs=(1.0, 5.0), specificity=0.975)
+    settings = SETTINGS.model_copy(update={"costs": COSTS, "specificity": 0.975})
     one, other = (
         operating_points(binary_task(seed, 200), held, DEFAULT, settings) for seed in (3, 4)
     )
@@ -52,7 +55,7 @@ def test_a_point_knows_nothing_of_the_test_split_before_it_is_evaluated():
     ],
 )
 def test_costs_are_weighed_at_the_prevalence_in_use(prevalence, words):
-    settings = SETTINGS._replace(costs=(1.0, 5.0), prevalence=prevalence)
+    settings = SETTINGS.model_copy(update={"costs": COSTS, "prevalence": prevalence})
     held = binary_task(2, 400)
     points = operating_points(held, held, DEFAULT, settings)
     assert words in points["least_cost"]["chosen_by"]
@@ -62,7 +65,7 @@ def test_costs_are_weighed_at_the_prevalence_in_use(prevalence, words):
 
 
 def test_groups_of_both_kinds_are_said_where_intervals_need_independence():
-    settings = SETTINGS._replace(prevalence=0.1)
+    settings = SETTINGS.model_copy(update={"prevalence": 0.1})
     for per_group, mixed in ((1, False), (5, True)):
         task = binary_task(2, 200, per_group=per_group)
         found = operating_points(task, task, DEFAULT, settings)["youden"]["at_prevalence"]
@@ -103,7 +106,7 @@ def test_a_point_is_what_its_confusion_matrix_says(seed):
     positive, score = flags_and_scores(seed)
     held, held_score = flags_and_scores(seed + 100)
     groups = np.arange(score.size)
-    settings = Settings(0.95, 100, 0.02, 17, 0.9, (1.0, 5.0), 0.1)
+    settings = SETTINGS.model_copy(update={"bootstrap": 100, "prevalence": 0.02, "costs": COSTS})
     tree = operating_points(
         BinaryScores(positive, score, groups),
         BinaryScores(held, held_score, np.arange(held.size)),

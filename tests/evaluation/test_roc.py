@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from darkroom.evaluation import roc
 from darkroom.evaluation.roc import auc, has_both_classes, roc_curve, weighted_auc
+from darkroom.evaluation.statistic import unweighted
 from tests.evaluation.samples import (
     SEEDS,
     exactly,
@@ -53,7 +54,8 @@ def test_auc_and_partial_auc(seed):
     again = positive[drawn], score[drawn]
     for below in (0.05, 0.1, 0.33, 1.0):
         expected = metrics.roc_auc_score(positive, score, max_fpr=below)
-        assert roc.partial_auc(positive, score, below) == exactly(expected)
+        statistic = roc.weighted_partial_auc(positive, score, below)
+        assert unweighted(statistic, score.size) == exactly(expected)
         if roc.has_both_classes(again[0]):
             found = roc.weighted_partial_auc(positive, score, below)(weights)[0]
             assert found == exactly(metrics.roc_auc_score(*again, max_fpr=below))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from darkroom.core.files import write_bytes
 
 Arrays = list[NDArray[Any]]
+NOTES = ("phase", "epoch", "best_epoch", "best_loss", "history")
 PARTS = ("variables", "average", "best_weights")
 HistoryRow = dict[str, Any]  # epoch, phase, loss, val_loss
 
@@ -52,11 +53,7 @@ class Checkpoint:
         """Write the state in one step."""
         if self._path is None:
             return
-        notes = {
-            "fingerprint": self._fingerprint, "phase": state.phase, "epoch": state.epoch,
-            "best_epoch": state.best_epoch, "best_loss": state.best_loss,
-            "history": state.history,
-        }  # fmt: skip
+        notes = {name: getattr(state, name) for name in NOTES} | {"fingerprint": self._fingerprint}
         arrays = {
             f"{part}/{i:05d}": array
             for part in PARTS for i, array in enumerate(getattr(state, part))

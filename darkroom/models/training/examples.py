@@ -31,7 +31,6 @@ RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
 GROUPS = Path("data/dedupe/groups.parquet")
 SPLIT = Path("data/split.parquet")
-MAX_NAMED = 10  # classes in one message
 
 logger = logging.getLogger(__name__)
 
@@ -141,12 +140,12 @@ def check_classes(rows: pd.DataFrame) -> None:
     if single.any():
         raise UserError(
             f"train: expected two images of a class at least, one to learn from and one to evaluate"
-            f" on; got one of {_named(sizes.index[single])}: add images, or correct or empty the"
+            f" on; got one of class {name_labels(sizes.index[single])}: add images, or correct or empty the"
             " label of that image"
         )
     if untrained.any():
         raise UserError(
-            f"train: no image in the train split of {_named(sizes.index[untrained])}, which"
+            f"train: no image in the train split of class {name_labels(sizes.index[untrained])}, which"
             " validation or test holds: add images of other groups, lower split.test and"
             " split.validation in params.yaml, or correct the labels"
         )
@@ -154,14 +153,9 @@ def check_classes(rows: pd.DataFrame) -> None:
         absent = sizes.index[sizes[name] == 0]
         if len(absent):
             logger.warning(
-                "train: no image in the %s split of %s: nothing is known there of how well they"
-                " are recognised; add images of other groups", name, _named(absent),
+                "train: no image in the %s split of class %s: nothing is known there of how well they"
+                " are recognised; add images of other groups", name, name_labels(absent),
             )  # fmt: skip
-
-
-def _named(classes: Sequence[str]) -> str:
-    more = f" and {len(classes) - MAX_NAMED} more" if len(classes) > MAX_NAMED else ""
-    return "class " * (len(classes) == 1) + ", ".join(map(repr, classes[:MAX_NAMED])) + more
 
 
 def limit_per_class(
