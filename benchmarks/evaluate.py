@@ -27,8 +27,11 @@ from darkroom.core.params.load import load_params
 from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
 from darkroom.evaluation.plot_tables import draw_plots
-from darkroom.evaluation.predictions import class_predictions, rating_predictions
-from darkroom.evaluation.tasks import evaluate_predictions
+from darkroom.evaluation.predictions import (
+    class_predictions,
+    evaluate_predictions,
+    rating_predictions,
+)
 from darkroom.models.saved import SavedModel, write_model
 from stages import evaluate
 

@@ -69,8 +69,8 @@ from darkroom.core.params.whole import Params
 from darkroom.core.yaml import read_yaml
 from darkroom.evaluation.agreement import srcc
 from darkroom.evaluation.metrics import Settings, bootstrap_metric, interval_key, proportion_metric
+from darkroom.evaluation.predictions import evaluate_predictions
 from darkroom.evaluation.statistic import weighted_mean
-from darkroom.evaluation.tasks import evaluate_predictions
 from darkroom.labels.official_splits import standard_split
 from darkroom.models.training.examples import RAW, SPLIT, make_targets
 from stages import augment, clean, dedupe, download, embed, evaluate, scan, split, train

@@ -21,15 +21,8 @@ from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.params.section import StageParams
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import GROUPS, SPLIT, read_table, write_table
+from darkroom.evaluation import predictions
 from darkroom.evaluation.plot_tables import draw_plots, empty_plots
-from darkroom.evaluation.predictions import (
-    KEYS,
-    check_classes,
-    evaluate_predictions,
-    predict,
-    read_images,
-    schema_of,
-)
 from darkroom.labels.labelled import select_labelled
 from darkroom.models.saved import SavedModel
 
@@ -55,7 +48,7 @@ def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
     labels = read_table(root / LABELS, GROUPS)
     held_out = ("validation", "test")
     rows = select_labelled(splits, labels, model.task, held_out, "data/model: its task")
-    check_classes(rows, model)
+    predictions.check_classes(rows, model)
     return rows
 
 
@@ -65,7 +58,8 @@ def predict_rows(root: Path, model: SavedModel, rows: pd.DataFrame) -> pd.DataFr
     Images of reference classes are left out: the network has seen their class, and would flatter.
     """
     rows = rows[~rows["label"].isin(model.reference_classes)]
-    return predict(model, rows, read_images(root / RAW, rows["key"].tolist(), model.min_side))
+    images = predictions.read_images(root / RAW, rows["key"].tolist(), model.min_side)
+    return predictions.predict(model, rows, images)
 
 
 def count_reference(rows: pd.DataFrame, model: SavedModel) -> MetricTree:
@@ -78,16 +72,16 @@ def run(root: Path, params: Params) -> None:
     """Write predictions, metrics and plots; all of them empty for the task `none`."""
     model = SavedModel.load(root / MODEL)
     if model.task == "none":
-        predictions, metrics = pd.DataFrame(columns=KEYS), {"task": "none"}
+        predicted, metrics = pd.DataFrame(columns=predictions.KEYS), {"task": "none"}
         plots = empty_plots()
     else:
         rows = read_rows(root, model)
-        predictions = predict_rows(root, model, rows)
+        predicted = predict_rows(root, model, rows)
         with threadpool_limits(1):  # how many threads share a sum moves its last digits
-            metrics = evaluate_predictions(predictions, model, params.evaluate, params.seed)
-            metrics |= count_reference(rows, model)
-            plots = draw_plots(predictions, model, params.evaluate, params.seed, metrics)
-    write_table(predictions, root / TARGET, schema_of(predictions))
+            given = predicted, model, params.evaluate, params.seed
+            metrics = predictions.evaluate_predictions(*given) | count_reference(rows, model)
+            plots = draw_plots(*given, metrics)
+    write_table(predicted, root / TARGET, predictions.schema_of(predicted))
     write_metrics(root / METRICS, metrics)
     for name, table in plots.items():
         write_text(root / PLOTS / f"{name}.csv", to_csv(table))

@@ -9,13 +9,8 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from darkroom.core.files import MetricTree
-from darkroom.evaluation.metrics import (
-    BinaryScores,
-    Settings,
-    auc_metric,
-    limits,
-    partial_auc_metric,
-)
+from darkroom.evaluation import metrics
+from darkroom.evaluation.metrics import BinaryScores, Settings
 from darkroom.evaluation.operating_points import DefaultThreshold, at_prevalence, operating_points
 from darkroom.evaluation.roc import roc_curve
 from darkroom.evaluation.roc_band import sensitivity_band
@@ -40,8 +35,8 @@ def evaluate_binary(
     """Return the metrics of a binary task; `default` is that of `operating_points`."""
     return {
         "positives": int(test.positive.sum()),
-        "auc": auc_metric(test, settings),
-        "partial_auc": partial_auc_metric(test, settings),
+        "auc": metrics.auc_metric(test, settings),
+        "partial_auc": metrics.partial_auc_metric(test, settings),
         "operating_points": operating_points(test, validation, default, settings),
     }
 
@@ -78,6 +73,6 @@ def prevalence_rows(points: MetricTree, settings: Settings) -> pd.DataFrame:
     for point, tree in points.items():
         for prevalence in PREVALENCES:
             values = at_prevalence(tree, float(prevalence), confidence)
-            ppv, npv = (limits(values[name], confidence) for name in ("ppv", "npv"))
+            ppv, npv = (metrics.limits(values[name], confidence) for name in ("ppv", "npv"))
             rows.append((point, prevalence, *ppv, *npv))
     return pd.DataFrame(rows, columns=PREVALENCE)

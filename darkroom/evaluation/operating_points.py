@@ -5,16 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.core.files import MetricTree
-from darkroom.evaluation import thresholds
+from darkroom.evaluation import metrics, thresholds
 from darkroom.evaluation.intervals import Interval, no_interval, ratio_interval
-from darkroom.evaluation.metrics import (
-    BinaryScores,
-    Settings,
-    limits,
-    metric_key,
-    proportion_metric,
-    with_interval,
-)
+from darkroom.evaluation.metrics import BinaryScores, Settings
 
 MIN_IMAGES = 20  # of positives and of negatives: of fewer each moves a rate by over 5 points
 
@@ -41,7 +34,7 @@ def choose_thresholds(
             "greatest sum of sensitivity and specificity on validation",
             thresholds.youden(positive, score),
         ),
-        metric_key(f"specificity_{100 * wanted:g}"): (
+        metrics.metric_key(f"specificity_{100 * wanted:g}"): (
             f"specificity of at least {wanted:g} on validation",
             thresholds.at_specificity(positive, score, wanted),
         ),
@@ -97,7 +90,7 @@ def operating_point(threshold: float, test: BinaryScores, settings: Settings) ->
     }
     tree: MetricTree = {"threshold": threshold}
     for name, (success, among) in proportions.items():
-        tree[name] = proportion_metric(success[among], test.groups[among], settings)
+        tree[name] = metrics.proportion_metric(success[among], test.groups[among], settings)
     if settings.prevalence is not None:
         tree["at_prevalence"] = at_prevalence(tree, settings.prevalence, settings.confidence)
         both = np.intersect1d(test.groups[positive], test.groups[~positive]).size
@@ -127,7 +120,7 @@ Estimate = tuple[float, Interval] | None  # a proportion with its interval
 
 
 def _estimate(tree: MetricTree, confidence: float) -> Estimate:
-    value, low, high = limits(tree, confidence)
+    value, low, high = metrics.limits(tree, confidence)
     return None if None in (value, low) else (value, Interval(low, high, tree["method"]))
 
 
@@ -146,11 +139,11 @@ def _predictive_value(
     """Return odds · true / (odds · true + false); None where nothing is predicted so."""
     method = "MOVER-R of the likelihood ratio"
     if true_rate is None or false_rate is None:
-        return with_interval(None, no_interval(method, "one class only"), confidence)
+        return metrics.with_interval(None, no_interval(method, "one class only"), confidence)
     predictions = odds * true_rate[0] + false_rate[0]
     if predictions == 0:
-        return with_interval(None, no_interval(method, "no image is called so"), confidence)
+        return metrics.with_interval(None, no_interval(method, "no image is called so"), confidence)
     low, high = (odds * ratio for ratio in ratio_interval(true_rate, false_rate))
     top = 1.0 if np.isinf(high) else high / (1 + high)
     value = odds * true_rate[0] / predictions
-    return with_interval(value, Interval(low / (1 + low), top, method), confidence)
+    return metrics.with_interval(value, Interval(low / (1 + low), top, method), confidence)

@@ -13,13 +13,7 @@ from scipy import stats
 from darkroom.evaluation.bootstrap import BOOTSTRAP, Resamples, bca, resample
 from darkroom.evaluation.delong import MIN_VARIANCE, placements
 from darkroom.evaluation.intervals import Interval, no_interval
-from darkroom.evaluation.statistic import (
-    Flags,
-    Groups,
-    Reals,
-    Statistic,
-    encode_groups,
-)
+from darkroom.evaluation.statistic import Flags, Groups, Reals, Statistic, encode_groups
 
 DELONG, BONETT_PRICE = "paired DeLong", "Bonett-Price"
 PAIRED_BOOTSTRAP = f"paired {BOOTSTRAP}"

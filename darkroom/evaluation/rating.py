@@ -25,10 +25,7 @@ RANGES = ["low", "high", "n", "rmse", "rmse_low", "rmse_high", "bias", "bias_low
 
 
 def evaluate_ratings(
-    test: pd.DataFrame,
-    validation: pd.DataFrame,
-    scale: Scale,
-    settings: Settings,
+    test: pd.DataFrame, validation: pd.DataFrame, scale: Scale, settings: Settings
 ) -> MetricTree:
     """Return every metric of the test rows; operating points are chosen on validation."""
     target, predicted = _column(test, "target_mean"), _column(test, "predicted_mean")

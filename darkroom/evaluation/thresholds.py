@@ -56,11 +56,7 @@ def at_specificity(positive: Flags, score: Reals, specificity: float) -> float |
 
 
 def least_cost(
-    positive: Flags,
-    score: Reals,
-    false_positive: float,
-    false_negative: float,
-    prevalence: float,
+    positive: Flags, score: Reals, false_positive: float, false_negative: float, prevalence: float
 ) -> float | None:
     """Return the threshold of least expected cost per image at this share of positives.
 

@@ -140,21 +140,21 @@ def check_classes(rows: pd.DataFrame) -> None:
     if single.any():
         raise UserError(
             f"train: expected two images of a class at least, one to learn from and one to evaluate"
-            f" on; got one of class {name_labels(sizes.index[single])}: add images, or correct or empty the"
-            " label of that image"
+            f" on; got one of class {name_labels(sizes.index[single])}: add images, or correct or"
+            " empty the label of that image"
         )
     if untrained.any():
         raise UserError(
-            f"train: no image in the train split of class {name_labels(sizes.index[untrained])}, which"
-            " validation or test holds: add images of other groups, lower split.test and"
+            f"train: no image in the train split of class {name_labels(sizes.index[untrained])},"
+            " which validation or test holds: add images of other groups, lower split.test and"
             " split.validation in params.yaml, or correct the labels"
         )
     for name in SPLITS[1:]:
         absent = sizes.index[sizes[name] == 0]
         if len(absent):
             logger.warning(
-                "train: no image in the %s split of class %s: nothing is known there of how well they"
-                " are recognised; add images of other groups", name, name_labels(absent),
+                "train: no image in the %s split of class %s: nothing is known there of how well"
+                " they are recognised; add images of other groups", name, name_labels(absent),
             )  # fmt: skip
 
 

@@ -22,13 +22,8 @@ from numpy.typing import NDArray
 from darkroom.core.errors import LONGEST, UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import generator
-from darkroom.models.training.checkpoints import (
-    Arrays,
-    Checkpoint,
-    TrainingState,
-    assign,
-    read_values,
-)
+from darkroom.models.training import checkpoints
+from darkroom.models.training.checkpoints import Checkpoint, TrainingState
 from darkroom.models.training.dvclive import EpochCallback, ignore_history
 from darkroom.models.training.steps import build_optimizer, build_train_step, uses_mixed_precision
 
@@ -85,20 +80,20 @@ def run_phase(
     if state is None or state.phase != phase.name:
         state = TrainingState(
             phase.name, best_loss=previous.best_loss, history=list(previous.history),
-            best_weights=read_values(phase.model.weights),
+            best_weights=checkpoints.read_values(phase.model.weights),
         )  # fmt: skip
     else:
         logger.info("train: resuming %s after epoch %d", phase.name, state.epoch)
-        assign(variables, state.variables)
+        checkpoints.assign(variables, state.variables)
     on_epoch_end(state.history)
     step = build_train_step(phase.model, optimizer, phase.loss, phase.augmenter)
     while state.epoch < phase.epochs and state.epoch - state.best_epoch < params.patience:
         with _explain_memory_error(phase.name, params):
             _run_epoch(phase, state, step)
-        state.variables = read_values(variables)
+        state.variables = checkpoints.read_values(variables)
         checkpoint.save(state)
         on_epoch_end(state.history)
-    assign(phase.model.weights, state.best_weights)
+    checkpoints.assign(phase.model.weights, state.best_weights)
     return state
 
 
@@ -123,11 +118,11 @@ def _run_epoch(phase: Phase, state: TrainingState, step: Any) -> None:
     for batch, targets in phase.batches(state.epoch):
         losses.append(float(step(batch, targets)) * len(batch))
         images += len(batch)
-    weights = read_values(phase.model.weights)
+    weights = checkpoints.read_values(phase.model.weights)
     state.average = _update_average(state.average, weights)
-    assign(phase.model.weights, state.average)
+    checkpoints.assign(phase.model.weights, state.average)
     loss, val_loss = sum(losses) / images, phase.validate()
-    assign(phase.model.weights, weights)
+    checkpoints.assign(phase.model.weights, weights)
     state.epoch += 1
     if not (math.isfinite(loss) and math.isfinite(val_loss)):
         raise UserError(
@@ -147,7 +142,7 @@ def _run_epoch(phase: Phase, state: TrainingState, step: Any) -> None:
     )  # fmt: skip
 
 
-def _update_average(average: Arrays, weights: Arrays) -> Arrays:
+def _update_average(average: checkpoints.Arrays, weights: checkpoints.Arrays) -> checkpoints.Arrays:
     """Return the running average over epochs, which the first epoch starts."""
     if not average:
         return weights
