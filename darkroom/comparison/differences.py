@@ -144,7 +144,7 @@ def _compare_emd(pair: Pair, params: RevisionParams) -> list[Difference]:
 
 def _compare_classes(head: Revision, pair: Pair) -> Differences:
     groups, params, both = pair.groups, head.params, (pair.base, pair.head)
-    is_class = classification.one_hot(pair.head, pair.classes)  # (n, classes)
+    is_class = classification.one_hot(pair.head["target_label"], pair.classes)  # (n, classes)
     probabilities = [classification.probabilities(rows, pair.classes) for rows in both]
     correct = [(rows["predicted_label"] == rows["target_label"]).to_numpy(bool) for rows in both]
     if head.positive_class is not None:

@@ -121,7 +121,13 @@ def _acceleration(
     statistic: Statistic, codes: NDArray[np.intp], count: int
 ) -> tuple[float, int, float]:
     """Return acceleration, number of groups and degrees of freedom: the jackknife over groups."""
-    values = _jackknife(statistic, codes, count)
+    blocks = min(count, _MAX_BLOCKS)  # of groups, each left out in turn
+    at_once = max(1, _MAX_WEIGHTS // codes.size)
+    parts = []
+    for start in range(0, blocks, at_once):
+        left_out = np.arange(start, min(start + at_once, blocks))
+        parts.append(statistic((codes[None] % blocks != left_out[:, None]).astype(np.float64)))
+    values = np.concatenate(parts)
     deviations = values.mean() - values
     largest = np.abs(deviations).max()
     if largest > 0:
@@ -144,14 +150,3 @@ def expanded_quantiles(count: int, confidence: float, degrees_of_freedom: float)
     """
     t = stdtrit(degrees_of_freedom, (1 + confidence) / 2)
     return np.asarray(np.sqrt(count / (count - 1)) * np.array([-t, t]))
-
-
-def _jackknife(statistic: Statistic, codes: NDArray[np.intp], count: int) -> Reals:
-    """Return the statistic without each group, or without each of `_MAX_BLOCKS` blocks of them."""
-    blocks = min(count, _MAX_BLOCKS)
-    at_once = max(1, _MAX_WEIGHTS // codes.size)
-    values = []
-    for start in range(0, blocks, at_once):
-        left_out = np.arange(start, min(start + at_once, blocks))
-        values.append(statistic((codes[None] % blocks != left_out[:, None]).astype(np.float64)))
-    return np.concatenate(values)

@@ -33,7 +33,9 @@ def evaluate_classes(
     """
     groups = test["split_group"].to_numpy()
     correct = (test["predicted_label"] == test["target_label"]).to_numpy(bool)
-    scores = brier(one_hot(test, classes), probabilities(test, classes))
+    names = sorted({*classes, *test["target_label"]})  # a label that the model lacks is missed
+    flags = (one_hot(test[f"{of}_label"], names) for of in ("target", "predicted"))
+    scores = brier(one_hot(test["target_label"], classes), probabilities(test, classes))
     frequencies = test["target_label"].value_counts(normalize=True)
     tree: MetricTree = {
         "task": "classification",
@@ -42,7 +44,9 @@ def evaluate_classes(
         "unknown_labels": int((~test["target_label"].isin(classes)).sum()),
         **metrics.group_counts(groups),
         "accuracy": metrics.proportion_metric(correct, groups, settings),
-        "balanced_accuracy": _balanced_accuracy(test, classes, settings),
+        "balanced_accuracy": metrics.statistic_metric(
+            "balanced_accuracy", balanced_accuracy(*flags), groups, settings
+        ),
         "majority_share": float(frequencies.iloc[0]) if len(frequencies) else None,
         "brier": metrics.mean_metric("brier", scores, groups, settings),
         "classes": _per_class(test, classes, settings),
@@ -80,7 +84,8 @@ def choose_positive(classes: Sequence[str], wanted: str | None) -> str | None:
 def binary_scores(rows: pd.DataFrame, name: str) -> BinaryScores:
     """Return one class against the rest, by its probability."""
     probability = np.asarray(rows[f"probability_{name}"], np.float64)
-    return BinaryScores(_has_label(rows, name), probability, rows["split_group"].to_numpy())
+    positive = np.asarray(rows["target_label"] == name, np.bool_)
+    return BinaryScores(positive, probability, rows["split_group"].to_numpy())
 
 
 def probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> Reals:
@@ -88,9 +93,9 @@ def probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> Reals:
     return np.asarray(rows[[f"probability_{name}" for name in classes]], np.float64)
 
 
-def one_hot(rows: pd.DataFrame, classes: Sequence[str]) -> Flags:
-    """Return whether each image is of each class: (n, classes)."""
-    return np.column_stack([_has_label(rows, name) for name in classes])
+def one_hot(labels: pd.Series, classes: Sequence[str]) -> Flags:
+    """Return whether each label is each class: (n, classes)."""
+    return np.column_stack([np.asarray(labels == name, np.bool_) for name in classes])
 
 
 def brier(target: Flags, probability: Reals) -> Reals:
@@ -106,18 +111,16 @@ def brier(target: Flags, probability: Reals) -> Reals:
     return np.asarray(each / 2 if target.shape[1] == 2 else each)
 
 
-def balanced_accuracy(target: Sequence[Flags], predicted: Sequence[Flags]) -> Statistic:
+def balanced_accuracy(is_class: Flags, predicted: Flags) -> Statistic:
     """Return the mean sensitivity of the classes that have images, as a function of weights.
 
-    Both are one (n,) per class. Source: Brodersen et al. 2010, ICPR, doi 10.1109/ICPR.2010.764.
+    Both are (n, classes). Source: Brodersen et al. 2010, ICPR, doi 10.1109/ICPR.2010.764.
 
-    >>> flags = [np.array([True, True, False]), np.array([False, False, True])]
-    >>> balanced_accuracy(flags, flags[::-1])(np.ones((1, 3))), balanced_accuracy(flags, flags)(
-    ...     np.ones((1, 3)))
+    >>> flags, weights = np.array([[True, False], [True, False], [False, True]]), np.ones((1, 3))
+    >>> balanced_accuracy(flags, ~flags)(weights), balanced_accuracy(flags, flags)(weights)
     (array([0.]), array([1.]))
     """
-    is_class, hit = np.column_stack(target), np.column_stack(predicted)  # (n, classes)
-    hit &= is_class
+    hit = is_class & predicted
 
     def statistic(weights: Reals) -> Reals:
         counts, hits = weights @ is_class, weights @ hit  # (b, classes)
@@ -146,22 +149,11 @@ def f1(target: Flags, predicted: Flags) -> Statistic:
     return statistic
 
 
-def _balanced_accuracy(
-    test: pd.DataFrame, classes: Sequence[str], settings: Settings
-) -> MetricTree:
-    names = sorted({*classes, *test["target_label"]})  # a label that the model lacks is missed
-    statistic = balanced_accuracy(
-        [_has_label(test, name) for name in names], [_is_predicted(test, name) for name in names]
-    )
-    groups = test["split_group"].to_numpy()
-    return metrics.statistic_metric("balanced_accuracy", statistic, groups, settings)
-
-
 def _per_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
     """Return each class's metrics against the rest."""
     tree: MetricTree = {}
     for name in classes:
-        task, predicted = binary_scores(test, name), _is_predicted(test, name)
+        task, predicted = binary_scores(test, name), one_hot(test["predicted_label"], [name])[:, 0]
         positive, groups, statistic = task.positive, task.groups, f1(task.positive, predicted)
         tree[metrics.metric_key(name)] = {
             "n": int(positive.sum()),
@@ -177,7 +169,7 @@ def _per_class(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -
 
 def _macro_auc(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -> MetricTree:
     """Return the plain mean of the classes' AUCs."""
-    is_class, score = one_hot(test, classes), probabilities(test, classes)
+    is_class, score = one_hot(test["target_label"], classes), probabilities(test, classes)
     values = [auc(*pair) for pair in zip(is_class.T, score.T, strict=True)]
     known = [value for value in values if value is not None]
     macro = float(np.mean(known)) if known and len(known) == len(values) else None
@@ -187,11 +179,3 @@ def _macro_auc(test: pd.DataFrame, classes: Sequence[str], settings: Settings) -
     if macro is None:
         metric["note"] = "a class has no test image, or all of them"
     return metric | {"average": "macro, one class against the rest"}
-
-
-def _has_label(rows: pd.DataFrame, name: str) -> Flags:
-    return np.asarray(rows["target_label"] == name, np.bool_)
-
-
-def _is_predicted(rows: pd.DataFrame, name: str) -> Flags:
-    return np.asarray(rows["predicted_label"] == name, np.bool_)

@@ -27,8 +27,8 @@ _EXCESS_WEIGHT = 0.5  # of the excess kurtosis on a bounded scale: by trial
 def auc_interval(positive: Flags, score: Reals, groups: Groups, confidence: float) -> Interval:
     """Return DeLong's interval of the AUC on the logit scale; it contains the AUC, within (0, 1).
 
-    Its limits are those of the t distribution. An AUC of exactly 0 or 1 has no variance to measure;
-    `_perfect_auc_interval` bounds it instead. Source: as `delong_variance`; the logit scale is
+    Its limits are those of the t distribution. An AUC of exactly 0 or 1 has no variance to measure
+    and is bounded as a proportion. Source: as `delong_variance`; the logit scale is
     recommended by Qin and Hotilovac 2008, Statistical Methods in Medical Research 17:207.
     """
     codes, count = encode_groups(groups)
@@ -38,7 +38,9 @@ def auc_interval(positive: Flags, score: Reals, groups: Groups, confidence: floa
         return no_interval(method, "one class only")
     independent_units = [int(np.unique(codes[flags]).size) for flags in (positive, ~positive)]
     if value in {0.0, 1.0}:
-        return _perfect_auc_interval(value, min(independent_units), confidence)
+        # as a proportion of the scarcer class's units: chosen by us
+        low, high, *_ = wilson(value * min(independent_units), min(independent_units), confidence)
+        return Interval(low, high, "Wilson on the scarcer class")
     if min(independent_units) < 2:
         units = "images" if count == positive.size else "groups with images"
         return no_interval(method, f"fewer than two {units} of one class")
@@ -59,12 +61,6 @@ def _reliability_note(value: float, units: int) -> str | None:
     if max(value, 1 - value) > NEAR_PERFECT:
         return f"interval unreliable: AUC within {1 - NEAR_PERFECT:.2g} of the end of its scale"
     return None
-
-
-def _perfect_auc_interval(value: float, units: int, confidence: float) -> Interval:
-    """Bound an AUC of 0 or 1 as a proportion of the smaller class's `units`: chosen by us."""
-    low, high, _, _ = wilson(value * units, units, confidence)
-    return Interval(low, high, "Wilson on the scarcer class")
 
 
 def delong_variance(positive: Flags, score: Reals, groups: Groups) -> tuple[float, float]:

@@ -1,9 +1,8 @@
 """Earth mover's distance between distributions over ordered, evenly spaced score bins."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Reals = NDArray[np.float64]
+from darkroom.evaluation.statistic import Reals
 
 
 def emd_r1(target: Reals, predicted: Reals) -> Reals:

@@ -69,11 +69,6 @@ def one_class_loss(features: int) -> Any:
     return loss
 
 
-def task_loss(task: str) -> Any:
-    """Return the loss of a task of `TrainParams`."""
-    return {"rating": emd_loss, "classification": cross_entropy}[task]
-
-
 def weight_by_class(loss: Any, weights: NDArray[np.float32]) -> Any:
     """Return the loss of each image times the weight of its stratum: (n, k) twice → (n,).
 

@@ -53,17 +53,13 @@ def fit_svm(normal: Reals, seed: int) -> Arrays:
     from sklearn.svm import OneClassSVM
 
     model = OneClassSVM(kernel="rbf", gamma="scale", nu=NU).fit(normal)
+    variance = float(normal.var())
+    gamma = 1 / (normal.shape[1] * variance) if variance else 1.0  # as scikit-learn's "scale"
     arrays = {
         "support": model.support_vectors_, "weights": model.dual_coef_[0],
-        "intercept": model.intercept_[0], "gamma": np.float64(_gamma(normal)),
+        "intercept": model.intercept_[0], "gamma": np.float64(gamma),
     }  # fmt: skip
     return _check_against_sklearn("svm", arrays, normal, -model.decision_function(normal))
-
-
-def _gamma(normal: Reals) -> float:
-    """Return scikit-learn's γ for `gamma="scale"`: 1 where all images have the same features."""
-    variance = float(normal.var())
-    return 1 / (normal.shape[1] * variance) if variance else 1.0
 
 
 def fit_isolation_forest(normal: Reals, seed: int) -> Arrays:

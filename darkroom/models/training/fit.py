@@ -27,7 +27,7 @@ from darkroom.models.backbones import (
     build_head,
     freeze_all_but_last,
 )  # fmt: skip
-from darkroom.models.losses import task_loss, weight_by_class
+from darkroom.models.losses import cross_entropy, emd_loss, weight_by_class
 from darkroom.models.one_class.scores import Scorer
 from darkroom.models.targets import balanced_weights, strata
 from darkroom.models.training import steps
@@ -89,7 +89,8 @@ def fit_model(
     check_learning_rate(params)
     steps.start_tensorflow(seed, params.threads)
     checkpoint = Checkpoint(scratch, fingerprint(params, seed, data_digest))
-    loss = training_loss = task_loss(params.task)
+    loss: Any = emd_loss if params.task == "rating" else cross_entropy
+    training_loss = loss
     if params.class_weights == "balanced":  # validation stays unweighted
         weights = balanced_weights(strata(train.targets), train.targets.shape[1])
         training_loss = weight_by_class(loss, weights)
