@@ -47,7 +47,7 @@ def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
     splits = read_table(root / SPLITS, SPLIT)
     labels = read_table(root / LABELS, GROUPS)
     held_out = ("validation", "test")
-    rows = select_labelled(splits, labels, model.task, held_out, "data/model: its task")
+    rows = select_labelled(splits, labels, model.task, held_out, "data/model is of the task")
     predictions.check_classes(rows, model)
     return rows
 

@@ -63,7 +63,8 @@ def predict(model: SavedModel, rows: pd.DataFrame, images: Iterable[Pixels]) -> 
     if model.scale is not None:
         return rating_predictions(rows, outputs, model.scale)
     if model.normal_class is not None:
-        return outlier_predictions(rows, outputs)
+        table = {"target_label": rows["label"], "outlier_score": outputs.reshape(-1)}
+        return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
     return class_predictions(rows, outputs, model.classes)
 
 
@@ -124,12 +125,6 @@ def class_predictions(
     table = {"target_label": rows["label"], "predicted_label": names[outputs.argmax(axis=1)]}
     for position, name in enumerate(classes):
         table[f"probability_{name}"] = outputs[:, position].astype(np.float64)
-    return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
-
-
-def outlier_predictions(rows: pd.DataFrame, scores: NDArray[np.float64]) -> pd.DataFrame:
-    """Return one prediction row per image; `scores` (n, 1) are higher where more outlying."""
-    table = {"target_label": rows["label"], "outlier_score": scores.reshape(-1)}
     return pd.concat([rows[KEYS], pd.DataFrame(table, rows.index)], axis=1)
 
 

@@ -138,11 +138,7 @@ def _std_agreement(test: pd.DataFrame, settings: Settings) -> MetricTree:
     """Return the correlations of the standard deviations, over the rows that have a true one."""
     known = test[test["target_std"].notna().to_numpy(bool)]
     tree = _agreement(known, "std", "std_", settings)
-    for metric in tree.values():
-        metric["n"] = len(known)
-        if not len(known):
-            metric["note"] = "no test image has a known standard deviation"
-    return tree
+    return _with_count(tree, len(known), "a known standard deviation")
 
 
 def _rmse(
@@ -168,14 +164,17 @@ def _emd(test: pd.DataFrame, bins: int, settings: Settings) -> MetricTree:
     known = test[has_histogram(test)]
     target, predicted = (histograms(known, prefix, bins) for prefix in ("target_bin", "bin"))
     groups = known["split_group"].to_numpy()
-    tree: MetricTree = {}
-    for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2)):
-        tree[name] = metrics.mean_metric(name, distance(target, predicted), groups, settings) | {
-            "n": len(known)
-        }
-        if not len(known):
-            tree[name]["note"] = "no test image has a histogram of ratings"
-    return tree
+    tree = {
+        name: metrics.mean_metric(name, distance(target, predicted), groups, settings)
+        for name, distance in (("emd_r1", emd_r1), ("emd_r2", emd_r2))
+    }
+    return _with_count(tree, len(known), "a histogram of ratings")
+
+
+def _with_count(tree: MetricTree, known: int, what: str) -> MetricTree:
+    """Return the metrics with `n`, how many test images have `what`, and a note where none has."""
+    added = {"n": known} | ({} if known else {"note": f"no test image has {what}"})
+    return {name: metric | added for name, metric in tree.items()}
 
 
 def _column(rows: pd.DataFrame, name: str) -> Reals:

@@ -56,12 +56,12 @@ def select_labelled(
     groups: pd.DataFrame,
     task: str,
     parts: Sequence[str] = SPLITS,
-    stated: str = "params.yaml: train.task",
+    stated: str = "params.yaml: train.task is",
 ) -> pd.DataFrame:
-    """Return the images of `parts` with a label for the task that `stated` names, by key.
+    """Return key, split, split group and labels of the images of `parts` labelled for the task.
 
-    Columns: key, split, split_group and labels. Raises UserError where none has such a label and
-    some image, of whichever part, has one for another task.
+    Raises UserError, which begins with `stated` and the task, where there is none, and some image,
+    of whichever part, is labelled for another task.
     """
     columns = ["label", "ratings", "mean", "std"]
     rows = split[["key", "split", "split_group"]]
@@ -72,8 +72,8 @@ def select_labelled(
     if not known.any() and others:
         kind = "class names" if task == "rating" else "ratings"
         raise UserError(
-            f"{stated} is {task}, but no image of {', '.join(parts)} has a label for it, while"
-            f" {others} have {kind}: set train.task in params.yaml to {other} and run"
+            f"{stated} {task}, but no image of {', '.join(parts)} has a label for it, while"
+            f" {others} images have {kind}: set train.task to {other} in params.yaml and run"
             " `dvc repro`, or give other labels"
         )
     return rows[known].sort_values("key", ignore_index=True)

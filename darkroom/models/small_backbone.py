@@ -45,10 +45,12 @@ COLOUR_RESIDUALS = (_SIDE, _DOWN, _SQUARE)
 def build_small(size_px: int) -> "keras.Model":
     """Build the network: (n, size, size, 3) in [0, 255] → (n, HIDDEN)."""
     import keras
-    from keras import layers
+    from keras import layers, ops
 
     image = keras.Input((size_px, size_px, 3), name="image")
-    planes = [_weighted(image, weights) for weights in PLANES]  # each (n, size, size, 1)
+    planes = [  # each (n, size, size, 1)
+        ops.sum(image * np.array(weights, np.float32), axis=-1, keepdims=True) for weights in PLANES
+    ]
     features = _brightness_shares(planes[0])
     for size in range(SIZES):
         residuals = _residuals(planes[: 3 if size < COLOUR_SIZES else 1])
@@ -60,12 +62,6 @@ def build_small(size_px: int) -> "keras.Model":
     x = layers.Dropout(DROPOUT)(x)
     x = layers.Dense(HIDDEN, activation="relu")(x)
     return keras.Model(image, x, name="small")
-
-
-def _weighted(image: Any, weights: tuple[float, ...]) -> Any:
-    from keras import ops
-
-    return ops.sum(image * np.array(weights, np.float32), axis=-1, keepdims=True)
 
 
 def _kernels(shapes: Sequence[Sequence[Sequence[float]]]) -> NDArray[np.float32]:

@@ -250,7 +250,7 @@ def test_a_positive_class_can_be_chosen_and_must_exist(tmp_path, values, use):
 def test_three_classes_are_evaluated_one_against_the_rest(tmp_path, params, use):
     names = ("a.1", "b", "c")
     use(SavedModel("classification", names, None, 16, "resize", b""))
-    write_root(tmp_path, classified(300, names))
+    write_root(tmp_path, classified(255, names))
     evaluate.run(tmp_path, params)
     table, tree, plots = read(tmp_path)
     test = table[table["split"] == "test"]

@@ -85,11 +85,6 @@ def fit_isolation_forest(normal: Reals, seed: int) -> Arrays:
     return _check_against_sklearn("isolation_forest", arrays, normal, -forest.score_samples(normal))
 
 
-def store_templates(normal: Reals, seed: int) -> Arrays:
-    """Store the features, of which the nearest counts."""
-    return {"templates": normal.astype(np.float32)}
-
-
 def average_path_length(images: NDArray[np.int64]) -> Reals:
     """Return the mean path length of an isolation tree of so many images (n,), from 0 up.
 
@@ -127,5 +122,5 @@ FITS: dict[str, Callable[[Reals, int], Arrays]] = {
     "mahalanobis": fit_mahalanobis,
     "svm": fit_svm,
     "isolation_forest": fit_isolation_forest,
-    "deep": store_templates,
+    "deep": lambda normal, seed: {"templates": normal.astype(np.float32)},  # the nearest counts
 }

@@ -180,15 +180,6 @@ def limit_per_class(
     return np.asarray(~train | rows["parent"].isin(used))
 
 
-def add_augmented(train: pd.DataFrame, augmented: pd.DataFrame) -> pd.DataFrame:
-    """Return the train rows and below them their augmented images, with their parents' targets."""
-    labels = train.drop(columns=["key", "shard", "offset", "size", "folder"])
-    places = augmented[["key", "parent", "shard", "offset", "size"]]
-    children = places.merge(labels, on="parent")
-    children = children.assign(folder=str(AUGMENTED)).sort_values("key")
-    return pd.concat([train, children], ignore_index=True)
-
-
 def read_rows(root: Path, task: str) -> pd.DataFrame:
     """Return the labelled images of train (then augmented), and of validation."""
     rows = select_labelled(
@@ -202,5 +193,8 @@ def read_rows(root: Path, task: str) -> pd.DataFrame:
     rows["parent"] = rows["key"]
     train = rows[rows["split"] == "train"]
     augmented = tables.read_table(root / AUGMENTED / "index.parquet", tables.AUGMENTED)
-    used = [add_augmented(train, augmented), rows[rows["split"] == "validation"]]
+    labels = train.drop(columns=["key", "shard", "offset", "size", "folder"])
+    children = augmented[["key", "parent", "shard", "offset", "size"]].merge(labels, on="parent")
+    children = children.assign(folder=str(AUGMENTED)).sort_values("key")
+    used = [train, children, rows[rows["split"] == "validation"]]
     return pd.concat(used, ignore_index=True)
