@@ -81,17 +81,33 @@ class Prepared:
     @cached_property
     def keypoints(self) -> Keypoints:
         """Keypoints of the picture."""
-        return _keypoints(self.grey)
+        points, descriptors = _sift().detectAndCompute(self.grey, None)
+        if descriptors is None:
+            return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
+        # RootSIFT (Arandjelović and Zisserman 2012): Hellinger distance matches better.
+        root = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
+        return Keypoints(np.array([p.pt for p in points], np.float32), root.astype(np.float32))
 
     @cached_property
     def mirrored(self) -> Keypoints:
-        """Keypoints of its mirror image."""
-        return _mirror(self.keypoints, self.grey.shape[1])
+        """Keypoints of its mirror image, without seeking them there.
+
+        A descriptor is 4 rows x 4 columns x 8 directions in the keypoint's own frame, of which a
+        mirror reverses the rows and the sense of direction.
+        """
+        points = self.keypoints.points.copy()
+        points[:, 0] = self.grey.shape[1] - 1 - points[:, 0]
+        frames = self.keypoints.descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
+        turned = frames[..., [0, 7, 6, 5, 4, 3, 2, 1]]
+        return Keypoints(points, np.ascontiguousarray(turned.reshape(-1, 128)))
 
     @cached_property
     def thumbs(self) -> NDArray[np.float32]:
         """The eight turns and flips of its thumbnail, (8, 1024), zero mean and unit length."""
-        thumb = _thumb(self.grey)
+        size = (THUMB_PX, THUMB_PX)
+        thumb = cv2.resize(self.grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        thumb -= thumb.mean()
+        thumb = np.asarray(thumb / (np.linalg.norm(thumb) + 1e-6), np.float32)
         turned = [np.rot90(t, k).ravel() for t in (thumb, thumb[:, ::-1]) for k in range(4)]
         return np.stack(turned)
 
@@ -144,37 +160,9 @@ def is_same_whole(evidence: Evidence) -> bool:
     )
 
 
-def _thumb(grey: Grey) -> NDArray[np.float32]:
-    thumb = cv2.resize(grey, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-    thumb -= thumb.mean()
-    return np.asarray(thumb / (np.linalg.norm(thumb) + 1e-6), np.float32)
-
-
 @lru_cache(maxsize=1)
 def _sift() -> Any:
     return cv2.SIFT.create(nfeatures=300, contrastThreshold=0.01)
-
-
-def _keypoints(grey: Grey) -> Keypoints:
-    points, descriptors = _sift().detectAndCompute(grey, None)
-    if descriptors is None:
-        return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
-    # RootSIFT (Arandjelović and Zisserman 2012): Hellinger distance matches better.
-    root = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
-    return Keypoints(np.array([p.pt for p in points], np.float32), root.astype(np.float32))
-
-
-def _mirror(keypoints: Keypoints, width: int) -> Keypoints:
-    """Return the keypoints of the mirror image, without seeking them there.
-
-    A descriptor is 4 rows x 4 columns x 8 directions in the keypoint's own frame, of which a mirror
-    reverses the rows and the sense of direction.
-    """
-    points = keypoints.points.copy()
-    points[:, 0] = width - 1 - points[:, 0]
-    frames = keypoints.descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
-    turned = frames[..., [0, 7, 6, 5, 4, 3, 2, 1]]
-    return Keypoints(points, np.ascontiguousarray(turned.reshape(-1, 128)))
 
 
 def _by_keypoints(a: Prepared, picture: Grey, keypoints: Keypoints) -> Evidence:
