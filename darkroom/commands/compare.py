@@ -34,7 +34,7 @@ def compare(
     status says what came out:
 
     \b
-      0  nothing is significantly worse; --require: the main one is better
+      0  nothing is significantly worse; --require better: main metric better
       1  a metric is significantly worse, or --require better was not shown
       2  they cannot be compared: refused, missing, a wrong command, or a defect
 
