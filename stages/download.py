@@ -57,12 +57,12 @@ def run(root: Path, params: Params) -> None:
     for title, entries in sources.items():
         for entry in entries.read(store, journal, progress.advance):
             store.add(title, entry)
-    failed = [row for row in store.rows if row["status"] == "failed"]
-    faults = [
+    failed = [
         (row["reason"], f"{row['source']}:{row['name']}")
-        for row in failed
-        if row["reason"] != TOTAL_LIMIT
+        for row in store.rows
+        if row["status"] == "failed"
     ]
+    faults = [fault for fault in failed if fault[0] != TOTAL_LIMIT]
     try:
         stop_if_too_many(
             "download", "download.max_failed_fraction", faults, len(store.rows),

@@ -10,7 +10,6 @@ from darkroom.core.files import write_text
 # A file changed this shortly before it was read may change again without a new time (git calls
 # such entries racily clean); it is read again next time.
 FRESH_NS = 2_000_000_000
-_CHUNK = 2**20
 
 
 class FileState(NamedTuple):
@@ -48,11 +47,8 @@ class HashCache:
 
 def hash_file(path: Path) -> str:
     """Return the key of a file's bytes, as core.shards.key_of."""
-    digest = hashlib.sha256()
     with path.open("rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:32]
 
 
 def _read(path: Path) -> dict[str, FileState]:

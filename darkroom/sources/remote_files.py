@@ -120,13 +120,12 @@ def sibling(url: str, name: str) -> str:
 def read_many(url: str, files: list[RemoteFile]) -> list[bytes | Unreadable]:
     """Return the content of each file below the folder `url`, read all at once."""
     system, _ = _open(url)
-    sized = [file for file in files if file.version.size]
-    paths = [file.path for file in sized]
-    sizes = [file.version.size for file in sized]
+    sizes = {file.path: file.version.size for file in files if file.version.size}
+    ranges = list(sizes), [0] * len(sizes), list(sizes.values())
     contents: list[Any] = []
-    if sized:
-        contents = _call_driver(lambda: list(system.cat_ranges(paths, [0] * len(paths), sizes)))
-    by_path = dict(zip(paths, contents, strict=True))
+    if sizes:
+        contents = _call_driver(lambda: list(system.cat_ranges(*ranges)))
+    by_path = dict(zip(sizes, contents, strict=True))
     return [_content(file, by_path.get(file.path, b"")) for file in files]
 
 
@@ -176,7 +175,7 @@ def _reason(error: Exception) -> str:
 
 
 def _without_secrets(error: Exception) -> str:
-    """Return an error's message without what may be a password or a signature."""
+    """Return a message without what may be a password or a signature."""
     message = re.sub(r"//[^/\s@]*@", "//", re.sub(r"\?\S+", "", str(error)))
     return f"{type(error).__name__}: {message[:300]}"
 

@@ -35,7 +35,7 @@ def require_archive(path: Path, limits: Limits, where: str) -> None:
     except BrokenArchive as fault:
         raise UserError(f"{where}: the file is {fault.reason} from its start") from fault
     if kind == "zip":
-        zip.require_contents(path)
+        zip.open_zip(path).close()
     elif kind is None:
         with path.open("rb") as handle:
             head = handle.read(8)

@@ -25,7 +25,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, Va
 
 def read_members(path: Path, limits: Limits) -> Iterator[Member]:
     """Yield the members in the order of the table of contents. Raises UserError without one."""
-    with _open(path) as archive:
+    with open_zip(path) as archive:
         infos = archive.infolist()
         overlapping = _overlapping(infos)
         unpacked = packed = 0
@@ -49,12 +49,8 @@ def read_members(path: Path, limits: Limits) -> Iterator[Member]:
                 yield Member.refused(name, reason)
 
 
-def require_contents(path: Path) -> None:
-    """Raise UserError when the table of contents cannot be read."""
-    _open(path).close()
-
-
-def _open(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Return a zip, its table of contents read. Raises UserError without one."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:

@@ -149,7 +149,6 @@ class _FetchLoop:
             if host.given_up is not None:
                 raise Unreadable(host.given_up)
             outcome = await self._attempt(job)
-            host.record(None)
         except Transient as failure:
             attempt = self.attempts[position]
             wait = retry_policy.delay(attempt, failure.retry_after, random.random())
@@ -160,11 +159,10 @@ class _FetchLoop:
                     host.not_before = max(host.not_before, until)
                 self.schedule.postpone(position, until)
                 return
-            host.record(failure.reason)
             outcome = Outcome(None, failure.reason)
         except Unreadable as failure:
-            host.record(failure.reason)
             outcome = Outcome(None, failure.reason)
+        host.record(outcome.reason)
         self.attempts.pop(position, None)
         if outcome.key is None:
             self.journal.part(job.digest).drop()

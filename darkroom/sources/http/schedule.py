@@ -43,18 +43,18 @@ class Schedule:
 
     def __init__(self, hosts: Iterable[str], per_host: int) -> None:
         """Plan one position per element of `hosts`, the name of its host."""
-        self.per_host, self.unfinished = per_host, 0
-        self._by_name: dict[str, Host] = {}
+        self.per_host = per_host
+        by_name: dict[str, Host] = {}
         self._host_of: list[Host] = []
         self._ready: list[tuple[int, int, Host]] = []
         self._timers: list[tuple[float, int, Host, int | None]] = []
         self._tie = count()
         for position, name in enumerate(hosts):
-            host = self._by_name.setdefault(name, Host())
+            host = by_name.setdefault(name, Host())
             host.waiting.append(position)
             self._host_of.append(host)
-            self.unfinished += 1
-        for host in self._by_name.values():
+        self.unfinished = len(self._host_of)
+        for host in by_name.values():
             self._offer(host)
 
     def host(self, position: int) -> Host:

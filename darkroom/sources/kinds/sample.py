@@ -1,15 +1,13 @@
 """The embedded sample, which needs no network and no folder of one's own."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from darkroom.core.params.download import DownloadParams, SampleSource
 from darkroom.sources.entries import Entry, EntryStream, Labels
 from darkroom.sources.sample import photographs
-
-if TYPE_CHECKING:
-    from darkroom.sources.sample.generate import SampleFile
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,11 @@ class Sample:
         """Return the sample's files as entries, by name."""
         from darkroom.sources.sample import generate  # here: it brings all that decodes images
 
-        entries = [_entry(file) for file in generate.files()]
+        entries = [
+            Entry(
+                file.name, f"sample:{file.name}", partial(bytes, file.content),
+                labels=Labels(ratings=file.ratings, source_group=file.group),
+            )
+            for file in generate.files()
+        ]  # fmt: skip
         return EntryStream(iter(entries), len(entries))
-
-
-def _entry(file: "SampleFile") -> Entry:
-    labels = Labels(ratings=file.ratings, source_group=file.group)
-    return Entry(file.name, f"sample:{file.name}", lambda: file.content, labels=labels)

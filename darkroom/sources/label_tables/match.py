@@ -138,13 +138,9 @@ def parse_row(row: Row, ratings: list[str]) -> Labels:
     if std is not None and std < 0:
         raise UserError(f"{row.where}: column std: expected 0 or more, got {std:g}")
     return Labels(
-        label=_text(row, "label"),
-        ratings=_votes(row, ratings),
-        mean=_number(row, "mean"),
-        std=std,
-        source_group=_text(row, "group"),
-        official_split=_text(row, "split"),
-    )
+        label=_text(row, "label"), ratings=_votes(row, ratings), mean=_number(row, "mean"), std=std,
+        source_group=_text(row, "group"), official_split=_text(row, "split"),
+    )  # fmt: skip
 
 
 def _text(row: Row, column: str) -> str | None:
@@ -271,12 +267,9 @@ def _without_extension(name: str) -> str:
 
 
 # How a table may name a file, the surest way first.
-_VIEWS: tuple[Callable[[str], str], ...] = (
-    str,
-    _base,
-    _without_extension,
-    lambda name: _base(_without_extension(name)),
-)
+_VIEWS: list[Callable[[str], str]] = [
+    str, _base, _without_extension, lambda name: _base(_without_extension(name)),
+]  # fmt: skip
 
 
 def _folded(name: str) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-Pixels = NDArray[np.uint8]  # (height, width, 3) RGB
+from darkroom.sources.sample.photographs import Pixels
+
 Kind = Literal["blur", "noise", "jpeg", "haze", "pixelation", "posterisation"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Pixels = NDArray[np.uint8]  # (height, width, 3) RGB
+from darkroom.sources.sample.photographs import Pixels
+
 Edit = Literal[
     "crop", "flip_horizontal", "flip_vertical", "rotation", "right_angle", "resize",
     "recompression", "colour_shift", "overlay",

@@ -140,10 +140,8 @@ def panel(quality: float, rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _misname(file: SampleFile) -> SampleFile:
-    other = "png" if file.extension == "jpg" else "jpg"
-    return replace(
-        file, extension=other, truth=file.truth._replace(transformation="wrong_extension")
-    )
+    truth = file.truth._replace(transformation="wrong_extension")
+    return replace(file, extension="png" if file.extension == "jpg" else "jpg", truth=truth)
 
 
 def _exact_duplicates(originals: list[SampleFile], chosen: list[int]) -> Iterator[SampleFile]:
@@ -198,14 +196,9 @@ def _flip_bytes(content: bytes, rank: int) -> bytes:
 
 
 def _planted(
-    original: SampleFile,
-    index: int,
-    content: bytes,
-    extension: str,
-    role: Role,
-    transformation: str,
-    ratings: tuple[int, ...] | None = None,
-) -> SampleFile:
+    original: SampleFile, index: int, content: bytes, extension: str, role: Role,
+    transformation: str, ratings: tuple[int, ...] | None = None,
+) -> SampleFile:  # fmt: skip
     truth = original.truth._replace(role=role, transformation=transformation)
     votes = original.ratings if ratings is None else ratings
     return SampleFile(content, extension, votes, original.group, truth, of=index)

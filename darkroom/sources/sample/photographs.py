@@ -41,15 +41,8 @@ def _from_skimage(name: str, extension: str = "png", margin: float = 0.0) -> Pho
 
 
 PHOTOGRAPHS = [
-    _from_skimage("astronaut"),
-    _from_skimage("brick"),
-    _from_skimage("camera"),
-    _from_skimage("cell"),
-    _from_skimage("chelsea"),
-    _from_skimage("coffee"),
-    _from_skimage("coins"),
-    _from_skimage("grass"),
-    _from_skimage("gravel"),
+    *map(_from_skimage, ("astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins")),
+    *map(_from_skimage, ("grass", "gravel")),
     _from_skimage("hubble_deep_field", "jpg"),
     _from_skimage("ihc"),
     _from_skimage("moon"),
@@ -69,9 +62,7 @@ def package_folder(package: str) -> Path:
     """Return the folder of an installed package without importing it (that takes seconds)."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            f"{package} is not installed: run `make repro`, which installs it"
-        )
+        raise ModuleNotFoundError(f"{package} is not installed: `make repro` installs it")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -37,10 +37,8 @@ class Outcome(NamedTuple):
 
     def line(self, digest: str) -> str:
         """Return this as a line of the journal."""
-        words = (
-            [f"!{self.reason}"] if self.key is None else [self.key, *map(str, self.location or ())]
-        )
-        return " ".join([digest, *words, "."]) + "\n"
+        words = [f"!{self.reason}"] if self.key is None else [self.key, *(self.location or ())]
+        return " ".join(map(str, [digest, *words, "."])) + "\n"
 
 
 def _parse(line: str) -> tuple[str, Outcome] | None:
@@ -257,16 +255,13 @@ def remove_images(folder: Path, purged: Collection[str]) -> None:
         if size != path.stat().st_size or any(outcome.key in purged for outcome in inside):
             path.unlink()
     for path in (folder / SHARDS).glob("*"):
-        whole = not path.name.startswith(".unfinished-")
-        if not whole or _may_hold(path, purged):
+        try:
+            whole = not path.name.startswith(".unfinished-")
+            keep = whole and all(key not in purged for key, _ in read_locations(path))
+        except tarfile.ReadError:
+            keep = False
+        if not keep:
             path.unlink()
-
-
-def _may_hold(shard: Path, purged: Collection[str]) -> bool:
-    try:
-        return any(key in purged for key, _ in read_locations(shard))
-    except tarfile.ReadError:
-        return True
 
 
 def _write(descriptor: int, content: bytes) -> None:

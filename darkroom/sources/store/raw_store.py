@@ -5,9 +5,8 @@ becomes `withdrawn`, and one whose content changed leaves a withdrawn row (`repl
 new one, so that the index knows every member of every shard. The index is held in memory, about
 1 KB per record.
 
-Purged keys are the exception. Their bytes are not taken in; the rest of a shard that holds one is
-written to a new shard, and the old shard goes after the index that no longer names it. Their
-records stay, `withdrawn` because `purged`, without what the source said about the image.
+Purged keys are not taken in; the rest of a shard that holds one is written to a new shard, and the
+old one goes after the index. Their records stay, `withdrawn` because `purged`, without labels.
 """
 
 import logging
@@ -56,11 +55,8 @@ class RawStore:
 
     def stored_keys(self, source: str) -> dict[str, str]:
         """Return the key by name of what the source need not give again: stored, or purged."""
-        known = [
-            row
-            for row in self.before
-            if row["source"] == source and self._has(row["key"]) and row["reason"] != REPLACED
-        ]
+        rows = (row for row in self.before if row["source"] == source)
+        known = [row for row in rows if self._has(row["key"]) and row["reason"] != REPLACED]
         known.sort(key=lambda row: bool(row["status"] == "kept"))  # it outweighs a purged one
         return {row["name"]: row["key"] for row in known}
 
@@ -97,10 +93,8 @@ class RawStore:
         if not self._has(key):
             # Whatever comes after the first that is too much stays out as well, small or not: what
             # is in the set then depends on the order of the sources alone.
-            self.full = (
-                self._max_bytes is not None
-                and self.writer.total_bytes + len(content) > self._max_bytes
-            )
+            total = self.writer.total_bytes + len(content)
+            self.full = self._max_bytes is not None and total > self._max_bytes
             if self.full:
                 raise Unreadable(TOTAL_LIMIT)
             self.writer.put(key, content)

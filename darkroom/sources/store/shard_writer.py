@@ -65,7 +65,7 @@ class ShardWriter:
 
     def leave_out(self, unwanted: Callable[[str], bool], purged: Collection[str]) -> None:
         """Write again, without them, the shards of purged keys and staged ones of unwanted keys."""
-        affected = {self.locations[key].shard for key in self.locations if key in purged}
+        affected = {location.shard for key, location in self.locations.items() if key in purged}
         for shard, keys in self._adopted.items():
             if any(unwanted(key) or self.locations[key].shard != shard for key in keys):
                 affected.add(shard)
@@ -93,7 +93,10 @@ class ShardWriter:
                 try:
                     os.link(staged, temporary)
                 except OSError:  # another disk, or one that knows no links
-                    _copy(staged, temporary)
+                    with staged.open("rb") as reading, temporary.open("wb") as writing:
+                        shutil.copyfileobj(reading, writing)
+                        writing.flush()
+                        os.fsync(writing.fileno())
                 temporary.replace(target)
 
     def _adopt(self, staging: Path) -> None:
@@ -133,10 +136,3 @@ class ShardWriter:
         self.locations.update(zip(keys, locations, strict=True))
         self._next += 1
         self.written += 1
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as reading, target.open("wb") as writing:
-        shutil.copyfileobj(reading, writing)
-        writing.flush()
-        os.fsync(writing.fileno())
