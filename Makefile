@@ -20,6 +20,7 @@ unexport PYTHONHOME PYTHONPATH
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
+# pip compiles on one core, compileall on all; files that are no Python for us only fail there.
 set-up: ## create .venv, or rebuild it when requirements or the Python version changed
 	@command -v git >/dev/null || { echo "error: git is not installed" >&2; exit 1; }
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
@@ -47,9 +48,11 @@ set-up: ## create .venv, or rebuild it when requirements or the Python version c
 	  exit 1; }; \
 	echo "Setting up $(VENV) with Python $$version: some minutes, once"; \
 	rm -rf $(VENV) && $$python -m venv $(VENV) || exit 1; \
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -r requirements-dev.txt || { \
 	  echo "error: the pinned packages did not install; pip's reason is above." >&2; \
 	  echo "  They exist for Python 3.11 to 3.13, this is $$version." >&2; exit 1; }; \
+	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true; \
 	printf '%s\n' "$$made_from" >$(STAMP)
 	@[ "$$(cksum <pyproject.toml)" = "$$(cat $(INSTALLED) 2>/dev/null)" ] && exit 0; \
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
