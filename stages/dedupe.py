@@ -9,6 +9,10 @@ Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddin
   explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
 - A group holds a representative, the best image (`darkroom.dedupe.representative`), and the images
   verified against it: no chains.
+- What is rejected of that, `dedupe.reject` says: nothing but files of the same bytes, edits (copies
+  as above), or all that is near.
+- Two copies that have different labels stay where `dedupe.labelled_apart` is `keep`; otherwise both
+  or the worse one go, if the pictures leave no doubt. No group mixes labels.
 - Two copies that are rated differently (both have ratings, and these differ) stay where
   `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
 - Images of a normalised similarity of `dedupe.family_threshold`, or that share a scene, are one
@@ -25,6 +29,8 @@ Alone: `python -m stages.dedupe`.
 
 from pathlib import Path
 
+import pandas as pd
+
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_metrics
@@ -35,7 +41,7 @@ from darkroom.core.params.section import StageParams
 from darkroom.core.params.split import SplitParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
-from darkroom.dedupe.counts import count_leaks, count_review, summarise
+from darkroom.dedupe.counts import count_leaks, count_review, say_labelled_otherwise, summarise
 from darkroom.dedupe.normalise import load_background
 from darkroom.dedupe.pairs import find_pairs
 from darkroom.dedupe.representative import rank_images
@@ -69,14 +75,7 @@ def run(root: Path, params: Params) -> None:
     keys = resolve_records(index, params.dedupe, params.split, decisions).merge(
         kept.drop(columns=["status", "reason"]), on="key", how="inner"
     )
-    conflicts = int(keys["label_conflict"].sum())
-    if conflicts and params.dedupe.label_conflict == "error":
-        first = ", ".join(keys.loc[keys["label_conflict"], "key"].head(5))
-        raise UserError(
-            f"{conflicts} images have records with different labels (first: {first}; see "
-            "data/raw/index.parquet). Correct the labels, or set dedupe.label_conflict to drop or "
-            "majority in params.yaml."
-        )
+    refuse_conflicts(keys, params.dedupe)
     progress = Progress("dedupe", len(keys))
     settled = keys[keys["status"] == "kept"]
     names, vectors = tables.read_vectors(root / EMBEDDINGS, settled["key"])
@@ -87,9 +86,11 @@ def run(root: Path, params: Params) -> None:
     )  # fmt: skip
     progress.advance(len(settled))
     groups = group_images(keys, pairs, params.dedupe, decisions)
+    refuse_conflicts(groups, params.dedupe)
     index["official_split"] = standard_splits(index["official_split"], params.split)
     records = record_statuses(index, summary, groups)
-    metrics = summarise(groups, pairs, records)
+    metrics = summarise(groups, pairs, records, params.dedupe)
+    say_labelled_otherwise(metrics)
     metrics["leaks"] = count_leaks(index["official_split"], records)
     metrics["review"] = count_review(groups, decisions)
     metrics["labels"] = check_labels(groups, params.dedupe.min_class_images)
@@ -100,6 +101,17 @@ def run(root: Path, params: Params) -> None:
     )
     write_metrics(root / METRICS, metrics)
     progress.close(kept=metrics["kept"], rejected=metrics["rejected"])
+
+
+def refuse_conflicts(keys: pd.DataFrame, params: DedupeParams) -> None:
+    """Stop where labels conflict and the user wants to be stopped. Raises UserError."""
+    conflicts = keys.loc[keys["label_conflict"], "key"]
+    if len(conflicts) and params.label_conflict == "error":
+        raise UserError(
+            f"{len(conflicts)} images have records, or copies, with different labels (first: "
+            f"{', '.join(conflicts.head(5))}; see data/raw/index.parquet). Correct the labels, or "
+            "set dedupe.label_conflict to drop or majority in params.yaml."
+        )
 
 
 if __name__ == "__main__":

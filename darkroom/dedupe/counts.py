@@ -1,18 +1,24 @@
 """What dedupe counts for its metrics."""
 
+import logging
 from collections import Counter
 from itertools import combinations
 
 import pandas as pd
 
 from darkroom.core.files import MetricTree
+from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.tables import null_to_none
-from darkroom.dedupe.statuses import LEAKS, rated_differently
+from darkroom.dedupe.statuses import LEAKS, is_labelled_apart, is_redundant, rated_differently
 from darkroom.labels.decisions import ABOUT, Decisions
 from darkroom.labels.official_splits import SPLITS
 
+logger = logging.getLogger(__name__)
 
-def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) -> MetricTree:
+
+def summarise(
+    groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame, params: DedupeParams
+) -> MetricTree:
     """Return the counts that `metrics/dedupe.json` holds."""
     kept = groups[groups["status"] == "kept"]
     sizes = groups["representative"].value_counts()
@@ -30,9 +36,27 @@ def summarise(groups: pd.DataFrame, pairs: pd.DataFrame, records: pd.DataFrame) 
         "pairs": {
             "candidates": len(pairs),
             "duplicates": int(pairs["duplicate"].sum()),
-            "rated_apart": int((pairs["duplicate"] & rated_differently(groups, pairs)).sum()),
+            "rated_apart": int(
+                (is_redundant(pairs, params) & rated_differently(groups, pairs)).sum()
+            ),
+            "labelled_apart": int(is_labelled_apart(groups, pairs, params).sum()),
         },
     }
+
+
+def say_labelled_otherwise(metrics: MetricTree) -> None:
+    """Log what became of copies that have different labels, each in a sentence."""
+    apart, gone = metrics["pairs"]["labelled_apart"], metrics["copies_labelled_otherwise"]
+    if apart:
+        logger.warning(
+            "dedupe: %d pairs look like copies and have different labels: both images stay and go"
+            " to one split (dedupe.labelled_apart); `darkroom review` shows them", apart,
+        )  # fmt: skip
+    if gone:
+        logger.warning(
+            "dedupe: %d images were rejected as copies of an image with another label; see the"
+            " column `representative` of data/dedupe/groups.parquet", gone,
+        )  # fmt: skip
 
 
 def count_leaks(official: pd.Series, records: pd.DataFrame) -> MetricTree:

@@ -2,20 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
 
 from darkroom.core.graphs import Pair, connected_components
 from darkroom.labels.decisions import Decisions
 
 
 def group_duplicates(
-    ranked: Sequence[str], duplicates: Iterable[Pair], apart: Set[Pair] = frozenset()
+    ranked: Sequence[str],
+    duplicates: Iterable[Pair],
+    apart: Set[Pair] = frozenset(),
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Return each key's representative: the best image that it was verified against itself.
 
     `ranked` holds every key, best first. An image that is not yet in a group represents itself
     and takes in those that are its *own* duplicates, so that A~B and B~C never put A with C unless
-    that pair was verified as well. No group holds both images of a pair in `apart`, keys in order:
-    the better one is in it. The result does not depend on the order of `duplicates`.
+    that pair was verified as well. No group holds both images of a pair in `apart`, keys in order,
+    nor two of different `labels`: the better one is in it. The result does not depend on the order
+    of `duplicates`.
     """
     rank = {key: number for number, key in enumerate(ranked)}
     own = _partners(duplicates)
@@ -24,11 +29,14 @@ def group_duplicates(
         if key in representative:
             continue
         representative[key] = key
-        group = [key]
+        group, label = [key], labels.get(key)
         for other in sorted(own[key] - representative.keys(), key=rank.__getitem__):
-            if not any(_ordered(other, member) in apart for member in group):
+            if any(_ordered(other, member) in apart for member in group):
+                continue
+            if label is None or labels.get(other, label) == label:
                 representative[other] = key
                 group.append(other)
+                label = label or labels.get(other)
     return representative
 
 

@@ -16,54 +16,109 @@ from darkroom.labels.official_splits import strength
 from darkroom.labels.resolve import rating_of
 
 LEAKS = "leaks_into_"  # and the stronger official split: why the weaker side's copy goes
+NEAR = "near_duplicate"  # why an image goes that is no edit, only near, where `all` are rejected
+SURE_OF_LABELS = 0.95  # agreement from which a copy may outweigh two different labels
 
 
 def group_images(
     keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupeParams, decisions: Decisions
 ) -> pd.DataFrame:
     """Return GROUPS: who represents whom, which families there are, and why a copy is rejected."""
-    redundant = pairs["duplicate"]
-    if params.rated_apart == "keep":
-        redundant = redundant & ~rated_differently(keys, pairs)
-    ranked = rank_images(keys[keys["status"] == "kept"])
-    duplicates = apply_decisions(links_of(pairs[redundant]), ranked, decisions)
-    representative = group_duplicates(ranked, duplicates, decisions.not_duplicate)
-    related = (
-        pairs["duplicate"]
-        | (pairs["normalised"] >= params.family_threshold)
-        | (pairs["decided_by"] == "scene")
-    )
-    present = set(keys["key"])
-    decided = [pair for pair in decisions.duplicate if present.issuperset(pair)]
-    family = connected_components(keys["key"], links_of(pairs[related]) + sorted(decided))
     groups = keys.copy()
+    redundant = is_redundant(pairs, params)
+    if params.rated_apart == "keep":
+        redundant &= ~rated_differently(keys, pairs)
+    apart = is_labelled_apart(keys, pairs, params)
+    if params.labelled_apart == "conflict":
+        decided = decisions.duplicate | decisions.not_duplicate
+        clash = redundant & ~apart & labelled_differently(keys, pairs)
+        disputed = {key for pair in set(links_of(pairs[clash])) - decided for key in pair}
+        lost = groups["key"].isin(disputed - decisions.keep) & (groups["status"] == "kept")
+        groups.loc[lost, ["status", "reason"]] = "rejected", "label_conflict"
+        groups.loc[lost, "label_conflict"] = True
+    settled = groups[groups["status"] == "kept"]
+    ranked = rank_images(settled)
+    there = pairs["key_a"].isin(ranked) & pairs["key_b"].isin(ranked)
+    duplicates = apply_decisions(links_of(pairs[redundant & ~apart & there]), ranked, decisions)
+    labels = {} if params.labelled_apart == "reject" else _labels(settled, decisions)
+    representative = group_duplicates(ranked, duplicates, decisions.not_duplicate, labels)
+    present = set(keys["key"])
+    same = [pair for pair in decisions.duplicate if present.issuperset(pair)]
+    family = connected_components(
+        keys["key"], links_of(pairs[is_related(pairs, params)]) + sorted(same)
+    )
     groups["representative"] = [representative.get(key) for key in keys["key"]]
     groups["copy_group"] = [representative.get(key, key) for key in keys["key"]]
     groups["family"] = [family[key] for key in keys["key"]]
     copies = groups["copy_group"] != groups["key"]
+    near = set(links_of(pairs[redundant & ~pairs["duplicate"]]))
     official = groups.set_index("key")["official_split"]
     groups.loc[copies, "status"] = "rejected"
     groups.loc[copies, "reason"] = [
-        copy_reason(row.official_split, official[row.representative])
+        copy_reason(
+            row.official_split, official[row.representative],
+            NEAR if (min(row.key, row.representative), max(row.key, row.representative)) in near
+            else "copy",
+        )
         for row in groups[copies].itertuples()
-    ]
+    ]  # fmt: skip
     return groups[tables.GROUPS.names]
+
+
+def is_redundant(pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
+    """Return for each pair whether one of the two is to go, as `dedupe.reject` says.
+
+    Files of the same bytes are one image already: to `exact` no pair is.
+    """
+    if params.reject == "all":
+        return is_related(pairs, params)
+    return pairs["duplicate"] & (params.reject == "edits")
+
+
+def is_related(pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
+    """Return for each pair whether the two are of one family: copies, one scene, or very near."""
+    near = pairs["normalised"] >= params.family_threshold
+    return pairs["duplicate"] | near | (pairs["decided_by"] == "scene")
+
+
+def labelled_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Return for each pair whether both images have a label, and another."""
+    label = keys.set_index("key")["label"]
+    a, b = pairs["key_a"].map(label), pairs["key_b"].map(label)
+    return a.notna() & b.notna() & (a != b)
+
+
+def is_labelled_apart(keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
+    """Return for each pair whether one of the two would go, and their labels keep both.
+
+    A label is evidence: unless all is kept anyway, only a copy beyond doubt speaks against two.
+    """
+    apart = is_redundant(pairs, params) & labelled_differently(keys, pairs)
+    if params.labelled_apart == "keep":
+        return apart
+    return apart & ~(pairs["duplicate"] & (pairs["agreement"] >= SURE_OF_LABELS))
+
+
+def _labels(keys: pd.DataFrame, decisions: Decisions) -> dict[str, str]:
+    """Return the labels that no group may mix; who a person calls copies is above that."""
+    decided = {key for pair in decisions.duplicate for key in pair}
+    labelled = keys[keys["label"].notna() & ~keys["key"].isin(decided)]
+    return dict(zip(labelled["key"], labelled["label"], strict=True))
 
 
 def rated_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return for each pair whether both images are rated, and differently."""
-    rating = {
-        row.key: rating_of(row.ratings, row.mean, row.std)
-        for row in keys[["key", "ratings", "mean", "std"]].itertuples(index=False)
-    }
-    both = [(rating[a], rating[b]) for a, b in links_of(pairs)]
-    return pd.Series([None not in two and two[0] != two[1] for two in both], pairs.index, bool)
+    columns = [keys[name] for name in ("ratings", "mean", "std")]
+    ratings = [rating_of(*row) for row in zip(*columns, strict=True)]
+    code = pd.Series(pd.factorize(pd.Series(ratings, dtype=object))[0], keys["key"])
+    a, b = pairs["key_a"].map(code), pairs["key_b"].map(code)  # -1 where there is none
+    return (a >= 0) & (b >= 0) & (a != b)
 
 
-def copy_reason(official: Any, of_representative: Any) -> str:
+def copy_reason(official: Any, of_representative: Any, otherwise: str = "copy") -> str:
     """Return why a copy goes: an official split that leaks into a stronger one is named."""
     named = null_to_none(official) and null_to_none(of_representative)
-    return f"{LEAKS}{named}" if named and named != official else "copy"
+    return f"{LEAKS}{named}" if named and named != official else otherwise
 
 
 def record_statuses(
@@ -88,8 +143,8 @@ def record_statuses(
             same = status == "kept"
             if null_to_none(representative) and not (same and row.Index in keepers):
                 status = "rejected"
-                reason = copy_reason(row.official_split, official[representative])
-                reason = "exact_duplicate" if same and reason == "copy" else reason
+                otherwise = "exact_duplicate" if same else NEAR if reason == NEAR else "copy"
+                reason = copy_reason(row.official_split, official[representative], otherwise)
         rows.append((row.source, row.name, row.key, status, reason, representative))
     return pd.DataFrame(rows, columns=tables.RECORDS.names)
 

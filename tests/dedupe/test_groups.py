@@ -41,6 +41,14 @@ def test_grouping_the_representatives_again_changes_nothing(pairs, ranked):
     assert group_duplicates(left, among) == {key: key for key in left}
 
 
+@given(PAIRS, st.permutations(KEYS), st.dictionaries(st.sampled_from(KEYS), st.sampled_from("xy")))
+def test_no_group_mixes_labels(pairs, ranked, labels):
+    groups = group_duplicates(ranked, pairs, labels=labels)
+    for best in groups.values():
+        assert len({labels[k] for k, r in groups.items() if r == best and k in labels}) <= 1
+    assert set(groups) == set(KEYS)
+
+
 def test_pairs_that_share_a_duplicate_are_to_be_verified():
     duplicates = [("a", "b"), ("b", "c")]
     assert unverified_links(group_duplicates("abc", duplicates), duplicates) == [("a", "c")]

@@ -172,16 +172,40 @@ def test_leaks_are_counted_by_file_and_by_their_two_splits(build, patches, tmp_p
     assert records.loc["unsplit/b", "reason"] == "exact_duplicate"
 
 
-@pytest.mark.parametrize(("labels", "count"), [("xy", 1), ("xx", 0), (("x", None), 0)])
-def test_copies_labelled_otherwise_are_counted(build, patches, tmp_path, labels, count):
-    build(
+@pytest.mark.parametrize(
+    ("rule", "labels", "statuses", "apart", "otherwise"),
+    [
+        ("keep", "xy", ["kept", "kept"], 1, 0),
+        ("keep", "xx", ["kept", "rejected"], 0, 0),
+        ("keep", ("x", None), ["kept", "rejected"], 0, 0),
+        ("conflict", "xy", ["rejected", "rejected"], 0, 0),
+        ("reject", "xy", ["kept", "rejected"], 0, 1),
+    ],
+)
+def test_labels_keep_copies_apart(
+    build, patches, tmp_path, caplog, rule, labels, statuses, apart, otherwise
+):
+    records, groups = build(
         [
-            ("original", png(patches[0]), {"label": labels[0]}),
-            ("copy", png(patches[0][6:-6, 6:-6]), {"label": labels[1]}),
-        ]
+            ("a", png(patches[0]), {"label": labels[0]}),
+            ("cut", png(patches[0][6:-6, 6:-6]), {"label": labels[1]}),
+        ],
+        dedupe={"labelled_apart": rule},
     )
+    assert records["status"].to_list() == statuses
+    assert groups["family"].nunique() == 1
+    assert groups["label_conflict"].sum() == 2 * (rule == "conflict")
     metrics = json.loads((tmp_path / "metrics/dedupe.json").read_text())
-    assert metrics["copies_labelled_otherwise"] == count
+    assert metrics["pairs"]["labelled_apart"] == apart
+    assert metrics["copies_labelled_otherwise"] == otherwise
+    assert ("1 pairs look like copies and have different labels" in caplog.text) == bool(apart)
+    assert ("1 images were rejected as copies of an image with" in caplog.text) == bool(otherwise)
+
+
+def test_conflicting_labels_of_copies_may_be_an_error(build, patches):
+    pair = [("a", png(patches[0]), {"label": "x"}), ("b", png(patches[0][6:, 6:]), {"label": "y"})]
+    with pytest.raises(UserError, match="label_conflict"):
+        build(pair, dedupe={"labelled_apart": "conflict", "label_conflict": "error"})
 
 
 def test_an_exact_duplicate_joins_the_groups_of_its_records(build, patches):

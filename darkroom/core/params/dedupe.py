@@ -10,11 +10,13 @@ from darkroom.core.params.section import Fraction, Positive, Section
 class DedupeParams(Section):
     """When two images are copies, and what then."""
 
+    reject: Literal["exact", "edits", "all"]
     threshold: Fraction
     candidate_threshold: Fraction
     family_threshold: Fraction
     neighbours: Positive
     label_conflict: Literal["drop", "majority", "error"]
+    labelled_apart: Literal["keep", "conflict", "reject"]
     rated_apart: Literal["keep", "reject"]
     min_class_images: Annotated[int, Field(ge=0)]
 
