@@ -105,8 +105,7 @@ def decode_alone(contents: list[bytes], least: int | None = scores.SHORT_SIDE_PX
     cv2.setNumThreads(1)
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
-        image = decode.open_image(content, MAX_PIXELS)
-        decode.pixels_of(image, content, least)
+        decode.read_image(content, MAX_PIXELS, least)
     return Spent(time.perf_counter() - started, time.process_time() - cpu)
 
 
@@ -187,15 +186,12 @@ def time_checks(files: Path) -> None:
     """Print the least of five mean times per check, in this process."""
     cv2.setNumThreads(1)
     contents = list(iter_files(files, 1))[:PER_CHECK]
-    images = [decode.open_image(content, MAX_PIXELS) for content in contents]
-    decoded = [
-        decode.pixels_of(image, content, scores.SHORT_SIDE_PX)
-        for image, content in zip(images, contents, strict=True)
-    ]
+    images = [decode.read_image(content, MAX_PIXELS, scores.SHORT_SIDE_PX) for content in contents]
+    decoded = [image.pixels for image in images]
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in decoded]
     sample = [scores.grid(image) for image in decoded]
     split = [cv2.split(image) for image in sample]
-    jpeg = [getattr(image, "quantization", None) for image in images]
+    jpeg = [image.quantization for image in images]
     checks: dict[str, tuple[Callable[..., object], list[object]]] = {
         "decoding": (lambda content: decode_alone([content]), contents),
         "all scores": (scores.score, decoded),

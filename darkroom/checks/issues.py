@@ -15,8 +15,8 @@ from darkroom.labels.decisions import Decisions
 from darkroom.workers.mapper import CRASHED, HUNG
 
 ISSUES: tuple[Issue, ...] = get_args(Issue)  # of several that reject, the first is the reason
-LIMITS = ("too_small", "too_elongated")  # the issues that have no score
-SCORED = [issue for issue in ISSUES if issue not in LIMITS]
+SCORELESS = ("too_small", "too_elongated", "odd_structure")
+SCORED = [issue for issue in ISSUES if issue not in SCORELESS]
 
 SUMMARY = pa.schema(
     {
@@ -41,12 +41,13 @@ def flag(scored: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
     """Return one boolean column per issue; all false where the image has a fault."""
     width, height = scored["width"].astype(float), scored["height"].astype(float)
     short, long = np.minimum(width, height), np.maximum(width, height)
-    limits = {
+    scoreless = {
         "too_small": short < params.min_side_px,
         "too_elongated": long > params.max_aspect_ratio * short,
+        "odd_structure": scored["odd_structure"].eq(True),
     }
     low = {issue: scored[f"{issue}_score"] < getattr(params, f"{issue}_below") for issue in SCORED}
-    flags = pd.DataFrame(limits | low, index=scored.index)[list(ISSUES)]
+    flags = pd.DataFrame(scoreless | low, index=scored.index)[list(ISSUES)]
     return flags & scored["fault"].isna().to_numpy()[:, None]
 
 

@@ -14,10 +14,9 @@ from darkroom.checks.scores import GREY_MODES, SHORT_SIDE_PX, Scores, score
 from darkroom.core import tables
 from darkroom.images import decode
 from darkroom.images.errors import OUT_OF_MEMORY
-from darkroom.images.orientation import upright_size
 from darkroom.workers.mapper import ShardTask
 
-VERSION = "3"  # raise when the same bytes give other measurements
+VERSION = "4"  # raise when the same bytes give other measurements
 
 MEASUREMENTS = {
     "width": pa.int64(),  # of the upright image
@@ -28,8 +27,15 @@ MEASUREMENTS = {
     **{name: pa.float64() for name in Scores._fields},
 }
 PARTS = pa.schema(
-    {"key": pa.string(), "fault": pa.string(), "fault_detail": pa.string(), **MEASUREMENTS}
+    {
+        "key": pa.string(),
+        "fault": pa.string(),
+        "fault_detail": pa.string(),
+        "odd_structure": pa.bool_(),  # something beside the picture is broken
+        **MEASUREMENTS,
+    }
 )
+_READ = ("width", "height", "format", "mode", "odd_structure")  # of what was decoded
 
 
 class MeasureSettings(NamedTuple):
@@ -54,6 +60,7 @@ def measure_shard(task: ShardTask) -> None:
     frame = pd.DataFrame(rows).reindex(columns=PARTS.names)
     for name in ("width", "height", "bytes"):
         frame[name] = frame[name].astype("Int64")  # a fault has no size, and null is no number
+    frame["odd_structure"] = frame["odd_structure"].astype("boolean")
     tables.write_table(frame, task.part, PARTS)
 
 
@@ -61,12 +68,10 @@ def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
     """Return the row of one image, without its key; what could not be measured is absent."""
     row: dict[str, Any] = {"bytes": len(content)}
     try:
-        image = decode.open_image(content, max_pixels)
-        width, height = upright_size(image)
-        row |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
-        tables = getattr(image, "quantization", None)  # of JPEGs
+        image = decode.read_image(content, max_pixels, SHORT_SIDE_PX)
+        row |= {name: getattr(image, name) for name in _READ}
         grey = image.mode in GREY_MODES
-        row |= score(decode.pixels_of(image, content, SHORT_SIDE_PX), tables, grey)._asdict()
+        row |= score(image.pixels, image.quantization, grey)._asdict()
     except decode.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except (MemoryError, cv2.error) as error:  # the picture fitted, what is measured on it did not

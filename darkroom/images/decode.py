@@ -9,6 +9,7 @@ the others must be there, too (`integrity`), but are not decoded.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -20,19 +21,51 @@ from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
 from darkroom.images.integrity import boxes, check, png, tiff
 from darkroom.images.orientation import exif_orientation, upright
 
-__all__ = ["DecodeError", "Pixels", "decode", "decode_at_least", "open_image", "pixels_of"]
+__all__ = ["DecodeError", "DecodedImage", "Pixels", "decode", "decode_at_least", "read_image"]
 
 _PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
 
 
-def open_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Read the header alone and check format and size. Raises DecodeError."""
+class DecodedImage(NamedTuple):
+    """What a file shows, and how it stores it."""
+
+    pixels: Pixels  # upright; perhaps at a half to an eighth of the size
+    width: int  # of the upright image in full
+    height: int
+    format: str  # as Pillow calls it, a burst of JPEGs JPEG
+    mode: str  # how Pillow calls the way in which the file stores a pixel
+    quantization: dict[int, list[int]] | None  # the tables of a JPEG
+    odd_structure: bool  # something beside the picture is broken, which no viewer shows
+
+
+def read_image(content: bytes, max_pixels: int, min_side: int | None = None) -> DecodedImage:
+    """Read header, pixels and EXIF in one go: the one verdict on whether an image is whole.
+
+    With `min_side`, a JPEG comes at 1/2 to 1/8 of its size, no side below `min_side`; all of its
+    stream is read nevertheless. Raises DecodeError with a reason as `DecodeError` lists them.
+    """
     kind = _kind_of(content)
     with _naming_faults(kind, content):
         _check_size(header_size.announced_size(kind, content), max_pixels)
         image = formats.open_as(kind, _prepare(kind, content))
-    _check_size(image.size, max_pixels)
-    return image
+        _check_size(image.size, max_pixels)
+        size, mode = image.size, image.mode
+        check.check(kind, content)
+        pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
+        if pixels is None:
+            image.load()  # before EXIF, which of a PNG loads the pixels and forgets what failed
+            if kind == "TIFF":
+                tiff.check_strips(content)
+            pixels = to_rgb(image)
+        turn = exif_orientation(image)
+    width, height = size[::-1] if turn >= 5 else size
+    quantization = getattr(image, "quantization", None)
+    return DecodedImage(upright(pixels, turn), width, height, kind, mode, quantization, False)
+
+
+def decode(content: bytes, max_pixels: int = 100_000_000, min_side: int | None = None) -> Pixels:
+    """Return the pixels that `read_image` reads. Raises DecodeError."""
+    return read_image(content, max_pixels, min_side).pixels
 
 
 @contextmanager
@@ -73,32 +106,6 @@ def _prepare(kind: str, content: bytes) -> bytes:
     if kind in {"AVIF", "HEIF", "JPEG2000"}:
         return content[: boxes.pictures_end(content)]
     return content
-
-
-def decode(content: bytes, max_pixels: int = 100_000_000, min_side: int | None = None) -> Pixels:
-    """Decode the whole image; a stream that ends early or breaks is an error, never grey pixels.
-
-    `min_side` is that of `pixels_of`. Raises DecodeError with a reason as `DecodeError` lists them.
-    """
-    return pixels_of(open_image(content, max_pixels), content, min_side)
-
-
-def pixels_of(image: Image.Image, content: bytes, min_side: int | None = None) -> Pixels:
-    """Decode an opened image completely. Raises DecodeError.
-
-    With `min_side`, a JPEG comes at 1/2 to 1/8 of its size, no side below `min_side`; all of its
-    stream is read nevertheless.
-    """
-    kind = _kind_of(content)
-    with _naming_faults(kind, content):
-        check.check(kind, content)
-        pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
-        if pixels is None:
-            image.load()
-            if kind == "TIFF":
-                tiff.check_strips(content)
-            pixels = to_rgb(image)
-        return upright(pixels, exif_orientation(image))
 
 
 def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pixels | None:

@@ -19,13 +19,6 @@ def exif_orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return (width, height) as the opened image is looked at."""
-    if image.format == "TIFF":  # Pillow turns these itself
-        return image.size
-    return image.size[::-1] if exif_orientation(image) >= 5 else image.size
-
-
 def upright(pixels: Pixels, orientation: int) -> Pixels:
     """Turn and mirror stored pixels as their EXIF orientation says (EXIF 2.3, tag 0x0112)."""
     if orientation in {5, 6, 7, 8}:

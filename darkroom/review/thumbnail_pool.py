@@ -34,8 +34,7 @@ def make_thumbnail(
     faulthandler.dump_traceback_later(timeout_s, exit=True, file=_devnull())
     try:
         content = read_member(folder, location)
-        image = decode.open_image(content, max_pixels)
-        whole = decode.pixels_of(image, content, side_px)
+        whole = decode.decode(content, max_pixels, side_px)
     except (decode.DecodeError, OSError, ValueError):
         return b""
     finally:

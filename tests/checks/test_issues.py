@@ -11,7 +11,7 @@ from darkroom.core.params.whole import Params
 FINE = {
     **dict.fromkeys(PARTS.names, 0.9),  # the scores
     "key": "a", "fault": None, "fault_detail": None, "width": 100, "height": 80, "format": "JPEG",
-    "mode": "RGB", "bytes": 999,
+    "mode": "RGB", "bytes": 999, "odd_structure": False,
 }  # fmt: skip
 BROKEN = dict.fromkeys(PARTS.names) | {"key": "b", "fault": "truncated", "bytes": 9}
 
@@ -45,6 +45,7 @@ def clean_params(values, **changes):
         ({"clipped_score": 0.79}, {"clipped"}),
         ({"colourless_score": 0.0}, {"colourless"}),
         ({"colour_cast_score": 0.49}, {"colour_cast"}),
+        ({"odd_structure": True}, {"odd_structure"}),
     ],
 )
 def test_each_issue_is_flagged_and_rejects_when_asked(values, change, issues):

@@ -10,6 +10,7 @@ Issue = Literal[
     "too_small", "too_elongated", "blurry", "dark", "light", "low_information", "greyscale",
     "odd_aspect_ratio", "odd_size", "odd_resolution", "odd_file_size", "low_bits_per_pixel",
     "low_jpeg_quality", "uniform_border", "clipped", "colourless", "colour_cast",
+    "odd_structure",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from darkroom.images.decode import decode, open_image
+from darkroom.images.decode import decode, read_image
 from darkroom.images.formats import sniff, sniff_extension
 from darkroom.images.integrity import check, jpeg, png, tiff
 from tests.harness import fault_of
@@ -160,7 +160,7 @@ def test_of_a_burst_the_first_picture_is_enough():
     burst = moving("MPO")
     later = burst.index(b"\xff\xd9") + 2
     assert np.array_equal(decode(burst[: later + 300]), decode(burst))
-    assert open_image(burst, 10**6).format == "JPEG"
+    assert read_image(burst, 10**6).format == "JPEG"
 
 
 def test_a_jpeg_2000_without_its_last_tile_is_truncated():
