@@ -47,7 +47,7 @@ from benchmarks.flags import compare, differing, join, write_sheet
 from benchmarks.synthetic_issues import make
 from darkroom.checks import borders, colours, exposure, jpeg_quality, scores, sharpness
 from darkroom.core import tables
-from darkroom.images import decode
+from darkroom.images import decode, previews
 
 MAX_PIXELS = 100_000_000
 PER_CHECK = 300  # images that each check is timed on
@@ -101,7 +101,7 @@ def run_clean(root: Path) -> tuple[Spent, float]:
     return took, float(found[1]) if found else took.seconds
 
 
-def decode_alone(contents: list[bytes], least: int | None = scores.SHORT_SIDE_PX) -> Spent:
+def decode_alone(contents: list[bytes], least: int | None = previews.SIDE_PX) -> Spent:
     cv2.setNumThreads(1)
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
@@ -186,7 +186,7 @@ def time_checks(files: Path) -> None:
     """Print the least of five mean times per check, in this process."""
     cv2.setNumThreads(1)
     contents = list(iter_files(files, 1))[:PER_CHECK]
-    images = [decode.read_image(content, MAX_PIXELS, scores.SHORT_SIDE_PX) for content in contents]
+    images = [decode.read_image(content, MAX_PIXELS, previews.SIDE_PX) for content in contents]
     decoded = [image.pixels for image in images]
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in decoded]
     sample = [scores.grid(image) for image in decoded]

@@ -30,7 +30,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from darkroom.core import shards, tables
 from darkroom.embedding.network import Network
@@ -45,7 +44,7 @@ ISSUE_LIMIT = 2150  # images/s: decoding and MobileNetV3Small on 2 idle cores
 
 
 def build(root: Path, images: Path, copies: int) -> int:
-    """Write shards, index, clean's parts and params.yaml below `root`; return the images."""
+    """Write shards, index and params.yaml below `root`, and run clean; return the images."""
     rows: list[tuple[str, str, int, int]] = []
     files = iter_files(images, copies)
     for number in range(10**5):
@@ -59,12 +58,12 @@ def build(root: Path, images: Path, copies: int) -> int:
     index = index.drop_duplicates("key").reindex(columns=tables.INDEX.names).astype(object)
     index = index.where(index.notna(), None)
     tables.write_table(index, root / "data/raw/index.parquet", tables.INDEX)
-    parts = index[["key"]].assign(fault=None)
-    schema = pa.schema({"key": pa.string(), "fault": pa.string()})
-    tables.write_table(parts, root / "data/clean/parts/00000.parquet", schema)
     settings = (REPOSITORY / "params.yaml").read_text()
     settings = re.sub(r"(?m)^  workers: \d+", f"  workers: {PROCESSES}", settings)
     (root / "params.yaml").write_text(settings)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    clean = [sys.executable, "-m", "stages.clean"]
+    subprocess.run(clean, cwd=root, env=environment, check=True, stderr=subprocess.DEVNULL)
     return len(index)
 
 

@@ -1,8 +1,9 @@
-"""Inspect every image: decode it whole, measure it, and say which ones are unusable.
+"""Inspect every image: decode it whole, once, measure it, and say which ones are unusable.
 
 Enters: `data/raw`. Leaves: `data/clean/parts` (measurements of each stored image, one part per
-shard), `data/clean/summary.parquet` (status, reason and flags of each key that has a record which
-its source still lists), and `metrics/clean.json`.
+shard), `data/previews` (a small picture of each that is larger, one shard per raw shard),
+`data/clean/summary.parquet` (status, reason and flags) and `metrics/clean.json`; of each key that
+has a record which its source still lists.
 
 - An image that does not decode to its end is `rejected`, and the fault is its reason (`empty`,
   `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
@@ -40,6 +41,7 @@ from darkroom.workers.mapper import map_shards
 
 RAW = Path("data/raw")
 PARTS = Path("data/clean/parts")
+PREVIEWS = Path("data/previews")
 TARGET = Path("data/clean/summary.parquet")
 METRICS = Path("metrics/clean.json")
 SCRATCH = Path(".darkroom/clean")
@@ -102,16 +104,16 @@ def run(root: Path, params: Params) -> None:
     decisions = read_decisions(root)
     index = tables.read_table(root / RAW / "index.parquet", tables.INDEX)
     stored = shards.stored(index)
+    stored = stored[stored["key"].isin(wanted(index))]
     progress = Progress("clean", len(stored))
     settings = measure.MeasureSettings(
         params.clean.max_pixels, params.clean.timeout_s, params.clean.max_memory_bytes
     )
     map_shards(
         measure.measure_shard, stored, root / RAW, root / PARTS, root / SCRATCH,
-        settings, measure.VERSION, params.engine, progress,
+        settings, measure.VERSION, params.engine, progress, root / PREVIEWS,
     )  # fmt: skip
     parts = tables.read_parts(root / PARTS, measure.PARTS.names)
-    parts = parts[parts["key"].isin(wanted(index))].reset_index(drop=True)
     stop_if_too_many(
         "clean", "clean.max_failed_fraction", faults(parts, index), len(parts),
         params.clean.max_failed_fraction,

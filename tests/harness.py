@@ -37,6 +37,14 @@ def read_tar(path):
         return {info.name: archive.extractfile(info).read() for info in archive}
 
 
+def damage(root, places):
+    """Overwrite the members of shards that lie at `folder`, `shard`, `offset`, `size`."""
+    for folder, shard, offset, size in places[["folder", "shard", "offset", "size"]].values:
+        with (root / folder / shard).open("r+b") as handle:
+            handle.seek(offset)
+            handle.write(b"x" * size)
+
+
 def write_rated(folder, patches):
     """Write `patches` as JPEG with `ratings.csv`: every second one is blurred and rated low."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -153,7 +153,7 @@ def test_an_unlabelled_folder_runs_through_and_exports(unlabelled, tmp_path):
 
 
 TAKEN_AWAY = [f"{number:03d}.jpg" for number in range(5)]
-PARTS = ("data/raw", "data/clean/parts", "data/embeddings")
+PARTS = ("data/raw", "data/clean/parts", "data/previews", "data/embeddings")
 
 
 def test_new_images_are_all_that_is_downloaded_cleaned_and_embedded(unlabelled, patches):

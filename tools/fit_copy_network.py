@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.embedding.network import BUNDLED, Network
+from darkroom.images.decode import decode
 from darkroom.workers.pool import new_pool
 from tools import copy_views
 
@@ -164,7 +165,7 @@ def write_background(source: Path, out: Path) -> None:
     """Write `background.npy`: (BACKGROUND_SIZE, DIMENSIONS) float16, photographs of lowest key."""
     photographs = sorted((k, c) for k, c in read_photographs(source) if not is_held_out(k))
     network = Network(out / "network.tflite")
-    prepared = [network.prepare(content) for _, content in photographs[:BACKGROUND_SIZE]]
+    prepared = [network.prepare(decode(content)) for _, content in photographs[:BACKGROUND_SIZE]]
     temporary = out / "unfinished.npy"
     np.save(temporary, network.embed(prepared).astype(np.float16), allow_pickle=False)
     temporary.replace(out / "background.npy")

@@ -1,22 +1,26 @@
-"""Measure one image: size, format, whether it decodes, and its scores. Thresholds come later.
+"""Measure one image: size, format, whether it decodes, and its scores; and write its preview.
 
-A part of `data/clean/parts` is a pure function of the bytes in one shard, so that a change of any
-threshold decodes nothing again.
+Thresholds come later. A part of `data/clean/parts` and the shard of previews beside it are pure
+functions of the bytes in one shard, so that a change of any threshold decodes nothing again.
 """
 
+import tarfile
 from typing import Any, NamedTuple
 
 import cv2
 import pandas as pd
 import pyarrow as pa
 
-from darkroom.checks.scores import GREY_MODES, SHORT_SIDE_PX, Scores, score
-from darkroom.core import tables
-from darkroom.images import decode
+from darkroom.checks.scores import GREY_MODES, Scores, score
+from darkroom.core import shards, tables
+from darkroom.core.errors import UserError
+from darkroom.core.tables import null_to_none
+from darkroom.images import decode, previews
 from darkroom.images.errors import OUT_OF_MEMORY
 from darkroom.workers.mapper import ShardTask
 
-VERSION = "4"  # raise when the same bytes give other measurements
+# Raise when the same bytes give other measurements.
+VERSION = f"5, previews {previews.VERSION}"
 
 MEASUREMENTS = {
     "width": pa.int64(),  # of the upright image
@@ -26,6 +30,7 @@ MEASUREMENTS = {
     "bytes": pa.int64(),
     **{name: pa.float64() for name in Scores._fields},
 }
+WHERE = ("preview_offset", "preview_size")  # null: the original is small, or does not decode
 PARTS = pa.schema(
     {
         "key": pa.string(),
@@ -33,9 +38,12 @@ PARTS = pa.schema(
         "fault_detail": pa.string(),
         "odd_structure": pa.bool_(),  # something beside the picture is broken
         **MEASUREMENTS,
+        **dict.fromkeys(WHERE, pa.int64()),
     }
 )
 _READ = ("width", "height", "format", "mode", "odd_structure")  # of what was decoded
+
+Row = dict[str, Any]
 
 
 class MeasureSettings(NamedTuple):
@@ -47,35 +55,70 @@ class MeasureSettings(NamedTuple):
 
 
 def measure_shard(task: ShardTask) -> None:
-    """Write the part of one shard: one row per image, also for those that killed a worker."""
+    """Write previews and part of one shard: one row per image, also for those that killed a worker.
+
+    What the last run has of these images is taken from there.
+    """
     settings: MeasureSettings = task.settings
     cv2.setNumThreads(1)  # the workers share the cores already
     sizes = dict(zip(task.members["key"], task.members["size"], strict=True))
-    rows = [
-        {"key": key, "fault": reason, "bytes": sizes[key]} for key, reason in task.poisoned.items()
-    ]
+    rows, small = known_images(task)
+    for key, reason in task.poisoned.items():
+        rows[key] = {"fault": reason, "bytes": sizes[key]}
     for key, content in task.images():
-        with task.guard(key, settings.timeout_s, settings.max_memory_bytes):
-            rows.append({"key": key, **measure(content, settings.max_pixels)})
-    frame = pd.DataFrame(rows).reindex(columns=PARTS.names)
-    for name in ("width", "height", "bytes"):
+        if key not in rows:
+            with task.guard(key, settings.timeout_s, settings.max_memory_bytes):
+                rows[key], preview = measure(content, settings.max_pixels)
+            if preview is not None:
+                small[key] = preview
+    if task.beside is not None:
+        keys = [key for key in sizes if key in small]  # in the order of the shard
+        places = shards.write_shard(task.beside, ((f"{key}.jpg", small[key]) for key in keys))
+        for key, place in zip(keys, places, strict=True):
+            rows[key] |= dict(zip(WHERE, place[1:], strict=True))
+    frame = pd.DataFrame([{**row, "key": key} for key, row in rows.items()])
+    frame = frame.reindex(columns=PARTS.names)
+    for name in ("width", "height", "bytes", *WHERE):
         frame[name] = frame[name].astype("Int64")  # a fault has no size, and null is no number
     frame["odd_structure"] = frame["odd_structure"].astype("boolean")
     tables.write_table(frame, task.part, PARTS)
 
 
-def measure(content: bytes, max_pixels: int) -> dict[str, Any]:
-    """Return the row of one image, without its key; what could not be measured is absent."""
-    row: dict[str, Any] = {"bytes": len(content)}
+def known_images(task: ShardTask) -> tuple[dict[str, Row], dict[str, bytes]]:
+    """Return row and preview, by key, of the members that the last part has; of none if broken."""
+    if not (task.reusable and task.beside):
+        return {}, {}
+    members = set(task.members["key"])
     try:
-        image = decode.read_image(content, max_pixels, SHORT_SIDE_PX)
+        part = tables.read_table(task.part, PARTS).astype(object)
+        places = dict(shards.read_locations(task.beside))
+        small = {
+            key: shards.read_member(task.beside.parent, places[key])
+            for key in part.loc[part["preview_size"].notna(), "key"]
+            if key in members
+        }
+    except (OSError, KeyError, ValueError, UserError, tarfile.TarError):
+        return {}, {}
+    rows = part[part["key"].isin(members)].drop(columns=list(WHERE)).to_dict("records")
+    return {row["key"]: {k: null_to_none(v) for k, v in row.items()} for row in rows}, small
+
+
+def measure(content: bytes, max_pixels: int) -> tuple[Row, bytes | None]:
+    """Return the row of one image, without its key, and its preview.
+
+    What could not be measured is absent from the row.
+    """
+    row: Row = {"bytes": len(content)}
+    try:
+        image = decode.read_image(content, max_pixels, previews.SIDE_PX)
         row |= {name: getattr(image, name) for name in _READ}
         grey = image.mode in GREY_MODES
         row |= score(image.pixels, image.quantization, grey)._asdict()
+        return row, previews.encode_preview(image.pixels, image.width, image.height)
     except decode.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except (MemoryError, cv2.error) as error:  # the picture fitted, what is measured on it did not
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
         row |= {"fault": OUT_OF_MEMORY}
-    return row
+    return row, None

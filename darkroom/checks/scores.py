@@ -5,7 +5,7 @@ data set tells is in `outliers`; that and `header_scores` are computed for the s
 
 blurry, dark, light, low_information, greyscale, odd_aspect_ratio and odd_size follow cleanvision
 0.3.7 (Cleanlab, https://github.com/cleanlab/cleanvision). It measures on the stored image in full;
-we measure on upright RGB, on a JPEG decoded at as little as a short side of `SHORT_SIDE_PX`, and
+we measure on upright RGB, on a JPEG decoded at as little as the short side of a preview, and
 exposure and colours on a grid of its pixels. `python -m benchmarks.clean` says what that changes.
 """
 
@@ -23,9 +23,6 @@ from darkroom.checks.jpeg_quality import jpeg_quality_score
 from darkroom.checks.sharpness import blurry_score
 from darkroom.images.decode import Pixels
 
-# A JPEG may come at a half to an eighth of its size, no side below this: three times what blur
-# needs, and libjpeg is quick at the halves and quarters that common sizes then get.
-SHORT_SIDE_PX = 192
 GRID_PX = 48  # exposure and colours are read off a grid of at least this many pixels squared
 FEWEST_LINES = 8  # rows and columns that the grid has of a strip
 DIGITS = 6  # kept of each score, so that tables do not depend on the last bits

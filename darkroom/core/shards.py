@@ -52,15 +52,21 @@ def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Locati
 
 
 def read_member(folder: Path, location: Location) -> bytes:
-    """Return the bytes at `location`. Raises ValueError when the shard is shorter than that."""
+    """Return the bytes at `location`. Raises UserError when the shard is shorter than that."""
     with (folder / location.shard).open("rb") as handle:
         handle.seek(location.offset)
         content = handle.read(location.size)
     if len(content) != location.size:
-        raise ValueError(
-            f"{folder / location.shard}: expected {location}, got {len(content)} bytes"
-        )
+        raise cut_off(folder / location.shard, location.offset, location.size, len(content))
     return content
+
+
+def cut_off(path: Path, offset: int, size: int, got: int) -> UserError:
+    """Return the error for a shard that ends before a member does."""
+    return UserError(
+        f"{path} is cut off: expected {size} bytes at {offset}, got {got}; restore it with `dvc"
+        " checkout`, or delete it and run `dvc repro`"
+    )
 
 
 def read_locations(path: Path) -> list[tuple[str, Location]]:

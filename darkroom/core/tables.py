@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -59,8 +60,11 @@ AUGMENTED = _schema(
 
 
 def embeddings_schema(dimensions: int) -> pa.Schema:
-    """Return the schema of `data/embeddings/*.parquet` for vectors of this many dimensions."""
-    return _schema(key=_TEXT, embedding=pa.list_(pa.float32(), dimensions))
+    """Return the schema of `data/embeddings/*.parquet` for vectors of this many dimensions.
+
+    An image that failed all the same has a reason, and null for a vector.
+    """
+    return _schema(key=_TEXT, reason=_TEXT, embedding=pa.list_(pa.float32(), dimensions))
 
 
 def write_table(
@@ -144,18 +148,24 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame(columns=columns)
 
 
+def _read_embedded(path: Path, *columns: str) -> pa.Table:
+    """Return `key` and these columns of what has a vector."""
+    table = _read(path, ["key", "reason", *columns])
+    return table.filter(pc.is_null(table["reason"]))
+
+
 def read_vectors(folder: Path, wanted: Iterable[str]) -> tuple[list[str], NDArray[np.float32]]:
     """Return the keys of `wanted` that have an embedding, ascending, and these (n, d) in one array.
 
     Holds 4·n·d bytes and one part; none gives (0, 1). Raises ValueError when parts differ in d.
     """
     paths = sorted(folder.glob("*.parquet"))
-    keys = set().union(*(_read(path, ["key"])[0].to_pylist() for path in paths))
+    keys = set().union(*(_read_embedded(path)["key"].to_pylist() for path in paths))
     names = sorted(keys.intersection(wanted))
     row = {name: position for position, name in enumerate(names)}
     vectors = np.zeros((0, 1), np.float32)
     for path in paths if names else []:
-        table = _read(path, ["key", "embedding"]).combine_chunks()
+        table = _read_embedded(path, "embedding").combine_chunks()
         if not table.num_rows:
             continue
         part = table["embedding"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)

@@ -11,14 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darkroom.core import tables
+from darkroom.core.errors import UserError
 from darkroom.core.params.embed import EmbedParams
 from darkroom.embedding.feature_map import export_application
 from darkroom.embedding.network import BUNDLED, Network
-from darkroom.images.decode import Pixels
+from darkroom.images import previews
+from darkroom.images.decode import DecodeError, Pixels
 from darkroom.workers.mapper import ShardTask
 from darkroom.workers.pool import new_pool
 
-VERSION = "2"  # raise when the same network and bytes give other embeddings
+# Raise when the same network and bytes give other embeddings.
+VERSION = f"3, previews {previews.VERSION}"
 TIMEOUT_S = 60.0  # clean has decoded these images within its own, shorter limit
 
 
@@ -54,21 +57,49 @@ load_network = cache(Network)  # once per worker process
 def embed_shard(task: ShardTask) -> None:
     """Write the part of one shard; a second thread embeds while this one decodes.
 
-    Both release the interpreter lock, so that one shard keeps two cores busy.
+    Both release the interpreter lock, so that one shard keeps two cores busy. What the last part
+    has of these images is taken from there.
     """
     network = load_network(network_file(task.scratch, task.settings.network))
-    keys: list[str] = []
+    known = known_vectors(task)
+    keys: list[str] = list(known)
+    failed = dict(task.poisoned)
     prepared: list[Pixels] = []
     embedded: list[Future[NDArray[np.float32]]] = []
     with ThreadPoolExecutor(1) as thread:
-        for key, content in task.images():
-            with task.guard(key, TIMEOUT_S):
-                prepared.append(network.prepare(content))
+        for key, *place in task.members[["key", *previews.Place._fields]].itertuples(index=False):
+            if key in known or key in failed:
+                continue
+            try:
+                with task.guard(key, TIMEOUT_S):
+                    picture = previews.read_picture(task.folder, previews.Place(*place))
+                prepared.append(network.prepare(picture))
+            except DecodeError as error:
+                failed[key] = error.reason
+                continue
             keys.append(key)
             if len(prepared) == network.batch:
                 embedded.append(thread.submit(network.embed, prepared))
                 prepared = []
         embedded.append(thread.submit(network.embed, prepared))
-    vectors = np.concatenate([batch.result() for batch in embedded])  # (n, d)
-    frame = pd.DataFrame({"key": keys, "embedding": pd.Series(list(vectors), dtype=object)})
+    vectors = [*known.values(), *(row for batch in embedded for row in batch.result())]
+    frame = pd.DataFrame(
+        {
+            "key": [*keys, *failed],
+            "reason": [*[None] * len(keys), *failed.values()],
+            "embedding": pd.Series([*vectors, *[None] * len(failed)], dtype=object),
+        }
+    )
     tables.write_table(frame, task.part, tables.embeddings_schema(network.dimensions))
+
+
+def known_vectors(task: ShardTask) -> dict[str, NDArray[np.float32]]:
+    """Return the vectors, by key, of the members that the last part has."""
+    if not task.reusable:
+        return {}
+    try:
+        part = tables.read_table(task.part, columns=["key", "reason", "embedding"])
+    except UserError:  # broken
+        return {}
+    part = part[part["reason"].isna() & part["key"].isin(task.members["key"])]
+    return dict(zip(part["key"], part["embedding"], strict=True))

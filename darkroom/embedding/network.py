@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.images.decode import Pixels
 from darkroom.images.resize import resize
 
 BUNDLED = Path(__file__).with_name("network.tflite")
@@ -35,9 +35,9 @@ class Network:
         self._interpreter.allocate_tensors()
         self.dimensions = int(self._interpreter.get_output_details()[0]["shape"][-1])
 
-    def prepare(self, content: bytes) -> Pixels:
-        """Decode an image and resize it to the network's square, regardless of aspect."""
-        return resize(decode_at_least(content, self.size_px), self.size_px, self.size_px)
+    def prepare(self, picture: Pixels) -> Pixels:
+        """Resize a picture to the network's square, regardless of aspect."""
+        return resize(picture, self.size_px, self.size_px)
 
     def embed(self, images: list[Pixels]) -> NDArray[np.float32]:
         """Embed prepared images: list of (size, size, 3) uint8 → (n, dimensions), unit length."""

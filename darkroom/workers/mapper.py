@@ -2,7 +2,11 @@
 
 A part lies at `<out>/<shard>.parquet`, its fingerprint beside it in `<out>/<shard>.json`. A part
 whose fingerprint (input members, relevant parameters, code version) holds is not computed again,
-so that incremental equals from scratch. Each worker process works on one shard at a time. One that
+so that incremental equals from scratch; where members alone came or went, the function may take
+over what the last part says of the others (`task.reusable`). A function may write a shard of its
+own beside each part; without it the part does not count.
+
+Each worker process works on one shard at a time. One that
 dies (a decoder that crashes, or hangs past `timeout_s`) costs the one image it was at: that key is
 passed to the retry of its shard as poisoned, and no other worker notices. What crashed is first
 tried alone: a worker may also die because the system ran out of memory, or of damage that an
@@ -49,6 +53,8 @@ class ShardTask:
     settings: Any
     scratch: Path  # holds the file that says which image the worker is at
     poisoned: Mapping[str, str]  # key → reason, of images that killed a worker
+    beside: Path | None = None  # the shard to publish before the part
+    reusable: bool = False  # whether the last part is of the same settings and code
 
     @cached_property
     def shard(self) -> str:
@@ -69,11 +75,7 @@ class ShardTask:
                     handle.seek(offset)
                     content = handle.read(size)
                     if len(content) != size:
-                        raise UserError(
-                            f"{self.folder / self.shard} is cut off: expected {size} bytes at"
-                            f" {offset}, got {len(content)}; restore it with `dvc checkout`, or"
-                            " delete it and run `dvc repro`"
-                        )
+                        raise shards.cut_off(self.folder / self.shard, offset, size, len(content))
                     yield key, content
 
     def guard(
@@ -96,41 +98,53 @@ def map_shards(
     version: str,
     engine: EngineParams,
     progress: Progress,
+    beside: Path | None = None,
 ) -> None:
     """Bring every part of `out` up to date with the shards of `folder`; drop parts without shard.
 
     `settings` is passed to the function and, with `version` and the members, makes the fingerprint.
+    With `beside`, a folder, the function writes a shard for each part there.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    scratch.mkdir(parents=True, exist_ok=True)
+    folders = [out, beside] if beside else [out]
+    for path in [*folders, scratch]:
+        path.mkdir(parents=True, exist_ok=True)
     todo, wanted = [], set()
     for shard, members in stored.groupby("shard", sort=True):
         part = out / f"{Path(str(shard)).stem}.parquet"
         wanted.add(part.stem)
-        task = ShardTask(folder, members, part, settings, scratch, {})
-        if _is_current(task, version):
+        task = ShardTask(
+            folder, members, part, settings, scratch, {}, beside and beside / str(shard)
+        )
+        current, reusable = _state(task, version)
+        if current:
             progress.advance(len(members))
         else:
-            todo.append(task)
-    for path in out.iterdir():
+            todo.append(replace(task, reusable=reusable))
+    for path in [path for folder in folders for path in folder.iterdir()]:
         if path.stem not in wanted:
             path.unlink()
     todo.sort(key=lambda task: -len(task.members))  # the last ones are short: few cores idle
     _run_all(function, todo, worker_count(engine), version, progress)
 
 
-def fingerprint(task: ShardTask, version: str) -> str:
-    """Return the digest that decides whether a part must be computed again."""
-    text = json.dumps([shards.fingerprint(task.members), repr(task.settings), version])
-    return hashlib.sha256(text.encode()).hexdigest()
+def fingerprints(task: ShardTask, version: str) -> dict[str, str]:
+    """Return the digests that decide whether a part, or rows of it, must be computed again."""
+    made_by = json.dumps([repr(task.settings), version])
+    return {
+        "members": shards.fingerprint(task.members),
+        "made_by": hashlib.sha256(made_by.encode()).hexdigest(),
+    }
 
 
-def _is_current(task: ShardTask, version: str) -> bool:
+def _state(task: ShardTask, version: str) -> tuple[bool, bool]:
+    """Return whether the part is current, and whether its rows are."""
     try:
-        known = json.loads(task.part.with_suffix(".json").read_bytes())["fingerprint"]
+        known = json.loads(task.part.with_suffix(".json").read_bytes())
+        reusable = known["made_by"] == fingerprints(task, version)["made_by"]
+        whole = task.part.exists() and (task.beside is None or task.beside.exists())
+        return whole and known == fingerprints(task, version), whole and reusable
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # absent, or not as written
-        return False
-    return bool(task.part.exists() and known == fingerprint(task, version))
+        return False, False
 
 
 def _run_all(
@@ -172,10 +186,11 @@ def _work(
                 task = waiting.popleft()
             except IndexError:
                 return
+            task.part.with_suffix(".json").unlink(missing_ok=True)  # what is half new is not reused
             suspects: set[str] = set()
             while (death := _await(process, function, task)) is not None:
                 process.shutdown()
-                process = new_pool(1)
+                process, task = new_pool(1), replace(task, reusable=False)
                 key, reason = death
                 if reason == HUNG or key in suspects:
                     task = _poison(task, key, reason)
@@ -185,7 +200,7 @@ def _work(
                     process.shutdown()
                     process, task = new_pool(1), _poison(task, key, reason)
             _forget(task)
-            write_json(task.part.with_suffix(".json"), {"fingerprint": fingerprint(task, version)})
+            write_json(task.part.with_suffix(".json"), fingerprints(task, version))
             progress.advance(len(task.members))
     finally:
         process.shutdown()
@@ -200,11 +215,14 @@ def _dies_alone(
     """Return whether an image ends a fresh worker that sees no other one."""
     _forget(task)
     members = task.members[task.members["key"] == key]
-    alone = replace(task, members=members, part=task.scratch / f"{task.shard}.alone")
+    part = task.scratch / f"{task.shard}.alone"
+    beside = part.with_suffix(".beside")
+    alone = replace(task, members=members, part=part, beside=task.beside and beside)
     try:
         return _await(process, function, alone) is not None
     finally:
-        alone.part.unlink(missing_ok=True)
+        for path in (part, beside):
+            path.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             os.truncate(task.current, 0)  # the worker, if it lives, has it open
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core import shards
+from darkroom.core.errors import UserError
 from tests.harness import read_tar
 
 MEMBERS = [("a.jpg", b"first"), ("b.png", b""), ("c.gif", b"x" * 1500)]
@@ -39,7 +40,7 @@ def test_a_shard_that_is_cut_off_is_an_error_not_a_short_image(tmp_path):
     places = shards.write_shard(tmp_path / "00000.tar", MEMBERS)
     whole = (tmp_path / "00000.tar").read_bytes()
     (tmp_path / "00000.tar").write_bytes(whole[: places[-1].offset + 10])
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(UserError, match="is cut off: expected"):
         shards.read_member(tmp_path, places[-1])
 
 

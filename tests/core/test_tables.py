@@ -87,19 +87,23 @@ def test_parts_are_read_in_order_of_name_and_none_gives_an_empty_frame(tmp_path)
 
 def test_embeddings_keep_their_width(tmp_path):
     schema = tables.embeddings_schema(3)
-    frame = pd.DataFrame({"key": ["a"], "embedding": [[0.0, 0.6, 0.8]]})
+    frame = pd.DataFrame({"key": ["a"], "reason": [None], "embedding": [[0.0, 0.6, 0.8]]})
     tables.write_table(frame, tmp_path / "e.parquet", schema)
     assert pa.parquet.read_schema(tmp_path / "e.parquet").equals(schema)
 
 
-def test_vectors_come_in_order_of_key_from_any_part(tmp_path):
+def test_vectors_come_in_order_of_key_from_any_part_without_what_failed(tmp_path):
     schema = tables.embeddings_schema(2)
     for part, keys in (("00000", ["b", "d"]), ("00001", []), ("00002", ["a", "c"])):
         vectors = [np.array([ord(key), 1], np.float32) for key in keys]
+        vectors = [
+            None if key == "b" else vector for key, vector in zip(keys, vectors, strict=True)
+        ]
         frame = pd.DataFrame({"key": keys, "embedding": pd.Series(vectors, dtype=object)})
+        frame["reason"] = ["corrupt" if key == "b" else None for key in keys]
         tables.write_table(frame, tmp_path / f"{part}.parquet", schema)
-    keys, vectors = tables.read_vectors(tmp_path, ["d", "a", "b", "x"])
-    assert keys == ["a", "b", "d"]
+    keys, vectors = tables.read_vectors(tmp_path, ["d", "a", "b", "c", "x"])
+    assert keys == ["a", "c", "d"]
     assert vectors.tolist() == [[ord(key), 1] for key in keys]
 
 

@@ -1,13 +1,14 @@
 import io
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from PIL import ExifTags, Image, ImageFilter, ImageOps
 from skimage import data
 
 from darkroom.checks import issues, measure
@@ -17,8 +18,10 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.images import decode
+from darkroom.images.previews import Previews
+from darkroom.images.resize import resize
 from stages import clean
-from tests.harness import PATIENCE_S, png
+from tests.harness import PATIENCE_S, png, read_tar
 
 ODD = Path(__file__).parents[2] / ".." / "shared" / "data" / "odd"
 
@@ -123,6 +126,84 @@ def test_new_shards_are_added_and_a_second_run_repeats_byte_for_byte(tmp_path, v
     run(tmp_path / "again", values)
     for path in (tmp_path / "data/clean").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path)).read_bytes()
+
+
+def large(seed, kind="JPEG", height=300, width=400, **options):
+    """Return an encoded picture, smooth as photographs are, that is large enough for a preview."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)
+    return save(kind, Image.fromarray(coarse).resize((width, height)), **options)
+
+
+def test_each_larger_image_has_a_preview_and_a_small_one_is_read_in_raw(
+    tmp_path, values, in_process
+):
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    sizes = {
+        large(0): (256, 341), large(1, exif=turned): (341, 256), large(2, "PNG"): (256, 341),
+        large(3, height=256, width=700): (256, 700), large(4, height=257, width=257): (256, 256),
+        picture(0): (40, 50), large(5, "PNG", 300, 80_000): (300, 80_000), large(6)[:900]: None,
+    }  # fmt: skip
+    write_raw(tmp_path, list(sizes))
+    run(tmp_path, values)
+    pictures = Previews(tmp_path)
+    copied = {name[:32] for name in read_tar(tmp_path / "data/previews/00000.tar")}
+    assert copied == {shards.key_of(list(sizes)[at]) for at in (0, 1, 2, 4)}
+    for content, size in sizes.items():
+        key = shards.key_of(content)
+        assert (pictures.place(key) is not None) == (size is not None)
+        if size:
+            seen = pictures.read(key)
+            assert seen.shape == (*size, 3)
+            whole = resize(decode.decode(content), *size[::-1])
+            assert np.abs(seen.astype(int) - whole).mean() < 2
+    with pytest.raises(decode.DecodeError, match="no picture"):
+        pictures.read(shards.key_of(large(6)[:900]))
+
+
+def files_of(root):
+    """Return the bytes of all that clean leaves in data/."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for folder in ("data/previews", "data/clean")
+        for path in (root / folder).rglob("*.*")
+    }
+
+
+@pytest.mark.parametrize("lost", ["data/previews/00000.tar", "data/clean/parts/00000.parquet"])
+def test_a_part_is_done_only_with_its_previews(tmp_path, values, in_process, lost):
+    write_raw(tmp_path, [large(0)], [large(1)])
+    run(tmp_path, values)
+    before = files_of(tmp_path)
+    written = {path: (tmp_path / path).stat().st_mtime_ns for path in before}
+    (tmp_path / lost).unlink()
+    run(tmp_path, values)
+    assert files_of(tmp_path) == before
+    changed = {path for path in before if (tmp_path / path).stat().st_mtime_ns != written[path]}
+    assert changed - {"data/clean/summary.parquet"} == {
+        "data/previews/00000.tar", "data/clean/parts/00000.parquet", "data/clean/parts/00000.json"
+    }  # fmt: skip
+
+
+def test_a_withdrawn_image_goes_and_the_others_are_not_decoded_again(tmp_path, values, in_process):
+    contents = [large(0), large(1), picture(2), large(3), large(4)[:900], picture(5)]
+    index = write_raw(tmp_path, contents, [large(9)])
+    run(tmp_path, values)
+    index.loc[[0, 5, 6], "status"] = "withdrawn"
+    write_index(tmp_path, index)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "measure", None)  # would fail when called
+        run(tmp_path, values)
+    members = read_tar(tmp_path / "data/previews/00000.tar")
+    assert {name[:32] for name in members} == {shards.key_of(contents[at]) for at in (1, 3)}
+    keys = set(tables.read_parts(tmp_path / "data/clean/parts")["key"])
+    assert keys == {shards.key_of(content) for content in contents[1:5]}
+    incremental = files_of(tmp_path)
+    assert "data/previews/00001.tar" not in incremental
+    for folder in ("data/previews", "data/clean"):
+        shutil.rmtree(tmp_path / folder)
+    run(tmp_path, values)
+    assert files_of(tmp_path) == incremental
 
 
 def test_too_many_broken_images_stop_the_stage_with_the_reasons(tmp_path, values, in_process):

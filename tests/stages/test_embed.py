@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.embedding.embed import VERSION, EmbedSettings
+from darkroom.images import previews
 from darkroom.images.resize import resize
-from darkroom.workers.mapper import ShardTask, fingerprint
+from darkroom.workers.mapper import ShardTask, fingerprints
 from stages import clean, embed
 from tests.embedding.test_feature_map import pooled_plainly
-from tests.stages.test_clean import write_raw
+from tests.harness import damage
+from tests.stages.test_clean import write_index, write_raw
 
 KERAS_HOME = (Path(__file__).parents[2] / ".." / "shared" / "data" / "keras").resolve()
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
@@ -45,9 +48,13 @@ def run(root, values, workers=1, **changes):
     params = check_params(values, Params)
     clean.run(root, params)
     embed.run(root, params)
-    parts = tables.read_parts(root / embed.TARGET, ["key", "embedding"])
-    vectors = dict(zip(parts["key"], parts["embedding"], strict=True))
+    keys, rows = tables.read_vectors(root / embed.TARGET, shards.stored(index_of(root))["key"])
+    vectors = dict(zip(keys, rows, strict=True))
     return vectors, json.loads((root / embed.METRICS).read_text())
+
+
+def index_of(root):
+    return tables.read_table(root / "data/raw/index.parquet", tables.INDEX)
 
 
 def parts_of(root):
@@ -79,6 +86,36 @@ def test_an_image_has_the_same_vector_in_any_company_and_with_any_workers(
     assert all(np.array_equal(one[key], shuffled[key]) for key in one)
 
 
+def test_what_fails_all_the_same_is_a_row_with_a_reason(tmp_path, values, in_process, patches):
+    whole = [encode(patch) for patch in patches[:3]]
+    large = encode(np.tile(patches[3], (3, 3, 1)))
+    index = write_raw(tmp_path, [*whole, large])
+    params = check_params(values, Params)
+    clean.run(tmp_path, params)
+    damage(tmp_path, previews.locate(tmp_path).loc[[shards.key_of(whole[0]), shards.key_of(large)]])
+    vectors, metrics = run(tmp_path, values)
+    assert set(vectors) == {shards.key_of(content) for content in whole[1:]}
+    assert (metrics["images"], metrics["embedded"]) == (4, 2)
+    assert metrics["failed"] == {"corrupt": 1, "not_an_image": 1}
+    rows = tables.read_parts(tmp_path / embed.TARGET, ["key", "reason"])
+    assert set(rows["key"]) == set(index["key"])
+
+
+def test_images_that_stay_are_not_embedded_again(tmp_path, values, in_process, contents):
+    index = write_raw(tmp_path, contents[0])
+    before, _ = run(tmp_path, values)
+    index.loc[0, "status"] = "withdrawn"
+    write_index(tmp_path, index)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(previews, "read_picture", None)  # would fail when called
+        after, _ = run(tmp_path, values)
+    assert set(before) - set(after) == {index.loc[0, "key"]}
+    incremental = parts_of(tmp_path)
+    shutil.rmtree(tmp_path / embed.TARGET)
+    run(tmp_path, values)
+    assert parts_of(tmp_path) == incremental
+
+
 def test_no_images_are_no_error(tmp_path, values, in_process):
     write_raw(tmp_path, [b"no image"])
     values["clean"]["max_failed_fraction"] = 1
@@ -96,7 +133,7 @@ def test_whatever_changes_an_embedding_makes_its_part_stale(tmp_path, contents, 
         ShardTask(tmp_path, members, tmp_path / "part", each, tmp_path, {})
         for each in (settings, settings._replace(**change))
     )
-    assert fingerprint(old, VERSION) != fingerprint(new, VERSION)
+    assert fingerprints(old, VERSION) != fingerprints(new, VERSION)
 
 
 @pytest.mark.parametrize("change", [{"layer": "block_1_expand"}, {"pool_size": 2}, {"alpha": 0.35}])
