@@ -30,7 +30,6 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -42,8 +41,9 @@ import pandas as pd
 import yaml
 
 from benchmarks.duplicates import unpack
-from benchmarks.embed import PROCESSES, REPOSITORY, Spent, iter_files, processor_s, run_alone
+from benchmarks.embed import PROCESSES, iter_files, run_alone
 from benchmarks.flags import compare, differing, join, write_sheet
+from benchmarks.processes import REPOSITORY, Took, run
 from benchmarks.synthetic_issues import make
 from darkroom.checks import borders, colours, exposure, jpeg_quality, scores, sharpness
 from darkroom.core import tables
@@ -62,54 +62,42 @@ if __name__ == "__main__":
 """
 
 
-def spend(command: list[str], folder: Path) -> tuple[Spent, str]:
-    """Run a command in `folder`; return what it took and what it said."""
-    started, before = time.perf_counter(), processor_s()
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{' '.join(command[:3])} failed:\n{done.stderr}")
-    return Spent(time.perf_counter() - started, processor_s() - before), done.stderr
-
-
-def run_cleanvision(python: str, files: Path, out: Path) -> Spent:
+def run_cleanvision(python: str, files: Path, out: Path) -> Took:
     script = out.with_suffix(".py")
     script.write_text(CLEANVISION)
     environment = [python, str(script), str(files), str(PROCESSES), str(out)]
-    return spend(environment, out.parent)[0]
+    return run(environment, out.parent)[0]
 
 
-def prepare(root: Path, files: Path) -> Spent:
+def prepare(root: Path, files: Path) -> Took:
     """Run scan and download on `files` in a project of its own; return what they took."""
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["download"]["sources"] = [{"kind": "folder", "path": str(files)}]
     values["engine"]["workers"] = PROCESSES
     root.mkdir(parents=True)
     (root / "params.yaml").write_text(yaml.safe_dump(values))
-    took = [spend([sys.executable, "-m", f"stages.{n}"], root)[0] for n in ("scan", "download")]
-    return Spent(*(sum(each) for each in zip(*took, strict=True)))
+    took = [run([sys.executable, "-m", f"stages.{n}"], root)[0] for n in ("scan", "download")]
+    return took[0].then(took[1])
 
 
-def run_clean(root: Path) -> tuple[Spent, float]:
+def run_clean(root: Path) -> tuple[Took, float]:
     """Run the stage from nothing; return what it took, and the seconds of its closing line."""
     for name in ("data/clean", ".darkroom/clean"):
         shutil.rmtree(root / name, ignore_errors=True)
-    took, words = spend([sys.executable, "-m", "stages.clean"], root)
+    took, words = run([sys.executable, "-m", "stages.clean"], root)
     found = re.search(r"([\d.]+) s, \d+ images/s", words)
     return took, float(found[1]) if found else took.seconds
 
 
-def decode_alone(contents: list[bytes], least: int | None = previews.SIDE_PX) -> Spent:
+def decode_alone(contents: list[bytes], least: int | None = previews.SIDE_PX) -> Took:
     cv2.setNumThreads(1)
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
         decode.read_image(content, MAX_PIXELS, least)
-    return Spent(time.perf_counter() - started, time.process_time() - cpu)
+    return Took(time.perf_counter() - started, time.process_time() - cpu)
 
 
-def decode_whole(contents: list[bytes]) -> Spent:
+def decode_whole(contents: list[bytes]) -> Took:
     return decode_alone(contents, None)
 
 
@@ -118,7 +106,7 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
     contents = list(iter_files(files, 1))
     project = work / "project"
     shutil.rmtree(project, ignore_errors=True)
-    done: dict[str, Spent] = {}
+    done: dict[str, Took] = {}
 
     def cleanvision() -> None:
         done["cleanvision"] = run_cleanvision(python, files, work / "issues.csv")
@@ -126,7 +114,7 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
     def ours() -> None:
         done["download"] = prepare(project, files)
         done["clean"], stated = run_clean(project)
-        done["stated"] = Spent(stated, 0)
+        done["stated"] = Took(stated, 0)
 
     def decoding() -> None:
         done["decode"] = run_alone(decode_alone, contents)
@@ -144,11 +132,11 @@ def time_round(work: Path, files: Path, python: str, turned: bool) -> dict[str, 
         "decode_alone": len(contents) / decode.seconds,
         "times_cleanvision": other.seconds / clean.seconds,
         "times_cleanvision_with_download": other.seconds / whole,
-        "cpu_times_cleanvision": other.cpu_s / clean.cpu_s,
+        "cpu_times_cleanvision": other.processor_s / clean.processor_s,
         "share_of_decoding": decode.seconds / clean.seconds,
         "share_of_decoding_in_full": done["decode_whole"].seconds / clean.seconds,
         "share_of_decoding_without_start": decode.seconds / done["stated"].seconds,
-        "cpu_share_of_decoding": decode.cpu_s / clean.cpu_s,
+        "processor_share_of_decoding": decode.processor_s / clean.processor_s,
     }
 
 

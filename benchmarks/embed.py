@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,18 +24,17 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from benchmarks.processes import REPOSITORY, Took, run
 from darkroom.core import shards, tables
 from darkroom.embedding.network import Network
 from darkroom.images.decode import decode_at_least
 from darkroom.images.resize import resize
 
-REPOSITORY = Path(__file__).parents[1]
 PROCESSES = 2
 SAMPLE = 1500  # images that decoding and inference alone are timed on
 FASTDUP = "import fastdup; fastdup.create('{work}', '{images}').run(overwrite=True)"
@@ -73,100 +71,43 @@ def iter_files(images: Path, copies: int) -> Iterator[bytes]:
             yield path.read_bytes() + b"\0" * copy
 
 
-class StageRun(NamedTuple):
-    """What one run of the stage took, all of its processes together."""
-
-    seconds: float
-    stated_s: float  # by the stage's closing line: without starting Python and importing
-    cpu_s: float
-    peak_mb: float
-
-
-def time_stage(root: Path) -> StageRun:
-    """Run the stage from nothing."""
+def time_stage(root: Path) -> tuple[Took, float]:
+    """Run the stage from nothing; return also the seconds of its closing line, without start-up."""
     for folder in ("data/embeddings", ".darkroom"):
         shutil.rmtree(root / folder, ignore_errors=True)
-    started, peak, before = time.perf_counter(), 0.0, processor_s()
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.embed"],
-        cwd=root, env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while process.poll() is None:
-        peak = max(peak, memory_mb(process.pid))
-        time.sleep(0.25)
-    seconds = time.perf_counter() - started
-    words = process.stderr.read() if process.stderr else ""
-    found = re.search(r"([\d.]+) s, \d+ images/s", words)  # of the closing line
-    if process.returncode or not found:
-        sys.exit(f"the stage failed:\n{words}")
-    return StageRun(seconds, float(found[1]), processor_s() - before, peak)
+    took, words = run([sys.executable, "-m", "stages.embed"], root)
+    found = re.search(r"([\d.]+) s, \d+ images/s", words)
+    return took, float(found[1]) if found else took.seconds
 
 
-def processor_s() -> float:
-    """Return the processor time of all ended children."""
-    spent = os.times()
-    return spent.children_user + spent.children_system
-
-
-def memory_mb(pid: int) -> float:
-    """Return the proportional set size of a process and all that it started."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        children += [
-            child
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-            if task.name != str(pid)
-        ]
-    except OSError:  # it has just ended
-        return 0.0
-    own = re.search(r"Pss:\s+(\d+) kB", rollup)
-    return (int(own[1]) / 1e3 if own else 0.0) + sum(memory_mb(int(child)) for child in children)
-
-
-class Spent(NamedTuple):
-    """Wall and processor time of one process."""
-
-    seconds: float
-    cpu_s: float
-
-
-def decode_alone(contents: list[bytes]) -> Spent:
+def decode_alone(contents: list[bytes]) -> Took:
     cv2.setNumThreads(1)
     size = Network().size_px
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
         resize(decode_at_least(content, size), size, size)
-    return Spent(time.perf_counter() - started, time.process_time() - cpu)
+    return Took(time.perf_counter() - started, time.process_time() - cpu)
 
 
-def infer_alone(contents: list[bytes]) -> Spent:
+def infer_alone(contents: list[bytes]) -> Took:
     network = Network()
     shape = (len(contents), network.size_px, network.size_px, 3)
     prepared = list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     started, cpu = time.perf_counter(), time.process_time()
     network.embed(prepared)
-    return Spent(time.perf_counter() - started, time.process_time() - cpu)
+    return Took(time.perf_counter() - started, time.process_time() - cpu)
 
 
-def run_alone(work: Callable[[list[bytes]], Spent], contents: list[bytes]) -> Spent:
+def run_alone(work: Callable[[list[bytes]], Took], contents: list[bytes]) -> Took:
     """Return the longer wall time and the sum of the processor times of two processes at once."""
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
         spent = list(pool.map(work, [contents[i::PROCESSES] for i in range(PROCESSES)]))
-    return Spent(max(each.seconds for each in spent), sum(each.cpu_s for each in spent))
+    return Took(max(each.seconds for each in spent), sum(each.processor_s for each in spent))
 
 
-def time_fastdup(python: str, images: Path) -> Spent:
+def time_fastdup(python: str, images: Path) -> Took:
     with tempfile.TemporaryDirectory() as work:
-        started, before = time.perf_counter(), processor_s()
-        code = FASTDUP.format(work=work, images=images)
-        subprocess.run(
-            [python, "-c", code],
-            cwd=work, check=True, capture_output=True, env=os.environ | {"SENTRY_OPT_OUT": "1"},
-        )  # fmt: skip
-        return Spent(time.perf_counter() - started, processor_s() - before)
+        return run([python, "-c", FASTDUP.format(work=work, images=images)], Path(work))[0]
 
 
 def measure(root: Path, folder: Path, count: int, python: str | None) -> dict[str, float]:
@@ -175,25 +116,28 @@ def measure(root: Path, folder: Path, count: int, python: str | None) -> dict[st
     files = sum(1 for _ in iter_files(folder, 1))
     decoding, inference = (run_alone(work, contents) for work in (decode_alone, infer_alone))
     limit = len(contents) / (decoding.seconds + inference.seconds)
-    stage = time_stage(root)
+    stage, stated_s = time_stage(root)
     rate = count / stage.seconds
+    alone_s = decoding.processor_s + inference.processor_s
     measured = {
         "decode_alone": len(contents) / decoding.seconds,
         "infer_alone": len(contents) / inference.seconds,
         "limit": limit,
         "embed": rate,
-        "embed_without_start": count / stage.stated_s,
+        "embed_without_start": count / stated_s,
         "share_of_limit": rate / limit,
-        "cpu_share": (decoding.cpu_s + inference.cpu_s) / len(contents) / (stage.cpu_s / count),
+        "processor_share": (decoding.processor_s + inference.processor_s)
+        / len(contents)
+        / (stage.processor_s / count),
         "share_of_2150": rate / ISSUE_LIMIT,
-        "cpu_ms_per_image": stage.cpu_s / count * 1e3,
+        "cpu_ms_per_image": stage.processor_s / count * 1e3,
         "peak_mb": stage.peak_mb,
     }
     if python:
         fastdup = time_fastdup(python, folder)
         measured["fastdup"] = files / fastdup.seconds
         measured["times_fastdup"] = measured["embed"] / measured["fastdup"]
-        measured["cpu_times_fastdup"] = (fastdup.cpu_s / files) / (stage.cpu_s / count)
+        measured["cpu_times_fastdup"] = (fastdup.processor_s / files) / (stage.processor_s / count)
     return measured
 
 

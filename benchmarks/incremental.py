@@ -10,53 +10,32 @@ machine disturb less), in all and without those that Python needs to start and i
 """
 
 import argparse
-import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
+from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 
+from benchmarks.processes import REPOSITORY, Took, run
 from tools.fit_copy_network import read_photographs
 
-REPOSITORY = Path(__file__).parents[1]
 STAGES = ("scan", "download", "clean", "embed", "dedupe")
 TABLES = ("clean/summary", "dedupe/pairs", "dedupe/groups", "dedupe/records")
 
 
-class Cost(NamedTuple):
-    """Seconds."""
-
-    clock: float
-    processor: float  # of all cores together
-
-    def less(self, other: "Cost") -> "Cost":
-        """Return what is left of this cost without the other."""
-        return Cost(*(max(0.0, a - b) for a, b in zip(self, other, strict=True)))
+def less(took: Took, other: Took) -> Took:
+    """Return what is left of a run without the other."""
+    return Took(*(max(0.0, a - b) for a, b in zip(took[:2], other[:2], strict=True)))
 
 
-def call(project: Path, *arguments: str) -> Cost:
-    """Run Python in the project; raises CalledProcessError with what it said."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.perf_counter() - started, processor)
+def call(project: Path, *arguments: str) -> Took:
+    return run([sys.executable, *arguments], project, every_s=5)[0]
 
 
-def run_all(project: Path) -> dict[str, Cost]:
+def run_all(project: Path) -> dict[str, Took]:
     return {stage: call(project, "-m", f"stages.{stage}") for stage in STAGES}
 
 
@@ -71,17 +50,17 @@ def tables_of(project: Path) -> dict[str, bytes]:
     return {name: (project / "data" / f"{name}.parquet").read_bytes() for name in TABLES}
 
 
-def show(name: str, first: Cost, second: Cost) -> None:
-    shares = [b / a if a else 0.0 for a, b in zip(first, second, strict=True)]
+def show(name: str, first: Took, second: Took) -> None:
+    shares = [b / a if a else 0.0 for a, b in zip(first[:2], second[:2], strict=True)]
     print(
-        f"{name:24} {first.clock:8.1f} {second.clock:8.1f} {shares[0]:7.1%}   "
-        f"{first.processor:8.1f} {second.processor:8.1f} {shares[1]:7.1%}",
+        f"{name:24} {first.seconds:8.1f} {second.seconds:8.1f} {shares[0]:7.1%}   "
+        f"{first.processor_s:8.1f} {second.processor_s:8.1f} {shares[1]:7.1%}",
         flush=True,
     )
 
 
-def total(costs: dict[str, Cost]) -> Cost:
-    return Cost(*(sum(part) for part in zip(*costs.values(), strict=True)))
+def total(costs: dict[str, Took]) -> Took:
+    return reduce(Took.then, costs.values())
 
 
 def main() -> None:
@@ -106,7 +85,7 @@ def main() -> None:
         for stage in STAGES:
             show(stage, first[stage], second[stage])
         show("all", total(first), total(second))
-        bare = [{s: cost[s].less(start[s]) for s in STAGES} for cost in (first, second)]
+        bare = [{s: less(cost[s], start[s]) for s in STAGES} for cost in (first, second)]
         for stage in STAGES:
             show(f"{stage}, without start", bare[0][stage], bare[1][stage])
         show("all, without start", total(bare[0]), total(bare[1]))

@@ -20,20 +20,15 @@ stays; those of processor time hold best. `--keep` leaves the set and the projec
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -42,7 +37,8 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.copies import EASY, HARD, IN_SCENE, Transform, photo_in_photo
-from benchmarks.embed import FASTDUP, PROCESSES, REPOSITORY, memory_mb, processor_s
+from benchmarks.embed import FASTDUP, PROCESSES, run_alone
+from benchmarks.processes import REPOSITORY, Took, run
 from darkroom.embedding.network import Network
 from darkroom.images.resize import resize
 
@@ -58,19 +54,6 @@ from cleanvision import Imagelab
 if __name__ == "__main__":
     Imagelab(data_path=sys.argv[1]).find_issues(n_jobs=int(sys.argv[2]), verbose=False)
 """
-
-
-class Took(NamedTuple):
-    """What one run took."""
-
-    seconds: float
-    processor_s: float
-    peak_mb: float
-
-    def then(self, other: "Took") -> "Took":
-        """Return both, one after the other."""
-        seconds, processor = (a + b for a, b in zip(self[:2], other[:2], strict=True))
-        return Took(seconds, processor, max(self.peak_mb, other.peak_mb))
 
 
 def make_set(source: Path, target: Path) -> int:
@@ -103,23 +86,6 @@ def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
     path.write_bytes(encoded.tobytes())
 
 
-def run(command: list[str], folder: Path) -> Took:
-    """Run a command to its end; exit with what it said where it fails."""
-    started, before, peak = time.perf_counter(), processor_s(), 0.0
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "SENTRY_OPT_OUT": "1"}
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, env=environment)
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.1)
-                break
-            peak = max(peak, memory_mb(process.pid))
-        if process.returncode:
-            said.seek(0)
-            sys.exit(f"{' '.join(command[:3])} failed:\n{said.read()[-3000:]}")
-    return Took(time.perf_counter() - started, processor_s() - before, peak)
-
-
 def run_ours(project: Path, files: Path) -> dict[str, Took]:
     """Run every stage in an empty project."""
     shutil.rmtree(project, ignore_errors=True)
@@ -128,7 +94,7 @@ def run_ours(project: Path, files: Path) -> dict[str, Took]:
     values["download"]["sources"] = [{"kind": "folder", "path": str(files)}]
     values["train"]["task"] = "none"
     (project / "params.yaml").write_text(yaml.safe_dump(values))
-    return {name: run([sys.executable, "-m", f"stages.{name}"], project) for name in STAGES}
+    return {s: run([sys.executable, "-m", f"stages.{s}"], project)[0] for s in STAGES}
 
 
 def run_peers(work: Path, files: Path, fastdup: str | None, cleanvision: str | None) -> dict:
@@ -137,19 +103,19 @@ def run_peers(work: Path, files: Path, fastdup: str | None, cleanvision: str | N
     if fastdup:
         with tempfile.TemporaryDirectory(dir=work) as scratch:
             code = FASTDUP.format(work=scratch, images=files)
-            took["fastdup"] = run([fastdup, "-c", code], work)
+            took["fastdup"] = run([fastdup, "-c", code], work)[0]
     if cleanvision:
         script = work / "cleanvision_run.py"
         script.write_text(CLEANVISION)
-        took["cleanvision"] = run([cleanvision, str(script), str(files), str(PROCESSES)], work)
+        took["cleanvision"] = run([cleanvision, str(script), str(files), str(PROCESSES)], work)[0]
     return took
 
 
-def scaled(contents: list[bytes]) -> float:
-    """Return the seconds of decoding at the network's scale, and of the network."""
+def scaled(contents: list[bytes]) -> Took:
+    """Return what it takes to decode at the network's scale, and of the network."""
     cv2.setNumThreads(1)
     network = Network()
-    size, started = network.size_px, time.perf_counter()
+    size, started, cpu = network.size_px, time.perf_counter(), time.process_time()
     for start in range(0, len(contents), 64):
         network.embed(
             [
@@ -157,14 +123,14 @@ def scaled(contents: list[bytes]) -> float:
                 for c in contents[start : start + 64]
             ]
         )
-    return time.perf_counter() - started
+    return Took(time.perf_counter() - started, time.process_time() - cpu)
 
 
-def limit(contents: list[bytes]) -> float:
-    """Return the seconds of what must be done to each file."""
+def limit(contents: list[bytes]) -> Took:
+    """Return what it takes to do to each file what must be done."""
     cv2.setNumThreads(1)
     network = Network()
-    size, started = network.size_px, time.perf_counter()
+    size, started, cpu = network.size_px, time.perf_counter(), time.process_time()
     for start in range(0, len(contents), 64):
         prepared = []
         for content in contents[start : start + 64]:
@@ -175,15 +141,7 @@ def limit(contents: list[bytes]) -> float:
             simplejpeg.encode_jpeg(preview, quality=90)
             prepared.append(resize(preview, size, size))
         network.embed(prepared)
-    return time.perf_counter() - started
-
-
-def run_alone(work, contents: list[bytes]) -> Took:  # type: ignore[no-untyped-def]
-    """Return what the longest of the processes took; start-up is not counted."""
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-        list(pool.map(work, [contents[:2]] * PROCESSES))
-        seconds = max(pool.map(work, [contents[i::PROCESSES] for i in range(PROCESSES)]))
-    return Took(seconds, seconds * PROCESSES, 0.0)
+    return Took(time.perf_counter() - started, time.process_time() - cpu)
 
 
 def measure(work: Path, files: Path, few: Path, peers: tuple[str | None, str | None]) -> dict:
