@@ -3,13 +3,12 @@
 Leaves `metrics/report.html`, `metrics/model_card.md` (Markdown, for git and whoever is given the
 model) and `metrics/plots/report/*.csv`, which `dvc plots diff` compares.
 
-Reads every table in data/, the metrics and plots of the other stages, and the shards for a few
-thumbnails. The page loads nothing from anywhere (styles, charts and pictures are inside it, and a
-content security policy forbids the rest), has no script, and is equal byte for byte when its inputs
-are. Names and labels come from the user's files, so that Jinja escapes every one of them. Charts
-are drawn from the tables that the stages wrote; the pixels of at most 1,000 images are decoded
-again, for tones and mean images. Sheets show a fixed number of images, chosen the same way every
-time, so that the page stays below 3 MB.
+Reads every table in data/, the metrics and plots of the other stages, and for thumbnails and tones
+what clean decoded, the previews. The page loads nothing from anywhere (styles, charts and pictures
+are inside it, and a content security policy forbids the rest), has no script, and is equal byte for
+byte when its inputs are. Names and labels come from the user's files, so that Jinja escapes every
+one of them. Charts are drawn from the tables that the stages wrote. Sheets show a fixed number of
+images, chosen the same way every time, so that the page stays below 3 MB.
 
 Run alone with `python -m stages.report`.
 """
@@ -23,6 +22,7 @@ from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, PAIRS, RECORDS, SPLIT, read_table
+from darkroom.images.previews import Place, Previews
 from darkroom.report import label_distribution, model_card, model_sections, page, profile
 from darkroom.report.image_store import ImageStore
 from darkroom.report.params import ReportParams
@@ -44,6 +44,7 @@ def read_inputs(root: Path) -> page.Inputs:
     """Read every table; their size in memory grows with the number of records."""
     index = read_table(root / RAW / "index.parquet", INDEX)
     augmented = read_table(root / NEW / "index.parquet", AUGMENTED)
+    places = augmented.set_index("key").assign(folder=str(NEW))[list(Place._fields)]
     return page.Inputs(
         index=index,
         summary=read_table(root / SUMMARY),
@@ -53,8 +54,8 @@ def read_inputs(root: Path) -> page.Inputs:
         split=read_table(root / SPLITS, SPLIT),
         augmented=augmented,
         predictions=read_table(root / PREDICTIONS),
-        images=ImageStore(root / RAW, index),
-        augmented_images=ImageStore(root / NEW, augmented),
+        images=ImageStore(Previews(root)),
+        augmented_images=ImageStore(Previews(root, places)),
         sources=_read_json(root / SOURCES),
         metrics={stage: _read_json(root / METRICS / f"{stage}.json")
                  for stage in ("train", "evaluate")},

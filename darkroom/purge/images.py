@@ -5,7 +5,8 @@ Runs while nothing else runs.
 1. The key goes on `data/purged.csv` (in git), which `download` reads: these bytes are never stored
    again, under whatever name or from whatever source they come, here or in another clone.
 2. The shards that hold the image are written again without it, and `data/raw/index.parquet` after
-   them; an old shard goes last. Killed at any moment, a rerun ends the same.
+   them; an old shard goes last. Its previews, and what clean measured, go with it. Killed at any
+   moment, a rerun ends the same.
 3. Caches and unfinished work in `.darkroom/` go, since they may hold the image or what was computed
    from it; the list of what the sources hold (`scan`) and a fit of the network (`fit`) stay.
 
@@ -22,6 +23,7 @@ import pandas as pd
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
 from darkroom.core.tables import GROUPS, INDEX, PAIRS, read_table
+from darkroom.images.previews import PARTS, PREVIEWS
 from darkroom.purge.names import find_keys
 from darkroom.sources.store.journal import remove_images
 from darkroom.sources.store.purged import PURGED, read_purged, write_purged
@@ -120,11 +122,22 @@ def purge_keys(root: Path, keys: Iterable[str]) -> None:
     store = RawStore(root / RAW, purged)
     for source in sorted({row["source"] for row in store.before}):
         store.keep_source(source)
-    store.finish()
+    drop_previews(root, store.finish(), purged)
     clear_scratch(root / SCRATCH, purged)
     for folder in ("data", "metrics"):
         for path in (root / folder).rglob(".unfinished-*"):
             path.unlink()  # of a stage that was killed
+
+
+def drop_previews(root: Path, index: pd.DataFrame, purged: frozenset[str]) -> None:
+    """Remove previews and parts of clean whose raw shard is gone, or that hold a purged key."""
+    in_use = {Path(shard).stem for shard in index["shard"].dropna()}
+    for part in (root / PARTS).glob("*.parquet"):
+        if not purged.isdisjoint(read_table(part, columns=["key"])["key"]):
+            in_use.discard(part.stem)
+    for path in [*(root / PREVIEWS).glob("*"), *(root / PARTS).glob("*")]:
+        if path.stem not in in_use:
+            path.unlink()
 
 
 def clear_scratch(scratch: Path, purged: frozenset[str]) -> None:

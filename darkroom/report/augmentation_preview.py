@@ -78,7 +78,7 @@ def choose_image(store: ImageStore, rows: pd.DataFrame) -> tuple[str, Pixels] | 
     kept = kept[coloured] if coloured.any() else kept
     scores = kept.get("low_information_score", unmeasured).astype(float).fillna(0.0)
     for key in kept["key"].loc[(scores - scores.median()).abs().sort_values(kind="stable").index]:
-        pixels = store.pixels(key, SIDE_PX)
+        pixels = store.pixels(key)
         if pixels is not None:
             return key, shrink(pixels, SIDE_PX)
     return None

@@ -111,7 +111,7 @@ def describe_thumbnails(
     rejected = thumbnails.list_rejected(inputs.index, inputs.summary, groups, names)
     similarities = thumbnails.pair_similarities(inputs.pairs)
     return {
-        "rejected": thumbnails.rejected_thumbnails(store, rejected, inputs.summary),
+        "rejected": thumbnails.rejected_thumbnails(store, rejected),
         "rejected_total": len(rejected),
         "copies": thumbnails.duplicate_groups(store, groups, names, similarities),
         "groups_total": thumbnails.list_copies(groups)["representative"].nunique(),

@@ -4,7 +4,7 @@ A key is a digest of the image's bytes, so that the images of lowest key are a r
 same one every time and whatever is added besides. Only what clean kept is decoded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +16,6 @@ from darkroom.images.resize import resize
 from darkroom.report.image_store import ImageStore
 
 MAX_IMAGES = 500  # images for the histograms, and as many again for the eigenimages
-MAX_COST_PX = 2_500_000_000  # pixels of JPEGs in all, each time: 7 s at 2.6 ns per pixel
-FULL_DECODE_COST = 10  # other formats are decoded whole: about so much longer per pixel of a PNG
-OUTLIER_COST = 10  # times the median cost
 SIDE_PX = 64  # of the square that an image is squeezed to
 LEVELS = 64  # bins of a channel
 WEIGHTS = np.array([0.241, 0.691, 0.068])  # of brightness, as clean measures it (the HSP model)
@@ -32,32 +29,14 @@ class PixelSample(NamedTuple):
     brightness: float  # 0 to 1
 
 
-def costs(images: pd.DataFrame) -> dict[str, float]:
-    """Return what each key of a summary costs to decode small, in pixels of a JPEG."""
-    area = images["width"].astype(float) * images["height"].astype(float)
-    cost = area.where(images["format"].isin(["JPEG", "MPO"]), area * FULL_DECODE_COST)
-    return dict(zip(images["key"], cost, strict=True))
-
-
-def choose_keys(keys: pd.Series, most: int, cost: Mapping[str, float]) -> list[str]:
-    """Return the lowest keys, at most `most`.
-
-    Where these cost too much they are fewer, and very large ones among them are passed over, so
-    that one of them does not take the place of all others.
-    """
-    chosen = sorted(keys)[:most]
-    limit = MAX_COST_PX * most / MAX_IMAGES
-    if sum(cost[key] for key in chosen) > limit:
-        usual = float(np.median([cost[key] for key in chosen]))
-        chosen = [key for key in chosen if cost[key] <= OUTLIER_COST * usual]
-        sums = np.cumsum([cost[key] for key in chosen])
-        chosen = chosen[: max(1, int((sums <= limit).sum()))]
-    return chosen
+def choose_keys(keys: pd.Series, most: int) -> list[str]:
+    """Return the lowest keys, at most `most`."""
+    return sorted(keys)[:most]
 
 
 def sample_images(store: ImageStore, keys: Sequence[str]) -> dict[str, PixelSample]:
-    """Return the sample of each image, decoded small; one that does not decode is left out."""
-    decoded = ((key, store.pixels(key, SIDE_PX)) for key in keys)
+    """Return the sample of each image; one that does not decode is left out."""
+    decoded = ((key, store.pixels(key)) for key in keys)
     return {key: sample_pixels(pixels) for key, pixels in decoded if pixels is not None}
 
 

@@ -88,10 +88,9 @@ def _sample_pixels(
     store: ImageStore, images: pd.DataFrame, groups: list[pd.Series]
 ) -> tuple[dict[str, pixel_sample.PixelSample], list[list[str]]]:
     """Return the samples by key, and the keys chosen from all images and from each group."""
-    cost = pixel_sample.costs(images)
     share = pixel_sample.MAX_IMAGES // max(len(groups), 1)
-    chosen = [pixel_sample.choose_keys(images["key"], pixel_sample.MAX_IMAGES, cost)]
-    chosen += [pixel_sample.choose_keys(keys, share, cost) for keys in groups]
+    chosen = [pixel_sample.choose_keys(images["key"], pixel_sample.MAX_IMAGES)]
+    chosen += [pixel_sample.choose_keys(keys, share) for keys in groups]
     every = sorted({key for keys in chosen for key in keys})
     return pixel_sample.sample_images(store, every), chosen
 

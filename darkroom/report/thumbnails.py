@@ -47,20 +47,13 @@ def list_rejected(
     return rows.sort_values(["stage", "reason", "title"], ignore_index=True)
 
 
-def rejected_thumbnails(
-    store: ImageStore, rejected: pd.DataFrame, summary: pd.DataFrame
-) -> list[Thumbnail]:
-    """Return some of `list_rejected`, every reason in turn.
-
-    Only images that clean decoded are decoded here: the others may crash a decoder.
-    """
+def rejected_thumbnails(store: ImageStore, rejected: pd.DataFrame) -> list[Thumbnail]:
+    """Return some of `list_rejected`, every reason in turn."""
     turn = rejected.groupby("reason", dropna=False).cumcount()
     chosen = rejected.assign(turn=turn).sort_values(["turn"], kind="stable")
-    whole = set(summary.loc[summary["blurry_score"].notna(), "key"])
     return [
         Thumbnail(
-            store.thumbnail(row.key) if row.key in whole else None,
-            str(row.title), _reason(row.reason), f"by {row.stage}",
+            store.thumbnail(row.key), str(row.title), _reason(row.reason), f"by {row.stage}"
         )
         for row in chosen.head(REJECTED).sort_index().itertuples()
     ]  # fmt: skip

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from darkroom.core import shards, tables
 from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
-from darkroom.core.shards import Location
 from darkroom.core.tables import null_to_none
+from darkroom.images.previews import Place, Previews
 from darkroom.labels.decisions import Decision, Subject
 from darkroom.labels.labelled import is_rated
 from darkroom.labels.votes import mean_of_votes
@@ -105,14 +105,15 @@ class ReviewItems:
 
     def __init__(self, root: Path, params: Params, rows: Rows) -> None:
         """Read the tables. Raises FileNotFoundError naming what to run first."""
-        self.folder, self.table_times = root / RAW, table_times(root)
+        self.table_times = table_times(root)
         index = tables.read_table(root / INDEX, tables.INDEX)
         self._groups = tables.read_table(root / GROUPS, tables.GROUPS).set_index("key")
         self._pairs = tables.read_table(root / PAIRS, columns=["key_a", "key_b", *EVIDENCE])
         self._pairs = self._pairs.sort_values(["key_a", "key_b"], ignore_index=True)
         self._pairs["certainty"] = certainty(self._pairs, params.dedupe.threshold)
         self._summary = tables.read_table(root / SUMMARY).set_index("key")
-        self._locations = shards.stored(index).set_index("key")
+        self._stored = shards.stored(index).set_index("key")
+        self._pictures = Previews(root)
         ends = tables.read_table(root / RECORDS, tables.RECORDS)
         ends = ends[["source", "name", "status", "reason"]]
         present = index[(index["status"] == "kept") & index["key"].notna()]
@@ -122,7 +123,7 @@ class ReviewItems:
         self.labels = sorted(self._groups["label"].dropna().unique())[:MAX_LABELS]
         rated = bool(is_rated(self._groups).any())
         self.rated = not self.labels and (rated or params.train.task == "rating")
-        self.max_pixels, self._scale = params.clean.max_pixels, params.train.scale
+        self._scale = params.train.scale
         self._broken = frozenset(self._summary.index[self._summary["blurry_score"].isna()])
         self.by_kind: dict[str, list[Item]] = {kind: [] for kind in KINDS}
         for item in self._list_items():
@@ -175,12 +176,17 @@ class ReviewItems:
         matching = (n for n in candidates if self.by_kind[kind][n].id == identity)
         return next(((kind, n) for n in matching), None)
 
-    def locate(self, key: str) -> Location | None:
-        """Return where the bytes of an image lie."""
-        if key not in self._locations.index:
-            return None
-        row = self._locations.loc[key]
-        return Location(str(row["shard"]), int(row["offset"]), int(row["size"]))
+    def is_known(self, key: str) -> bool:
+        """Return whether the bytes of an image are here."""
+        return key in self._stored.index
+
+    def place(self, key: str, original: bool) -> Place | None:
+        """Return where the picture of an image lies, or its original; None without a picture."""
+        place = self._pictures.place(key)
+        if place is None or not original:
+            return place
+        shard, offset, size = self._stored.loc[key]
+        return Place(str(RAW), str(shard), int(offset), int(size))
 
     def decodes(self, key: str) -> bool:
         """Return whether clean could decode an image to its end."""
@@ -264,7 +270,7 @@ class ReviewItems:
         decision, label, mean = (rows.get(Subject(key, "", a)) for a in ("status", "label", "mean"))
         decided = mean or label
         image: dict[str, Any] = {
-            "key": key, "known": key in self._locations.index, "status": status, "reason": reason,
+            "key": key, "known": self.is_known(key), "status": status, "reason": reason,
             "decodes": self.decodes(key), "records": records, "count": len(at),
             "decision": decision and decision.decision, "decided_label": decided and decided.value,
         }  # fmt: skip

@@ -32,7 +32,7 @@ from darkroom.core.params.whole import Params
 from darkroom.labels.decisions import ABOUT, REVIEW, Decision, Subject, check
 from darkroom.review.history import History, keys_of
 from darkroom.review.items import KINDS, ReviewItems, table_times
-from darkroom.review.thumbnail_pool import LARGE_PX, SMALL_PX, ThumbnailPool
+from darkroom.review.pictures import LARGE_PX, SMALL_PX, draw
 
 HERE = Path(__file__).with_name("page")
 FILES = {
@@ -73,7 +73,6 @@ class ReviewSession:
         self.token, self.picture_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self.one_time_token: str | None = None  # for an address that others can see in `ps`
         self.port = 0  # known when the server listens
-        self._thumbnails: ThumbnailPool | None = None
         self._loading = asyncio.Lock()
 
     def application(self) -> web.Application:
@@ -89,7 +88,6 @@ class ReviewSession:
             web.post("/api/redo", self._undo_or_redo),
             web.get("/picture/{key:[0-9a-f]{32}}", self._picture),
         ])  # fmt: skip
-        app.on_cleanup.append(self._close)
         return app
 
     def url(self, token: str) -> str:
@@ -217,7 +215,7 @@ class ReviewSession:
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         for name in filter(None, (row.key, row.other)):
-            if self.items.locate(name) is None:
+            if not self.items.is_known(name):
                 raise web.HTTPNotFound(text=f"no image has the key {name}")
         if row.decision == "keep" and not self.items.decodes(row.key):
             raise web.HTTPConflict(text="this file does not decode: there is nothing to keep")
@@ -236,16 +234,13 @@ class ReviewSession:
         return web.json_response({"where": step.where if step else None, **self._state()})
 
     async def _picture(self, request: web.Request) -> web.Response:
-        location = self.items.locate(key := request.match_info["key"])
-        if location is None or not self.items.decodes(key):
+        large = request.query.get("large") == "1"
+        place = self.items.place(request.match_info["key"], large)
+        if place is None:
             raise web.HTTPNotFound(text="no picture")
-        if self._thumbnails is None:
-            self._thumbnails = ThumbnailPool()
-        side = LARGE_PX if request.query.get("large") == "1" else SMALL_PX
-        picture = await self._thumbnails.get(
-            self.items.folder, location, side, self.items.max_pixels
-        )
-        if not picture:
+        side = LARGE_PX if large else SMALL_PX
+        picture = await asyncio.to_thread(draw, self._root, place, side)
+        if picture is None:
             raise web.HTTPNotFound(text="this image cannot be shown")
         # A key is the digest of the bytes: what it stands for never changes.
         headers = {"Cache-Control": "private, max-age=86400, immutable"}
@@ -282,10 +277,6 @@ class ReviewSession:
                         ReviewItems, self._root, self._params, dict(self.history.rows)
                     )
                     self._update_items({subject.key for subject in self.history.rows})
-
-    async def _close(self, _: web.Application) -> None:
-        if self._thumbnails:
-            self._thumbnails.close()
 
 
 _FIELDS = ("key", "other", "decision", "value", "clear")

@@ -213,18 +213,25 @@ def test_a_shard_of_nothing_else_goes_and_new_images_are_measured_again(project,
     root, run = project
     for name in ("b", "c", "d", "e", "f"):
         (root / "photos" / f"{name}.jpg").unlink()
-    _, image = cv2.imencode(".png", np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3))
+    _, image = cv2.imencode(".png", np.arange(300 * 300 * 3, dtype=np.uint8).reshape(300, 300, 3))
     (root / "photos/z.png").write_bytes(image.tobytes())
     assert run().loc["z.png", "shard"] == "00001.tar"
+    lenient = params.clean.model_copy(update={"max_failed_fraction": 1.0})
+    params = params.model_copy(update={"clean": lenient})
+    clean.run(root, params)
+    assert [name[:32] for name in read_tar(root / "data/previews/00001.tar")] == [
+        key_of(image.tobytes())
+    ]
     purge_now(root, key_of(image.tobytes()))
     assert sorted(raw_files(root)) == ["00000.tar", "index.parquet"]
+    assert [path.name for path in (root / "data/previews").iterdir()] == ["00000.tar"]
+    assert key_of(image.tobytes()) not in set(tables.read_parts(root / "data/clean/parts")["key"])
     (root / "photos/y.png").write_bytes(image.tobytes() + b"tail")
     run()
-    clean.run(root, params.model_copy(update={"clean": params.clean.model_copy(
-        update={"max_failed_fraction": 1.0})}))  # fmt: skip
+    clean.run(root, params)
     parts = tables.read_parts(root / "data/clean/parts", ["key"])
-    stored = index_of(root).dropna(subset="shard")
-    assert set(parts["key"]) == set(stored["key"])
+    wanted = index_of(root)
+    assert set(parts["key"]) == set(wanted.loc[wanted["status"] == "kept", "key"])
 
 
 def test_published_files_are_never_opened_for_writing(project):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from darkroom.checks import measure
 from darkroom.core.files import write_json, write_metrics, write_text
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
@@ -102,8 +103,10 @@ class DataSet:
         columns = ["key", "status", "reason", "is_blurry", "is_dark", "width", "height", "format",
                    "mode", "bytes", "blurry_score"]  # fmt: skip
         summary = pd.DataFrame(self.summary, columns=columns)
-        (root / "data/clean").mkdir(parents=True)
-        summary.to_parquet(root / "data/clean/summary.parquet")
+        summary_path = root / "data/clean/summary.parquet"
+        summary_path.parent.mkdir(parents=True)
+        summary.to_parquet(summary_path)
+        write_parts(root, summary)
         write_table(frame(self.groups, GROUPS), root / "data/dedupe/groups.parquet", GROUPS)
         write_table(frame(self.pairs, PAIRS), root / "data/dedupe/pairs.parquet", PAIRS, ["key_a"])
         fates = {row["key"]: row for row in [*self.summary, *self.groups]}
@@ -132,6 +135,15 @@ class DataSet:
             {**row, **place._asdict()} for row, place in zip(self.variants, places, strict=True)
         ]
         write_table(frame(rows, AUGMENTED), root / "data/augmented/index.parquet", AUGMENTED)
+
+
+def write_parts(root, summary):
+    """Write the part of clean that fits a summary, without previews: every image is small."""
+    part = pd.DataFrame({"key": summary["key"]}, dtype=object).drop_duplicates("key")
+    faulty = summary.loc[summary["blurry_score"].isna(), "key"]
+    part["fault"] = part["key"].map(dict.fromkeys(faulty, "corrupt"))
+    part = part.reindex(columns=measure.PARTS.names)
+    write_table(part, root / "data/clean/parts/00000.parquet", measure.PARTS)
 
 
 def frame(rows, schema):

@@ -7,6 +7,7 @@ from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from darkroom.core.shards import write_shard
 from darkroom.filters.preprocess import FILTERS, read_steps
+from darkroom.images.previews import Place, Previews
 from darkroom.report import augmentation_preview
 from darkroom.report.image_store import ImageStore
 
@@ -64,6 +65,7 @@ def test_without_an_image_that_decodes_there_is_nothing_to_show(values, tmp_path
     rows = pd.DataFrame({"key": ["a", "b"], "status": ["kept", "rejected"]})
     params = check_params(values, Params)
     (location,) = write_shard(tmp_path / "00000.tar", [("a.jpg", b"no image")])
-    store = ImageStore(tmp_path, pd.DataFrame([{"key": "a", **location._asdict()}]))
+    places = pd.DataFrame([Place(".", *location)], ["a"], Place._fields)
+    store = ImageStore(Previews(tmp_path, places))
     assert augmentation_preview.describe(store, rows, {}, params) is None
     assert augmentation_preview.describe(store, rows.head(0), {}, params) is None

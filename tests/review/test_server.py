@@ -8,14 +8,14 @@ from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
 from benchmarks.review import write_groups
-from darkroom.core import shards, tables
+from darkroom.core import tables
+from darkroom.images import previews
+from darkroom.images.formats import sniff
 from darkroom.labels.decisions import REVIEW, read_decisions
-from darkroom.review import thumbnail_pool
 from darkroom.review.history import History
 from darkroom.review.server import MAX_BODY_BYTES, ReviewSession
-from tests.harness import PATIENCE_S
-from tests.review.decoders import crash_or_hang
-from tests.review.stores import params_of, png
+from tests.harness import damage
+from tests.review.stores import params_of
 
 
 class Visitor:
@@ -319,24 +319,16 @@ def test_thousands_of_groups_come_page_by_page(visit, large):
     visit(story, large)
 
 
-def test_a_picture_that_crashes_or_hangs_its_decoder_costs_itself_alone(tmp_path):
-    async def story():
-        drawn = thumbnail_pool.ThumbnailPool(crash_or_hang)
-        places = [shards.Location(name, 0, 0) for name in ("a", "crash", "b", "hang", "c", "d")]
-        try:
-            return await asyncio.gather(*(drawn.get(tmp_path, p, 100, 1) for p in places))
-        finally:
-            drawn.close()
+def test_a_picture_is_shown_small_and_large_and_a_broken_one_costs_itself_alone(visit, store):
+    root, keys = store
+    shown, broken, rejected = (keys[name] for name in ("alpha.png", "beta.png", "broken.png"))
+    damage(root, previews.locate(root).loc[[broken]])
 
-    assert asyncio.run(story()) == [b"picture", b"", b"picture", b"", b"picture", b"picture"]
+    async def story(visitor):
+        cookie = f"{visitor.review.cookie}={visitor.review.picture_token}"
+        asked = [f"{shown}", f"{shown}?large=1", broken, rejected, shown]
+        answers = [await visitor.ask("GET", f"/picture/{name}", Cookie=cookie) for name in asked]
+        assert [status for status, *_ in answers] == [200, 200, 404, 404, 200]
+        assert all(sniff(content) == "JPEG" for status, content, _ in answers if status == 200)
 
-
-def test_a_bomb_and_rubbish_give_no_picture(tmp_path, patches):
-    whole = png(patches[0])
-    cases = [(whole, 96 * 96), (whole, 96 * 96 - 1), (whole[:500], 10**6), (b"rubbish", 10**6)]
-    for number, (content, max_pixels) in enumerate(cases):
-        [place] = shards.write_shard(tmp_path / f"{number}.tar", [("x", content)])
-        drawn = thumbnail_pool.make_thumbnail(tmp_path, place, 64, max_pixels, PATIENCE_S)
-        assert bool(drawn) == (number == 0)
-    absent = shards.Location("absent.tar", 0, 9)
-    assert thumbnail_pool.make_thumbnail(tmp_path, absent, 64, 10**6, PATIENCE_S) == b""
+    visit(story)

@@ -8,8 +8,10 @@ import pytest
 
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.images.decode import decode_at_least
+from darkroom.images import previews
+from darkroom.images.decode import decode
 from stages.report import run
+from tests.harness import damage
 from tests.report.data_set import (
     HOSTILE,
     DataSet,
@@ -102,22 +104,28 @@ def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, monkeypatch):
     data = full()
     crashing = data.record("crash.jpg", picture(900))
     data.check(crashing, "failed", "decoder_crashed", fault=True)
-    hidden = data.record("hidden.jpg", picture(901))
-    data.check(hidden, "rejected", "review")
-    refused = {picture(900), picture(901), picture(1)[:900], b""}
+    refused = {picture(900), picture(1)[:900], b""}
     seen = []
-    monkeypatch.setattr("darkroom.report.image_store.decode_at_least", noting(seen))
+    monkeypatch.setattr(previews, "decode", noting(seen))
     build(tmp_path, data)
     assert len(seen) > 20
     assert not refused & set(seen)
 
 
 def noting(seen):
-    def decode(content, min_side):
+    def decode_and_note(content, max_pixels):
         seen.append(content)
-        return decode_at_least(content, min_side)
+        return decode(content, max_pixels)
 
-    return decode
+    return decode_and_note
+
+
+def test_what_no_longer_decodes_leaves_its_place_empty(tmp_path):
+    root = full().write(tmp_path)
+    damage(root, previews.locate(root))
+    html = report(root, params_of("rating")).page
+    assert html.count("no picture") > 30
+    assert "Fewer than three of them decode" in html
 
 
 def test_a_page_of_noise_stays_small(tmp_path):
