@@ -55,6 +55,22 @@ def to_srgb(pixels: Pixels, profile: bytes | None, *, grey: bool = False) -> Pix
     return np.asarray(ImageCms.applyTransform(source, transform))
 
 
+def has_broken_profile(image: Image.Image) -> bool:
+    """Say whether a file embeds a profile that is none; its pixels then count as sRGB."""
+    profile: bytes | None = image.info.get("icc_profile")
+    if not profile or len(profile) > MAX_PROFILE_BYTES:
+        return False
+    return _opened(bytes(profile)) is None
+
+
+@lru_cache(maxsize=8)
+def _opened(profile: bytes) -> ImageCms.ImageCmsProfile | None:
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
 def _flatten(image: Image.Image) -> Image.Image:
     """Lay what is transparent over white."""
     if image.mode == "La":
@@ -100,8 +116,8 @@ def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
 def _built(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Build the way to sRGB once per profile; None where there is nothing to convert, or no way."""
     try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if _SPACES.get(opened.profile.xcolor_space) != mode:
+        opened = _opened(profile)
+        if opened is None or _SPACES.get(opened.profile.xcolor_space) != mode:
             return None
         transform = ImageCms.buildTransform(opened, _SRGB, mode, "RGB")
         probe = _probe(mode)

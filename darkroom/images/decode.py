@@ -2,8 +2,8 @@
 
 Formats are an allow-list (`formats`); a file is recognised by its bytes, never by its name.
 Pixels come as RGB uint8 in sRGB (`colours`), (height, width, 3), with the orientation
-applied. Of an animation, a burst or a document the first picture counts, of a HEIF the primary one;
-the others must be there, too (`integrity`), but are not decoded.
+applied. Of an animation, a burst or a document the first picture counts, of a HEIF the primary one.
+What stands beside it may be broken, as long as the picture is whole (`integrity`).
 """
 
 import warnings
@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import simplejpeg
 from PIL import Image
 
 from darkroom.images import formats, header_size
-from darkroom.images.colours import Pixels, to_rgb, to_srgb
+from darkroom.images.colours import Pixels, has_broken_profile, to_rgb, to_srgb
 from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
-from darkroom.images.integrity import boxes, check, png, tiff
-from darkroom.images.orientation import exif_orientation, upright
+from darkroom.images.integrity import check, jpeg, tiff
+from darkroom.images.orientation import read_orientation, upright
 
 __all__ = ["DecodeError", "DecodedImage", "Pixels", "decode", "decode_at_least", "read_image"]
 
@@ -47,20 +46,38 @@ def read_image(content: bytes, max_pixels: int, min_side: int | None = None) -> 
     kind = _kind_of(content)
     with _naming_faults(kind, content):
         _check_size(header_size.announced_size(kind, content), max_pixels)
-        image = formats.open_as(kind, _prepare(kind, content))
-        _check_size(image.size, max_pixels)
-        size, mode = image.size, image.mode
-        check.check(kind, content)
-        pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
-        if pixels is None:
-            image.load()  # before EXIF, which of a PNG loads the pixels and forgets what failed
-            if kind == "TIFF":
-                tiff.check_strips(content)
-            pixels = to_rgb(image)
-        turn = exif_orientation(image)
-    width, height = size[::-1] if turn >= 5 else size
-    quantization = getattr(image, "quantization", None)
-    return DecodedImage(upright(pixels, turn), width, height, kind, mode, quantization, False)
+        picture = check.picture(kind, content)
+        try:
+            image = _decode_picture(kind, picture.content, max_pixels, min_side)
+        except Exception as error:
+            if kind != "JPEG":
+                raise
+            try:  # what stands beside the picture may be the fault
+                image = _decode_picture(kind, jpeg.bare(content), max_pixels, min_side)
+            except Exception:
+                raise error from None
+            return image._replace(odd_structure=True)
+    return image._replace(odd_structure=image.odd_structure or picture.is_odd)
+
+
+def _decode_picture(
+    kind: str, content: bytes, max_pixels: int, min_side: int | None
+) -> DecodedImage:
+    """Return what the plugin of this format reads."""
+    image = formats.open_as(kind, content)
+    _check_size(image.size, max_pixels)
+    size, mode = image.size, image.mode
+    pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
+    if pixels is None:
+        if kind == "TIFF":
+            tiff.check_data(content)
+        image.load()  # before EXIF, which of a PNG loads the pixels and forgets what failed
+        pixels = to_rgb(image)
+    turn = read_orientation(image)
+    width, height = size[::-1] if turn and turn >= 5 else size
+    is_odd = turn is None or has_broken_profile(image)
+    tables = getattr(image, "quantization", None)
+    return DecodedImage(upright(pixels, turn or 1), width, height, kind, mode, tables, is_odd)
 
 
 def decode(content: bytes, max_pixels: int = 100_000_000, min_side: int | None = None) -> Pixels:
@@ -97,17 +114,6 @@ def _kind_of(content: bytes) -> str:
     return kind
 
 
-def _prepare(kind: str, content: bytes) -> bytes:
-    """Return what the plugin gets: without what is no part of the picture and would stop it."""
-    if kind == "PNG":
-        return png.without_bombs(content)
-    if kind == "HEIF":
-        boxes.check_names(content)
-    if kind in {"AVIF", "HEIF", "JPEG2000"}:
-        return content[: boxes.pictures_end(content)]
-    return content
-
-
 def _decode_jpeg(image: Image.Image, content: bytes, min_side: int | None) -> Pixels | None:
     """Decode strictly, since Pillow passes most broken entropy-coded data.
 
@@ -132,7 +138,7 @@ def _fault(kind: str, content: bytes, error: Exception) -> DecodeError:
     if isinstance(error, MemoryError) or any(sign in text for sign in _EXHAUSTED):
         return DecodeError(OUT_OF_MEMORY, str(error) or "beyond what one image may take")
     try:
-        check.check(kind, content)
+        check.picture(kind, content)
     except DecodeError as fault:
         return fault
     except Exception:  # the first error tells more
@@ -156,27 +162,5 @@ _UNSUPPORTED = (
 
 
 def decode_at_least(content: bytes, min_side: int | None) -> Pixels:
-    """Decode for a network: a JPEG may come at 1/2 to 1/8 of its size, never below `min_side`.
-
-    None stands for its whole size. For images that `clean` has found whole. Raises DecodeError.
-    """
-    if min_side is None or formats.sniff(content) != "JPEG":
-        return decode(content)
-    try:
-        colours = simplejpeg.decode_jpeg_header(content)[2]
-        if colours in _PILLOW_CONVERTS:
-            return decode(content)
-        pixels = simplejpeg.decode_jpeg(
-            content, colorspace="RGB", min_height=min_side, min_width=min_side, strict=False
-        )
-    except ValueError as error:
-        raise _fault("JPEG", content, error) from error
-    head = content[:_HEAD_BYTES]
-    if b"Exif\0\0" not in head and b"ICC_PROFILE\0" not in head:
-        return np.asarray(pixels)
-    image = formats.open_as("JPEG", content)
-    pixels = to_srgb(pixels, image.info.get("icc_profile"), grey=image.mode == "L")
-    return upright(pixels, exif_orientation(image))
-
-
-_HEAD_BYTES = 2**18  # Exif, its thumbnail and what else stands before a profile
+    """Decode for a network: a JPEG may come at 1/2 to 1/8 of its size, never below `min_side`."""
+    return decode(content, min_side=min_side)

@@ -2,14 +2,14 @@
 
 import struct
 
-from darkroom.images.integrity import boxes
-from darkroom.images.integrity.check import colour_table
+from darkroom.images.integrity import boxes, gif, png
 
 
 def announced_size(kind: str, content: bytes) -> tuple[int, int]:
     """Return (width, height), (0, 0) where another format or a broken header tells none."""
     read = {
-        "GIF": _gif, "WEBP": _webp, "AVIF": boxes.largest_picture, "HEIF": boxes.largest_picture
+        "GIF": _gif, "WEBP": _webp, "AVIF": boxes.largest_picture, "HEIF": boxes.largest_picture,
+        "PNG": png.size, "JPEG2000": boxes.grid_size,
     }.get(kind)  # fmt: skip
     try:
         return read(content) if read else (0, 0)
@@ -19,15 +19,8 @@ def announced_size(kind: str, content: bytes) -> tuple[int, int]:
 
 def _gif(content: bytes) -> tuple[int, int]:
     """Return the screen, widened to hold the first frame as Pillow does."""
-    width, height, packed = struct.unpack_from("<HHB", content, 6)
-    at = 13 + colour_table(packed)
-    while content[at] != 0x2C:  # what stands before the first frame: extensions, or rubbish
-        if content[at] == 0x21:
-            at += 2
-            while content[at]:
-                at += 1 + content[at]
-        at += 1
-    left, top, across, down = struct.unpack_from("<4H", content, at + 1)
+    width, height = struct.unpack_from("<HH", content, 6)
+    left, top, across, down = struct.unpack_from("<4H", content, gif.first_frame(content) + 1)
     return max(width, left + across), max(height, top + down)
 
 

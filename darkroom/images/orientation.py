@@ -8,14 +8,14 @@ from PIL import ExifTags, Image
 from darkroom.images.colours import Pixels
 
 
-def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; unreadable EXIF harms no pixel and counts as 1."""
+def read_orientation(image: Image.Image) -> int | None:
+    """Return the EXIF orientation, 1 to 8; None of unreadable EXIF, which harms no pixel."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # EXIF is hostile input too
-        return 1
+        return None
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from darkroom.images.errors import corrupt, truncated
+from darkroom.images.integrity.picture import Picture
 
 _TOP = {
     b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"styp", b"free", b"skip",
@@ -25,10 +26,48 @@ class _Box(NamedTuple):
     end: int
 
 
-def check_items(content: bytes) -> None:
-    """Require every box and every item's data of an AVIF or HEIF. Raises DecodeError."""
-    for box in _descend(content, list(_top_boxes(content)), b"meta", b"iloc"):
-        _check_extents(content, box)
+def items(content: bytes) -> Picture:
+    """Require all data of the primary item of an AVIF or HEIF. Raises DecodeError.
+
+    Other items (a thumbnail, EXIF, the rest of a burst) may be missing.
+    """
+    check_names(content)
+    boxes = list(_top_boxes(content))
+    missing = {
+        item
+        for box in _descend(content, boxes, b"meta", b"iloc")
+        for item in _missing_items(content, box)
+    }
+    if missing & _needed_items(content, boxes):
+        raise truncated("an item lies beyond the end")
+    is_cut = bool(boxes) and boxes[-1].end > len(content)
+    if is_cut and (boxes[-1].kind != b"mdat" or not missing):
+        raise truncated(f"the box {boxes[-1].kind.decode('latin-1').strip()} ends beyond the file")
+    return Picture(content[: _end_of(boxes, content)], bool(missing))
+
+
+def _needed_items(content: bytes, boxes: list[_Box]) -> set[int]:
+    """Return the primary item and all that it consists of: tiles, alpha."""
+    needed = set()
+    for box in _descend(content, boxes, b"meta", b"pitm"):
+        wide = 4 if content[box.start] else 2
+        needed.add(_Reader(content, box.start + 4, box.end).number(wide))
+    references = list[tuple[bytes, int, list[int]]]()
+    for box in _descend(content, boxes, b"meta", b"iref"):
+        wide = 4 if content[box.start] else 2
+        for inner in _boxes(content, box.start + 4, box.end):
+            reader = _Reader(content, inner.start, inner.end)
+            source = reader.number(wide)
+            targets = [reader.number(wide) for _ in range(reader.number(2))]
+            references.append((inner.kind, source, targets))
+    while True:
+        more = {item for kind, source, targets in references for item in targets
+                if kind == b"dimg" and source in needed}  # fmt: skip
+        more |= {source for kind, source, targets in references
+                 if kind == b"auxl" and needed.intersection(targets)}  # fmt: skip
+        if more <= needed:
+            return needed
+        needed |= more
 
 
 def largest_picture(content: bytes) -> tuple[int, int]:
@@ -72,9 +111,9 @@ def check_names(content: bytes) -> None:
             raise corrupt("the kind of an item is no text") from error
 
 
-def pictures_end(content: bytes) -> int:
+def _end_of(boxes: list[_Box], content: bytes) -> int:
     """Return where the last box ends; what follows is no part of the picture."""
-    return max((box.end for box in _top_boxes(content)), default=len(content))
+    return min(len(content), max((box.end for box in boxes), default=len(content)))
 
 
 def _top_boxes(content: bytes) -> Iterator[_Box]:
@@ -84,8 +123,6 @@ def _top_boxes(content: bytes) -> Iterator[_Box]:
         if box.kind not in _TOP or box.kind in begun:
             return
         begun |= {box.kind} & _FIRST
-        if box.end > len(content):
-            raise truncated(f"the box {box.kind.decode('latin-1').strip()} ends beyond the file")
         yield box
 
 
@@ -105,15 +142,15 @@ def _boxes(content: bytes, at: int, end: int) -> Iterator[_Box]:
         at += size
 
 
-def _check_extents(content: bytes, box: _Box) -> None:
-    """Require that the data of every item lies in the file (ISO/IEC 14496-12, 8.11.3)."""
+def _missing_items(content: bytes, box: _Box) -> Iterator[int]:
+    """Yield each item whose data does not lie in the file (ISO/IEC 14496-12, 8.11.3)."""
     version = content[box.start]
     widths = int.from_bytes(content[box.start + 4 : box.start + 6], "big")
     of_offset, of_length, of_base, of_index = (widths >> shift & 15 for shift in (12, 8, 4, 0))
     reader = _Reader(content, box.start + 6, box.end)
     wide = 4 if version == 2 else 2
     for _ in range(reader.number(wide)):
-        reader.number(wide)  # the item's number
+        item = reader.number(wide)
         in_file = version == 0 or reader.number(2) & 15 == 0
         reader.number(2)  # which file: always this one
         base = reader.number(of_base)
@@ -121,7 +158,7 @@ def _check_extents(content: bytes, box: _Box) -> None:
             reader.number(of_index if version else 0)
             start, length = base + reader.number(of_offset), reader.number(of_length)
             if in_file and start + length > len(content):
-                raise truncated("an item lies beyond the end")
+                yield item
 
 
 class _Reader:
@@ -138,14 +175,26 @@ class _Reader:
         return int.from_bytes(self.content[self.at - width : self.at], "big")
 
 
-def check_code_stream(content: bytes) -> None:
+def grid_size(content: bytes) -> tuple[int, int]:
+    """Return (width, height) of a JPEG 2000. Raises struct.error where the header is missing."""
+    at = content.find(b"\xff\x4f\xff\x51") + 8
+    right, bottom, left, top = struct.unpack_from(">4I", content, at)
+    return right - left, bottom - top
+
+
+def code_stream(content: bytes) -> Picture:
     """Require every tile part and the end marker of a JPEG 2000. Raises DecodeError."""
     if content[:4] == b"\xff\x4f\xff\x51":
-        return _check_tiles(content, 0, len(content))
-    for box in _top_boxes(content):
-        if box.kind == b"jp2c":
-            return _check_tiles(content, box.start, box.end)
-    raise truncated("there is no code stream")
+        _check_tiles(content, 0, len(content))
+        return Picture(content)
+    boxes = list(_top_boxes(content))
+    streams = [number for number, box in enumerate(boxes) if box.kind == b"jp2c"]
+    if not streams:
+        raise truncated("there is no code stream")
+    stream = boxes[streams[0]]
+    _check_tiles(content, stream.start, min(stream.end, len(content)))
+    whole = [box for box in boxes if box.end <= len(content)]
+    return Picture(content[: _end_of(whole, content)], len(whole) < len(boxes))
 
 
 def _check_tiles(content: bytes, start: int, end: int) -> None:

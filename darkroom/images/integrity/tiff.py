@@ -1,24 +1,34 @@
-"""The stream of a TIFF (TIFF 6.0, BigTIFF): whether all that its directories point to is there.
+"""The stream of a TIFF (TIFF 6.0, BigTIFF): whether all that its first page points to is there.
 
-libtiff also passes some broken strips with a warning that Pillow does not see: those of JPEG are
-decoded strictly here, and rare compressions of that kind are refused.
+libtiff also passes some broken strips with a message that Pillow does not see: those of JPEG,
+Deflate and the fax codes are read strictly here, and rare compressions of that kind are refused.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 import simplejpeg
 
 from darkroom.images.errors import DecodeError, corrupt, truncated
+from darkroom.images.integrity import libtiff
+from darkroom.images.integrity.picture import Picture
 
+_SLACK = 2**20  # bytes inflated at a time, and what padded tiles may take more
 MAX_DIRECTORIES = 100_000  # pages; overlapping ones would otherwise take for ever
 
 Tags = dict[int, tuple[int, ...]]
 
-_SUBFILE, _COMPRESSION, _TABLES, _DNG = 254, 259, 347, 50706
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR = (
+    254, 256, 257, 258, 259, 277, 278, 284,
+)  # fmt: skip
+_TILE_WIDTH, _TILE_HEIGHT, _TABLES, _DNG = 322, 323, 347, 50706
 _STRIPS, _TILES, _OLD_JPEG = (273, 279), (324, 325), (513, 514)
-_WANTED = {_SUBFILE, _COMPRESSION, *_STRIPS, *_TILES, *_OLD_JPEG}
-_JPEG, _LZMA = 7, 34925
+_WANTED = {
+    _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH,
+    _TILE_HEIGHT, *_STRIPS, *_TILES, *_OLD_JPEG,
+}  # fmt: skip
+_FAX, _DEFLATE, _JPEG, _LZMA = {2, 3, 4, 32771}, {8, 32946}, 7, 34925
 _CODES = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # of the types of whole numbers
 _WIDTHS = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8,
@@ -41,47 +51,105 @@ class _Layout:
         return int(struct.unpack_from(self.order + code, content, at)[0])
 
 
-def check(content: bytes) -> None:
-    """Require every page's data and a first page that is the picture. Raises DecodeError."""
-    layout = _Layout(content)
+def picture(content: bytes) -> Picture:
+    """Require a first page that is the picture, and all of it. Raises DecodeError.
+
+    What later pages lack is only noted.
+    """
+    pages = _directories(content, _Layout(content))
     try:
-        for number, tags in enumerate(_directories(content, layout)):
-            if number == 0:
-                _check_first(content, tags)
-            for offsets, sizes in (_STRIPS, _TILES, _OLD_JPEG):
-                for start, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False):
-                    if start + size > len(content):
-                        raise truncated(f"page {number + 1} lies beyond the end")
+        first = next(pages, None)
     except struct.error as error:
-        raise truncated("a directory lies beyond the end") from error
-
-
-def check_strips(content: bytes) -> None:
-    """Decode JPEG strips of the first page strictly. Raises DecodeError on a broken stream."""
-    layout = _Layout(content)
-    tags = next(_directories(content, layout))
-    if tags.get(_COMPRESSION) != (_JPEG,):
-        return
-    tables = _tables_of(content, layout)
-    for offsets, sizes in (_STRIPS, _TILES):
-        for start, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False):
-            strip = content[start : start + size]
-            stream = tables[:-2] + strip[2:] if tables else strip  # one without end, one start
-            try:
-                simplejpeg.decode_jpeg(
-                    stream, colorspace="GRAY", min_height=1, min_width=1, strict=True
-                )
-            except ValueError as error:
-                raise corrupt(str(error)) from error
+        raise truncated("the directory lies beyond the end") from error
+    if first is None:
+        raise corrupt("there is no page")
+    _check_first(content, first)
+    return Picture(content, not _are_whole(content, pages))
 
 
 def _check_first(content: bytes, tags: Tags) -> None:
     """Refuse what libtiff does not decode strictly, and camera files that begin with a preview."""
+    if not _lies_inside(content, tags):
+        raise truncated("the picture ends beyond the file")
     if tags.get(_COMPRESSION) == (_LZMA,):
         raise DecodeError("unsupported_format", "TIFF with LZMA compression")
     reduced = tags.get(_SUBFILE, (0,))[:1] == (1,)
     if reduced or _DNG in tags or content[8:10] == b"CR":
         raise DecodeError("unsupported_format", "camera raw: the first page is a preview")
+
+
+def _are_whole(content: bytes, pages: Iterator[Tags]) -> bool:
+    try:
+        return all(_lies_inside(content, tags) for tags in pages)
+    except (struct.error, DecodeError):
+        return False
+
+
+def _lies_inside(content: bytes, tags: Tags) -> bool:
+    return all(start + size <= len(content) for start, size in _places(tags))
+
+
+def _places(tags: Tags) -> Iterator[tuple[int, int]]:
+    """Yield where the data of a page lies, and how much there is."""
+    for offsets, sizes in (_STRIPS, _TILES, _OLD_JPEG):
+        yield from zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False)
+
+
+def check_data(content: bytes) -> None:
+    """Read again, strictly, what libtiff lets pass in the first page. Raises DecodeError."""
+    layout = _Layout(content)
+    tags = next(_directories(content, layout))
+    _check_number(tags)
+    compression = tags.get(_COMPRESSION, (1,))[0]
+    if compression in _FAX:
+        libtiff.require_silence(content)
+    elif compression in _DEFLATE:
+        _check_sums(content, tags)
+    elif compression == _JPEG:
+        _check_jpeg(content, tags, _tables_of(content, layout))
+
+
+def _check_number(tags: Tags) -> None:
+    """Require as many strips or tiles as the picture takes."""
+    width, height, planar, samples = (
+        tags.get(tag, (1,))[0] for tag in (_WIDTH, _HEIGHT, _PLANAR, _SAMPLES)
+    )
+    if _TILES[0] in tags:
+        across, down = (tags.get(tag, (1,))[0] or 1 for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+        parts, found = -(-width // across) * -(-height // down), len(tags[_TILES[0]])
+    else:
+        parts, found = (
+            -(-height // (tags.get(_ROWS, (height,))[0] or 1)),
+            len(tags.get(_STRIPS[0], ())),
+        )
+    if found < parts * (samples if planar == 2 else 1) and not tags.get(_OLD_JPEG[0]):
+        raise truncated("strips are missing")
+
+
+def _check_sums(content: bytes, tags: Tags) -> None:
+    """Inflate every strip, as far as the picture needs it, for the checksum at its end."""
+    width, height, samples = (tags.get(tag, (1,))[0] for tag in (_WIDTH, _HEIGHT, _SAMPLES))
+    left = 2 * (width * height * samples * max(tags.get(_BITS, (1,))) // 8) + _SLACK
+    for start, size in _places(tags):
+        stream, waiting = zlib.decompressobj(), content[start : start + size]
+        try:
+            while waiting and not stream.eof and left > 0:
+                left -= len(stream.decompress(waiting, _SLACK))
+                waiting = stream.unconsumed_tail
+        except zlib.error as error:
+            raise corrupt(str(error)) from error
+
+
+def _check_jpeg(content: bytes, tags: Tags, tables: bytes) -> None:
+    for start, size in _places(tags):
+        strip = content[start : start + size]
+        stream = tables[:-2] + strip[2:] if tables else strip  # one without end, one start
+        try:
+            simplejpeg.decode_jpeg(
+                stream, colorspace="GRAY", min_height=1, min_width=1, strict=True
+            )
+        except ValueError as error:
+            raise corrupt(str(error)) from error
 
 
 def _directories(content: bytes, layout: _Layout) -> Iterator[Tags]:

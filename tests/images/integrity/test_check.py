@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from darkroom.images.decode import decode, read_image
+from darkroom.images.decode import DecodeError, decode, read_image
 from darkroom.images.formats import sniff, sniff_extension
-from darkroom.images.integrity import check, jpeg, png, tiff
+from darkroom.images.integrity import check, jpeg
 from tests.harness import fault_of
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -46,7 +46,7 @@ def plain(maximum=255) -> bytes:
     return f"P3\n# digits\n9 7\n{maximum}\n{rows}\n".encode()
 
 
-# A file, how many of its last bytes no pixel needs, and whether something may follow it.
+# A file, and how many of its last bytes nothing needs.
 WHOLE = {
     "jpeg": (lambda: still("JPEG"), 0),
     "jpeg progressive": (lambda: still("JPEG", progressive=True), 0),
@@ -80,17 +80,24 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_file_cut_at_any_byte_is_never_kept(name):
+def test_a_file_cut_at_any_byte_is_kept_with_all_its_pixels_and_a_flag_or_not_at_all(name):
     make, needless = WHOLE[name]
     content = make()
-    assert fault_of(content) is None
+    whole = read_image(content, 10**6)
+    assert not whole.odd_structure
     last = len(content) - needless
     ends = sorted(
         {*range(1, min(last, 400)), *range(400, last, 7), *range(max(1, last - 40), last)}
     )
-    found = {end: fault_of(content[:end]) for end in ends}
-    assert [end - len(content) for end, fault in found.items() if fault is None] == []
-    early = [fault for end, fault in found.items() if end > 64]
+    early = []
+    for end in ends:
+        try:
+            left = read_image(content[:end], 10**6)
+        except DecodeError as error:
+            early += [error.reason] * (end > 64)
+        else:
+            assert left.odd_structure, end
+            assert np.array_equal(left.pixels, whole.pixels), end
     assert early.count("truncated") >= 0.9 * len(early)
 
 
@@ -146,14 +153,15 @@ def test_thousands_of_scans_are_refused_before_they_take_their_time():
     assert fault_of(bomb) == "corrupt"
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [("PNG", {}), ("GIF", {}), ("WEBP", {}), ("TIFF", {}), ("AVIF", {})]
-)
-def test_an_animation_or_document_gives_its_first_picture_and_needs_the_others(kind, options):
-    content = moving(kind, **options)
-    first = decode(content).astype(int)
-    assert np.abs(first - np.asarray(photograph())).mean() < 15
-    assert fault_of(content[: len(content) * 5 // 6]) == "truncated"
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF", "AVIF"])
+def test_an_animation_or_document_gives_its_first_picture(kind):
+    content = moving(kind)
+    first = read_image(content, 10**6)
+    assert np.abs(first.pixels.astype(int) - np.asarray(photograph())).mean() < 15
+    if kind != "AVIF":  # of a sequence of these libavif asks for all
+        left = read_image(content[: len(content) * 5 // 6], 10**6)
+        assert left.odd_structure
+        assert np.array_equal(left.pixels, first.pixels)
 
 
 def test_of_a_burst_the_first_picture_is_enough():
@@ -170,7 +178,7 @@ def test_a_jpeg_2000_without_its_last_tile_is_truncated():
 
 
 def test_a_webp_whose_header_was_made_to_fit_is_still_truncated():
-    content = bytearray(moving("WEBP")[:-100])
+    content = bytearray(still("WEBP")[:-100])
     content[4:8] = struct.pack("<I", len(content) - 8)
     assert fault_of(bytes(content)) == "truncated"
 
@@ -204,7 +212,6 @@ def test_a_tiff_whose_tags_all_point_to_the_same_numbers_is_read_once():
         + entry * 60_000
         + bytes(900_000)
     )
-    tiff.check(many)
     assert fault_of(many) is not None
 
 
@@ -216,7 +223,6 @@ def test_a_comment_that_inflates_without_end_harms_no_png(kind):
     chunk += struct.pack(">I", zlib.crc32(kind + body))
     content = still("PNG")
     bomb = content[:33] + chunk + content[33:]
-    assert png.without_bombs(bomb) == content
     assert np.array_equal(decode(bomb), decode(content))
 
 
@@ -268,7 +274,7 @@ def test_a_huge_size_is_refused_from_the_header_alone(kind):
 def test_every_format_has_its_check_or_a_library_that_is_strict():
     for make, _ in WHOLE.values():
         content = make()
-        check.check(sniff(content), content)
+        check.picture(sniff(content), content)
 
 
 def test_items_of_no_known_kind_do_not_crash_the_decoder_of_heif():
