@@ -71,7 +71,7 @@ FILES = {  # name: content, status, reason
     "new.jxl": (b"\xff\x0a" + bytes(500), "rejected", "unsupported_format"),
     "cut.jpg": (_cut(JPEG), "rejected", "truncated"),
     "cut.png": (_cut(PNG), "rejected", "truncated"),
-    "cut.gif": (_cut(GIF), "rejected", "truncated"),
+    "cut.gif": (GIF[: len(GIF) // 4], "rejected", "truncated"),  # in its first frame
     "cut.bmp": (_cut(_encoded("BMP")), "rejected", "truncated"),
     "cut.tif": (_cut(_encoded("TIFF")), "rejected", "truncated"),
     "cut.webp": (_cut(_encoded("WEBP")), "rejected", "truncated"),
@@ -79,7 +79,7 @@ FILES = {  # name: content, status, reason
     "cut.avif": (_cut(_encoded("AVIF")), "rejected", "truncated"),
     "cut.jp2": (_cut(_encoded("JPEG2000")), "rejected", "truncated"),
     "end missing.jpg": (JPEG[:-2], "rejected", "truncated"),
-    "end missing.png": (PNG[:-12], "rejected", "truncated"),
+    "end missing.png": (PNG[:-12], "kept", None),  # all of the picture is there
     "bits flipped.png": (_damaged(PNG, len(PNG) // 2), "rejected", "corrupt"),
     "header alone.bmp": (_encoded("BMP")[:54], "rejected", "truncated"),
     "bomb.png": (_huge_png(65_000, 65_000), "rejected", "too_many_pixels"),
