@@ -69,9 +69,12 @@ def accuracy(
     classes = tuple(sorted(rows["label"].unique()))
     steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
     parts = [rows[rows["split"] == name] for name in ("validation", "test")]
-    more = Augmented(StoredImages(root, train), train, params, target)
+    more = Augmented(StoredImages(root, train, max_pixels=10**8), train, params, target)
     validation, test = (
-        Examples(StoredImages(root, part, steps), make_targets(part, classes, params.train))
+        Examples(
+            StoredImages(root, part, steps, max_pixels=10**8),
+            make_targets(part, classes, params.train),
+        )
         for part in parts
     )
     wanted = make_targets(train, classes, params.train)[more.parents]

@@ -157,9 +157,12 @@ def predict_fold(
     learning = params.train
     side = min_side(learning.image_size, input_rule(learning), learning.task, bool(steps))
     whole = target > len(train)  # new images are made of originals in full
-    originals = StoredImages(root, rows.iloc[train], (), None if whole else side)
+    originals = StoredImages(root, rows.iloc[train], (), None if whole else side, max_pixels=10**8)
     more = Augmented(originals, rows.iloc[train], params, target)
-    stops, tests = (StoredImages(root, rows.iloc[part], steps, side) for part in (validation, test))
+    stops, tests = (
+        StoredImages(root, rows.iloc[part], steps, side, max_pixels=10**8)
+        for part in (validation, test)
+    )
     fitted = fit_model(
         Examples(more, wanted[train[more.parents]]), Examples(stops, wanted[validation]),
         params.train, params.seed,

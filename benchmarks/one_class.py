@@ -138,12 +138,12 @@ def weigh_inside_train(root: Path, params: Params) -> Iterator[tuple[str, float]
     rows = rows[(rows["split"] == "train") & rows["label"].isin([NORMAL, "class0"])]
     normal = (rows["label"] == NORMAL).to_numpy(bool)
     chosen = with_training(params, RUNS[AUTOENCODER], params.seed).train
-    stored = StoredImages(root, rows), StoredImages(root, held)
+    stored = StoredImages(root, rows, max_pixels=10**8), StoredImages(root, held, max_pixels=10**8)
     for alternative, value in _errors_out_of_fold(*stored, normal, chosen, params.seed).items():
         yield f"{alternative}, {AUTOENCODER}", value
     for name, settings in BACKBONES.items():
         chosen = with_training(params, settings, params.seed).train
-        images = StoredImages(root, rows)
+        images = StoredImages(root, rows, max_pixels=10**8)
         features = extract_features(build_backbone(chosen), images, chosen.image_size).astype(
             np.float64
         )

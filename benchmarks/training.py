@@ -98,7 +98,10 @@ def examples(folder: Path, params: TrainParams) -> tuple[Examples, Examples]:
     side = inputs.min_side(SIZE, input_rule(params), params.task, filtered=False)
     parts = (rows[rows["split"] == name] for name in ("train", "validation"))
     train, validation = (
-        Examples(StoredImages(folder, part, (), side), one_hot(list(part["label"]), CLASSES))
+        Examples(
+            StoredImages(folder, part, (), side, max_pixels=10**8),
+            one_hot(list(part["label"]), CLASSES),
+        )
         for part in parts
     )
     return train, validation

@@ -24,11 +24,20 @@ import pandas as pd
 
 from darkroom.augmentation.balance import count_variants, find_strata
 from darkroom.augmentation.chains import Recipe, allowed_operations
-from darkroom.augmentation.generate import Batch, NewImage, make_all, plan_batches, write_shards
+from darkroom.augmentation.generate import (
+    Batch,
+    FailedParent,
+    NewImage,
+    make_all,
+    plan_batches,
+    write_shards,
+)
 from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
+from darkroom.core.failure_limit import count_failed
 from darkroom.core.files import MetricTree, write_metrics
 from darkroom.core.params.augment import AugmentParams
+from darkroom.core.params.clean import CleanParams
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.params.section import StageParams
 from darkroom.core.params.train import TrainParams
@@ -48,6 +57,7 @@ class Params(StageParams):
 
     seed: int
     engine: EngineParams
+    clean: CleanParams
     augment: AugmentParams
     train: TrainParams
 
@@ -86,7 +96,8 @@ def plan(root: Path, params: Params) -> tuple[list[Batch], int]:
         return [], len(parents)
     stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     variants = count_variants(parents, augment.target, task)
-    batches = plan_batches(root / RAW, stored, variants, params.seed, recipe)
+    limit = params.clean.max_pixels
+    batches = plan_batches(root / RAW, stored, variants, params.seed, recipe, limit)
     return batches, len(parents)
 
 
@@ -95,16 +106,23 @@ def run(root: Path, params: Params) -> None:
     batches, originals = plan(root, params)
     progress = Progress("augment", sum(batch.last - batch.first for batch in batches))
 
+    failed: dict[str, str] = {}
+
     def counted() -> Iterator[NewImage]:
         for image in make_all(batches, params.engine):
-            progress.advance(1)
-            yield image
+            if isinstance(image, FailedParent):
+                failed[image.key] = image.reason
+            else:
+                progress.advance(1)
+                yield image
 
     augmented = write_shards(root / TARGET, counted())
     tables.write_table(
         augmented, root / TARGET / "index.parquet", tables.AUGMENTED, ["parent", "variant"]
     )
-    write_metrics(root / METRICS, summarise(augmented, originals, params.augment.target))
+    metrics = summarise(augmented, originals, params.augment.target)
+    metrics["failed_parents"] = count_failed("augment", failed)
+    write_metrics(root / METRICS, metrics)
     progress.close(kept=len(augmented), rejected={})
 
 

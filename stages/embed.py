@@ -10,11 +10,12 @@ whether or not `clean` rejects it, so that a change of `clean.reject` costs noth
 Alone: `python -m stages.embed`.
 """
 
-from collections import Counter
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from darkroom.core.failure_limit import count_failed
 from darkroom.core.files import write_metrics
 from darkroom.core.params.embed import EmbedParams
 from darkroom.core.params.engine import EngineParams
@@ -43,12 +44,13 @@ class Params(StageParams):
     embed: EmbedParams
 
 
-def count(folder: Path) -> tuple[dict[str, int], int | None]:
-    """Return how many images failed for which reason, and the dimensions (None without a part)."""
+def read_failed(folder: Path) -> tuple[dict[str, str], int | None]:
+    """Return the reason of each key without vector, and the dimensions (None without a part)."""
     files = [pq.ParquetFile(path) for path in sorted(folder.glob("*.parquet"))]
     dimensions = files[0].schema_arrow.field("embedding").type.list_size if files else None
-    reasons = Counter(r for file in files for r in file.read(["reason"])["reason"].to_pylist() if r)
-    return dict(sorted(reasons.items())), dimensions
+    parts = [file.read(["key", "reason"]) for file in files]
+    failed = [part.filter(pc.is_valid(part["reason"])).to_pylist() for part in parts]
+    return {row["key"]: row["reason"] for rows in failed for row in rows}, dimensions
 
 
 def run(root: Path, params: Params) -> None:
@@ -62,9 +64,10 @@ def run(root: Path, params: Params) -> None:
         embed_shard, members, root, root / TARGET, scratch,
         settings, VERSION, params.engine, progress,
     )  # fmt: skip
-    failed, dimensions = count(root / TARGET)
-    embedded = len(members) - sum(failed.values())
-    progress.close(kept=embedded, rejected={}, failed=sum(failed.values()))
+    reasons, dimensions = read_failed(root / TARGET)
+    failed = count_failed("embed", reasons)
+    embedded = len(members) - len(reasons)
+    progress.close(kept=embedded, rejected={}, failed=len(reasons))
     write_metrics(
         root / METRICS,
         {

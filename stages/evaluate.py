@@ -16,6 +16,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from darkroom.core.csv import to_csv
+from darkroom.core.failure_limit import count_failed
 from darkroom.core.files import MetricTree, write_metrics, write_text
 from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.params.section import StageParams
@@ -52,14 +53,16 @@ def read_rows(root: Path, model: SavedModel) -> pd.DataFrame:
     return rows
 
 
-def predict_rows(root: Path, model: SavedModel, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions for the rows that `read_rows` gave.
+def predict_rows(
+    root: Path, model: SavedModel, rows: pd.DataFrame, failed: dict[str, str]
+) -> pd.DataFrame:
+    """Return the predictions for the rows that `read_rows` gave; what no longer decodes `failed`.
 
     Images of reference classes are left out: the network has seen their class, and would flatter.
     """
     rows = rows[~rows["label"].isin(model.reference_classes)]
-    images = predictions.read_images(root / RAW, rows["key"].tolist(), model.min_side)
-    return predictions.predict(model, rows, images)
+    images = predictions.read_images(root / RAW, rows["key"].tolist(), model, failed)
+    return predictions.predict(model, rows, images, failed)
 
 
 def count_reference(rows: pd.DataFrame, model: SavedModel) -> MetricTree:
@@ -72,14 +75,16 @@ def run(root: Path, params: Params) -> None:
     """Write predictions, metrics and plots; all of them empty for the task `none`."""
     model = SavedModel.load(root / MODEL)
     if model.task == "none":
-        predicted, metrics = pd.DataFrame(columns=predictions.KEYS), {"task": "none"}
+        predicted, metrics = pd.DataFrame(columns=predictions.KEYS), MetricTree(task="none")
         plots = empty_plots()
     else:
         rows = read_rows(root, model)
-        predicted = predict_rows(root, model, rows)
+        failed: dict[str, str] = {}
+        predicted = predict_rows(root, model, rows, failed)
         with threadpool_limits(1):  # how many threads share a sum moves its last digits
             given = predicted, model, params.evaluate, params.seed
             metrics = predictions.evaluate_predictions(*given) | count_reference(rows, model)
+            metrics["failed"] = count_failed("evaluate", failed)
             plots = draw_plots(*given, metrics)
     write_table(predicted, root / TARGET, predictions.schema_of(predicted))
     write_metrics(root / METRICS, metrics)

@@ -19,20 +19,25 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from darkroom.core.failure_limit import count_failed
 from darkroom.core.files import MetricTree, write_metrics, write_text
+from darkroom.core.params.clean import CleanParams
 from darkroom.core.params.section import StageParams
 from darkroom.core.params.train import TrainParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.filters.preprocess import read_steps
+from darkroom.images.decode import DecodeError
 from darkroom.models.backbones import resolve_weights
 from darkroom.models.one_class.fit import fit_one_class
 from darkroom.models.saved import write_model, write_none
 from darkroom.models.training.checkpoints import HistoryRow
 from darkroom.models.training.dvclive import live_metrics
-from darkroom.models.training.examples import TrainingSet, load_training_set
+from darkroom.models.training.examples import TrainingSet, find_damaged, load_training_set
 from darkroom.models.training.fit import FittedModel, describe_model, fit_model
 
 MODEL = Path("data/model")
@@ -49,6 +54,7 @@ class Params(StageParams):
     """The sections of params.yaml that train reads."""
 
     seed: int
+    clean: CleanParams
     train: TrainParams
 
 
@@ -88,7 +94,8 @@ def run(root: Path, params: Params) -> None:
         logger.info("train: train.task is none: nothing is trained")
         return
     steps = read_steps(params.train.preprocess, "params.yaml: train.preprocess")
-    data = load_training_set(root, params.train, steps, params.seed)
+    limit, damaged = params.clean.max_pixels, dict[str, str]()
+    data = load_training_set(root, params.train, steps, params.seed, limit)
     progress = Progress("train", len(data.rows))
     fit = fit_one_class if params.train.task == "one_class" else fit_model
     with live_metrics(root / LIVE.parent) as show:
@@ -98,14 +105,25 @@ def run(root: Path, params: Params) -> None:
             show(history)
 
         on_epoch_end([])  # the files are there even where no phase runs
-        fitted = fit(
-            data.train, data.validation, resolve_weights(root, params.train), params.seed,
-            root / SCRATCH, data.digest, on_epoch_end,
-        )  # fmt: skip
-    card = describe_model(fitted, data, params.train, steps, params.seed)
-    probe = fitted.first_inputs(data.train.images, PROBES)
+
+        def fit_to(data: TrainingSet) -> tuple[FittedModel, NDArray[np.float32]]:
+            fitted = fit(
+                data.train, data.validation, resolve_weights(root, params.train), params.seed,
+                root / SCRATCH, data.digest, on_epoch_end,
+            )  # fmt: skip
+            return fitted, fitted.first_inputs(data.train.images, PROBES)
+
+        try:
+            fitted, probe = fit_to(data)
+        except DecodeError:  # which ones do not decode is looked for at the first alone
+            damaged = find_damaged(data)
+            data = load_training_set(root, params.train, steps, params.seed, limit, damaged)
+            fitted, probe = fit_to(data)
+    card = describe_model(fitted, data, params.train, steps, params.seed, limit)
     difference = write_model(root / MODEL, fitted.model, card, probe, fitted.scorer)
-    write_metrics(root / METRICS, summarise(fitted, data, difference))
+    metrics = summarise(fitted, data, difference)
+    metrics["images"]["failed"] = count_failed("train", damaged)
+    write_metrics(root / METRICS, metrics)
     shutil.rmtree(root / SCRATCH, ignore_errors=True)
     progress.close(len(data.rows), {})
 

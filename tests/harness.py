@@ -45,6 +45,12 @@ def damage(root, places):
             handle.write(b"x" * size)
 
 
+def damage_raw(root, *keys):
+    """Overwrite the original bytes of some keys."""
+    stored = shards.stored(tables.read_table(root / "data/raw/index.parquet"))
+    damage(root, stored[stored["key"].isin(keys)].assign(folder="data/raw"))
+
+
 def write_rated(folder, patches):
     """Write `patches` as JPEG with `ratings.csv`: every second one is blurred and rated low."""
     folder.mkdir(parents=True, exist_ok=True)

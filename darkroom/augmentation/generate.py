@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import chain as concatenated
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 from darkroom.augmentation.chains import Recipe, apply, draw_variants
 from darkroom.core import shards, tables
 from darkroom.core.params.engine import EngineParams
-from darkroom.images.decode import Pixels, decode
+from darkroom.images.decode import DecodeError, Pixels, decode
 from darkroom.workers.pool import new_pool, worker_count
 
 VARIANTS_PER_BATCH = 8  # bounds what a worker process hands back at once
@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     last: int
     seed: int
     recipe: Recipe
+    max_pixels: int
 
 
 class NewImage(NamedTuple):
@@ -42,23 +43,34 @@ class NewImage(NamedTuple):
     content: bytes
 
 
+class FailedParent(NamedTuple):
+    """An image that no longer decodes, and why."""
+
+    key: str
+    reason: str
+
+
 def plan_batches(
-    folder: Path, stored: pd.DataFrame, variants: Mapping[str, int], seed: int, recipe: Recipe
-) -> list[Batch]:
+    folder: Path, stored: pd.DataFrame, variants: Mapping[str, int], seed: int, recipe: Recipe,
+    max_pixels: int,
+) -> list[Batch]:  # fmt: skip
     """Return what to make: for each parent so many variants; `stored` says where its bytes are."""
     rows = stored[stored["key"].isin(variants)].itertuples()
     places = {row.key: shards.Location(row.shard, row.offset, row.size) for row in rows}
     return [
         Batch(folder, places[parent], parent, first, min(first + VARIANTS_PER_BATCH, count),
-              seed, recipe)
+              seed, recipe, max_pixels)
         for parent, count in variants.items()
         for first in range(0, count, VARIANTS_PER_BATCH)
     ]  # fmt: skip
 
 
-def make_variants(batch: Batch) -> list[NewImage]:
-    """Make the variants of one batch; its images were found whole by `clean`."""
-    pixels = decode(shards.read_member(batch.folder, batch.place))
+def make_variants(batch: Batch) -> Sequence[NewImage | FailedParent]:
+    """Make the variants of one batch, whose parent was found whole by `clean`."""
+    try:
+        pixels = decode(shards.read_member(batch.folder, batch.place), batch.max_pixels)
+    except DecodeError as error:
+        return [FailedParent(batch.parent, error.reason)]
     chains = draw_variants(batch.seed, batch.parent, batch.last, batch.recipe, pixels.shape[:2])
     return [
         NewImage(batch.parent, k, json.dumps(chains[k]), encode(apply(pixels, chains[k])))
@@ -77,14 +89,14 @@ def encode(pixels: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def make_all(batches: list[Batch], engine: EngineParams) -> Iterator[NewImage]:
+def make_all(batches: list[Batch], engine: EngineParams) -> Iterator[NewImage | FailedParent]:
     """Yield every new image in order, made by worker processes where that saves time."""
     workers = min(worker_count(engine), len(batches))
     if workers <= 1 or sum(batch.last - batch.first for batch in batches) < FEWEST_FOR_PROCESSES:
         yield from concatenated.from_iterable(map(make_variants, batches))
         return
     with new_pool(workers) as pool:
-        running: deque[Future[list[NewImage]]] = deque()
+        running: deque[Future[Sequence[NewImage | FailedParent]]] = deque()
         for batch in batches:
             running.append(pool.submit(make_variants, batch))
             if len(running) > 2 * workers:

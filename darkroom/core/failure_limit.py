@@ -1,9 +1,12 @@
 """One bad image never stops a stage; too many do."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from darkroom.core.errors import LONGEST, UserError, visible
+
+logger = logging.getLogger(__name__)
 
 
 def stop_if_too_many(
@@ -33,3 +36,15 @@ def stop_if_too_many(
             f" The commonest reasons:\n{lines}\n"
             f"Correct the source, or raise {parameter} in params.yaml to go on with the rest."
         )
+
+
+def count_failed(stage: str, failed: Mapping[str, str]) -> dict[str, int]:
+    """Return how many images failed (key → reason) though clean kept them, and warn of any."""
+    if failed:
+        key, reason = min(failed.items())
+        logger.warning(
+            "%s: %d images that clean found whole no longer decode and are left out, as %s (%s);"
+            " restore data/ with `dvc checkout`, or delete what is damaged and run `dvc repro`",
+            stage, len(failed), key, reason,
+        )  # fmt: skip
+    return dict(sorted(Counter(failed.values()).items()))

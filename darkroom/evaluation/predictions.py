@@ -1,6 +1,6 @@
 """The prediction table, one row per labelled image of validation and test, and its metrics."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from darkroom.evaluation.metrics import Settings
 from darkroom.evaluation.one_class import evaluate_one_class
 from darkroom.evaluation.rating import evaluate_ratings
 from darkroom.evaluation.statistic import Reals
-from darkroom.images.decode import Pixels
+from darkroom.images.decode import DecodeError, Pixels
 from darkroom.labels.votes import bin_scores, mean_of_votes
 from darkroom.models.inputs import prefetch
 from darkroom.models.saved import SavedModel
@@ -45,20 +45,44 @@ def check_classes(rows: pd.DataFrame, model: SavedModel) -> None:
         )
 
 
-def read_images(folder: Path, keys: list[str], min_side: int | None) -> Iterator[Pixels]:
-    """Yield the pixels of each key in turn, a few of them decoded ahead on all cores."""
+def read_images(
+    folder: Path, keys: list[str], model: SavedModel, failed: dict[str, str]
+) -> Iterator[Pixels]:
+    """Yield the pixels of each key in turn, a few of them decoded ahead on all cores.
+
+    One that does not decode is left out; `failed` then has the reason.
+    """
     rows = stored(read_table(folder / "index.parquet", INDEX)).set_index("key").loc[keys]
-    images = StoredImages(folder, rows.assign(folder="."), min_side=min_side)
+    images = StoredImages(
+        folder, rows.assign(folder="."), min_side=model.min_side, max_pixels=model.max_pixels
+    )
+
+    def read(position: int) -> Pixels | DecodeError:
+        try:
+            pixels: Pixels = images[position]
+            return pixels
+        except DecodeError as error:
+            return error
+
     progress = Progress("evaluate", len(keys))
-    for pixels in prefetch(images.__getitem__, range(len(keys))):
-        yield pixels
+    for key, pixels in zip(keys, prefetch(read, range(len(keys))), strict=True):
         progress.advance(1)
-    progress.close(kept=len(keys), rejected={})
+        if isinstance(pixels, DecodeError):
+            failed[key] = pixels.reason
+        else:
+            yield pixels
+    progress.close(kept=len(keys) - len(failed), rejected={}, failed=len(failed))
 
 
-def predict(model: SavedModel, rows: pd.DataFrame, images: Iterable[Pixels]) -> pd.DataFrame:
-    """Return the predictions for rows of labels and their images, by the model's task."""
+def predict(
+    model: SavedModel, rows: pd.DataFrame, images: Iterable[Pixels], failed: Collection[str] = ()
+) -> pd.DataFrame:
+    """Return the predictions for rows of labels and their images, by the model's task.
+
+    Rows that are in `failed` when all images are read have none.
+    """
     outputs = model.predict(images)
+    rows = rows[~rows["key"].isin(failed)]
     check_outputs(outputs, model)
     if model.scale is not None:
         return rating_predictions(rows, outputs, model.scale)

@@ -16,9 +16,10 @@ import pyarrow as pa
 from darkroom.core import tables
 from darkroom.core.csv import escape, rows_to_csv
 from darkroom.core.errors import UserError
+from darkroom.core.failure_limit import count_failed
 from darkroom.core.files import write_text
 from darkroom.core.progress import Progress
-from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Location, read_member, stored
+from darkroom.core.shards import MAX_BYTES, MAX_IMAGES, Location, key_of, read_member, stored
 from darkroom.export.writers import FORMATS, LABELS, ExportedImage
 from darkroom.images.formats import sniff_extension
 
@@ -68,17 +69,20 @@ def select(
     return rows.assign(part=part)
 
 
-def read_images(root: Path, rows: pd.DataFrame) -> Iterator[ExportedImage]:
-    """Yield each image with its bytes, one at a time."""
+def read_images(root: Path, rows: pd.DataFrame, failed: dict[str, str]) -> Iterator[ExportedImage]:
+    """Yield each image with its bytes, one at a time; one whose bytes its key denies `failed`."""
     progress = Progress("export", len(rows))
     for row in rows.to_dict("records"):
         location = Location(row["shard"], int(row["offset"]), int(row["size"]))
         content = read_member(root / row["folder"], location)
+        progress.advance(1)
+        if key_of(content) != row["key"]:
+            failed[row["key"]] = "corrupt"
+            continue
         labels = {name: tables.null_to_none(row[name]) for name in LABELS}
         name = f"{row['key']}.{sniff_extension(content)}"
         yield ExportedImage(name, content, int(row["part"]), labels)
-        progress.advance(1)
-    progress.close(len(rows), {})
+    progress.close(len(rows) - len(failed), {}, len(failed))
 
 
 def prepare_target(root: Path, target: Path) -> Path:
@@ -137,6 +141,8 @@ def export_dataset(root: Path, target: Path, layout: str, with_augmented: bool =
         raise UserError(f"{SPLIT_TABLE} is empty: no image was kept; see metrics/report.html.")
     folder = prepare_target(root, target)
     write_text(folder / UNFINISHED, "This export was interrupted: delete the folder.\n")
-    names = FORMATS[layout](folder, read_images(root, rows), rows)
-    write_label_tables(folder, rows, names)
+    failed: dict[str, str] = {}
+    names = FORMATS[layout](folder, read_images(root, rows, failed), rows)
+    count_failed("export", failed)
+    write_label_tables(folder, rows[~rows["key"].isin(failed)], names)
     (folder / UNFINISHED).unlink()

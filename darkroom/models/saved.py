@@ -44,6 +44,7 @@ OTHER_MODELS = (
     "the two files are of different models; run `dvc repro -f train`, or take both from one"
     " revision"
 )
+MAX_PIXELS = 100_000_000  # of a model that does not say
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 _FIXED_DATE = "1980-01-01@00:00:00"
 
@@ -62,6 +63,7 @@ class SavedModel:
     scorer: Scorer | None = None  # of a model of one class
     normal_class: str | None = None  # the label that it learned from
     reference_classes: tuple[str, ...] = ()  # labels that are neither normal nor outliers
+    max_pixels: int = MAX_PIXELS  # of an image that it is asked about: clean's limit
 
     @classmethod
     def load(cls, folder: Path) -> "SavedModel":
@@ -92,14 +94,16 @@ class SavedModel:
             return cls("none", (), None, 0, "resize", b"")
         scale = Scale.model_validate(card["scale"]) if card["scale"] else None
         size, rule = (card["input"][name] for name in ("size_px", "rule"))
-        if not (isinstance(size, int) and size > 0 and rule in ("crop", "resize")):
-            raise ValueError(f"input: size_px {size!r} and rule {rule!r}")
+        limit = card["input"].get("max_pixels", MAX_PIXELS)
+        numbers = all(isinstance(n, int) and n > 0 for n in (size, limit))
+        if not (numbers and rule in ("crop", "resize")):
+            raise ValueError(f"input: size_px {size!r}, rule {rule!r} and max_pixels {limit!r}")
         filters = read_steps(card["preprocess"], f"{folder / CARD}: preprocess")
         return cls(
             card["task"], tuple(card["classes"]), scale, size, rule, (folder / LITE).read_bytes(),
             tuple(filters),
             _read_scorer(folder / SCORER, card) if card["task"] == "one_class" else None,
-            card.get("normal_class"), tuple(card.get("reference_classes", ())),
+            card.get("normal_class"), tuple(card.get("reference_classes", ())), limit,
         )  # fmt: skip
 
     @property

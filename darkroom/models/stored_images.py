@@ -8,7 +8,7 @@ import pandas as pd
 
 from darkroom.core import shards
 from darkroom.filters.preprocess import Step, preprocess
-from darkroom.images.decode import Pixels, decode_at_least
+from darkroom.images.decode import Pixels, decode
 
 
 class StoredImages(Sequence[Pixels]):
@@ -16,13 +16,14 @@ class StoredImages(Sequence[Pixels]):
 
     def __init__(
         self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = (),
-        min_side: int | None = None,
+        min_side: int | None = None, *, max_pixels: int,
     ) -> None:  # fmt: skip
         """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters.
 
-        `min_side` is that of `decode_at_least`.
+        `max_pixels` and `min_side` are those of `decode`.
         """
-        self._root, self._steps, self._min_side = root, steps, min_side
+        self._root, self._steps = root, steps
+        self._max_pixels, self._min_side = max_pixels, min_side
         self._places = list(rows[["folder", "shard", "offset", "size"]].itertuples(index=False))
 
     def __len__(self) -> int:
@@ -30,8 +31,8 @@ class StoredImages(Sequence[Pixels]):
         return len(self._places)
 
     def __getitem__(self, position: Any) -> Any:
-        """Read, decode and prepare one image."""
+        """Read, decode and prepare one image. Raises DecodeError."""
         folder, shard, offset, size = self._places[position]
         place = shards.Location(shard, int(offset), int(size))
         content = shards.read_member(self._root / folder, place)
-        return preprocess(decode_at_least(content, self._min_side), self._steps)
+        return preprocess(decode(content, self._max_pixels, self._min_side), self._steps)

@@ -18,7 +18,7 @@ from darkroom.core.tables import AUGMENTED, GROUPS, INDEX, SPLIT, read_table, wr
 from darkroom.export import dataset, writers
 from darkroom.export.dataset import export_dataset, part_numbers
 from darkroom.export.folder_names import slug, slugs
-from tests.harness import PARAMS, read_tar, run_command
+from tests.harness import PARAMS, damage_raw, read_tar, run_command
 
 HOSTILE = [
     "../x",
@@ -115,6 +115,20 @@ def test_the_same_data_set_exports_to_the_same_bytes(tmp_path, form):
     assert one
     for name, path in one.items():
         assert path.read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("form", writers.FORMATS)
+def test_bytes_that_their_key_denies_are_left_out(tmp_path, form, caplog):
+    contents = build(tmp_path, ["cat", "dog"] * 3)
+    damaged = list(contents)[2]
+    damage_raw(tmp_path, damaged)
+    export_dataset(tmp_path, tmp_path / "out", form)
+    del contents[damaged]
+    assert exported(tmp_path / "out", form) == contents
+    assert set(read_table(tmp_path / "out/labels.parquet")["key"]) == set(contents)
+    assert f"1 images that clean found whole no longer decode and are left out, as {damaged}" in (
+        caplog.text
+    )
 
 
 def test_folder_has_split_label_and_key(tmp_path):

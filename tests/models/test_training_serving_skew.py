@@ -50,13 +50,13 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, 
                        tmp_path / "index.parquet", tables.INDEX)  # fmt: skip
     (tmp_path / "a.jpg").write_bytes(photograph)
     saved = model(rule, steps, task)
-    (evaluated,) = read_images(tmp_path, [key], saved.min_side)
+    (evaluated,) = read_images(tmp_path, [key], saved, {})
     predicted = predict._read(saved, tmp_path / "a.jpg")
     np.testing.assert_array_equal(evaluated, predicted)
     assert min(evaluated.shape[:2]) == side
     least = inputs.min_side(64, rule, task, bool(steps))
     rows = pd.DataFrame([place._asdict() | {"folder": "."}])
-    (trained,) = StoredImages(tmp_path, rows, steps, least)
+    (trained,) = StoredImages(tmp_path, rows, steps, least, max_pixels=10**8)
     np.testing.assert_array_equal(inputs.views(trained, 64, rule), saved._views(evaluated))
 
 

@@ -16,6 +16,7 @@ from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
 from darkroom.images import decode
 from stages import augment
+from tests.harness import damage_raw
 
 
 def photograph(seed):
@@ -113,6 +114,16 @@ def test_the_index_tells_how_each_image_was_made(tmp_path, values):
         assert np.array_equal(decode.decode(content), apply(parent, chain))
         names += [step["name"] for step in chain]
     assert metrics["operations"] == pd.Series(names).value_counts().to_dict()
+
+
+def test_a_parent_that_no_longer_decodes_is_passed_over_and_counted(tmp_path, values):
+    split = write_data(tmp_path, 12)
+    damaged, *others = split.index[split == "train"]
+    damage_raw(tmp_path, damaged)
+    index, metrics = run(tmp_path, values, target=30)
+    assert set(index["parent"]) == set(others)
+    assert metrics["failed_parents"] == {"not_an_image": 1}
+    assert metrics["new_images"] == len(index) == 20
 
 
 def test_ratings_keep_the_pixels_as_they_are(tmp_path, values):

@@ -23,6 +23,7 @@ from darkroom.evaluation.predictions import (
 )
 from darkroom.models.saved import SavedModel
 from stages import evaluate
+from tests.harness import damage_raw
 
 SCALE = Scale(low=1, high=10, bins=10)
 SHARES = np.full(10, 0.1)
@@ -150,6 +151,17 @@ def test_ratings_are_evaluated_as_scipy_and_scikit_learn_do(tmp_path, params, us
     assert ranges[["low", "high"]].to_numpy().tolist() == [[1, 4], [4, 7], [7, 10]]
     assert ranges["n"].sum() == 120
     assert ranges["rmse"][0] == pytest.approx(tree["ranges"]["1_to_4"]["rmse"]["value"], abs=1e-5)
+
+
+def test_what_no_longer_decodes_is_left_out_and_counted(tmp_path, params, use):
+    use(RATER)
+    keys = write_root(tmp_path, rated(40))
+    damage_raw(tmp_path, keys[2], keys[1])
+    evaluate.run(tmp_path, params)
+    table, tree, _ = read(tmp_path)
+    assert tree["failed"] == {"not_an_image": 2}
+    assert not {keys[1], keys[2]} & set(table["key"])
+    assert (tree["n"], tree["n_validation"]) == (19, 9)
 
 
 def test_a_range_of_few_groups_says_so_where_the_whole_has_enough():

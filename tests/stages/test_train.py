@@ -16,7 +16,7 @@ from darkroom.models.saved import SavedModel
 from darkroom.models.stored_images import StoredImages
 from darkroom.models.training import examples, fit
 from stages import train
-from tests.harness import call
+from tests.harness import call, damage_raw
 from tests.models.networks import few_layers
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
@@ -111,7 +111,9 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert not (tmp_path / "a/.darkroom/train").exists()
     metrics = json.loads((tmp_path / "a/metrics/train.json").read_text())
-    assert metrics["images"] == {"train": 12, "augmented": 2, "left_out": 0, "validation": 4}
+    assert metrics["images"] == {
+        "train": 12, "augmented": 2, "left_out": 0, "validation": 4, "failed": {}
+    }  # fmt: skip
     assert metrics["epochs"] == {"head": 0, "fine_tune": 2}
     history = pd.read_csv(tmp_path / "a/metrics/plots/train/history.csv")
     assert list(history) == ["epoch", "phase", "loss", "val_loss"]
@@ -123,6 +125,17 @@ def test_rating_writes_a_model_that_predicts_and_repeats(tmp_path, patches, quic
     assert (model.task, model.rule, model.size_px) == ("rating", "crop", 32)
     assert model.predict(patches[:3]).shape == (3, 10)
     assert keys
+
+
+def test_what_no_longer_decodes_is_left_out_and_counted(tmp_path, patches, quick):
+    counts = {"train": 8, "validation": 4}
+    keys = write_data(tmp_path, patches, counts, label=["sharp", "blurred"])
+    damage_raw(tmp_path, keys[1], keys[9])
+    train.run(tmp_path, quick(task="classification"))
+    metrics = json.loads((tmp_path / "metrics/train.json").read_text())
+    assert metrics["images"] == {
+        "train": 7, "augmented": 2, "left_out": 0, "validation": 3, "failed": {"not_an_image": 2}
+    }  # fmt: skip
 
 
 TRAIN = """
@@ -284,7 +297,7 @@ def test_unlabelled_images_are_never_trained_on(tmp_path, patches):
 def test_stored_images_are_read_in_order(tmp_path, patches):
     keys = write_data(tmp_path, patches, {"train": 4, "validation": 2}, mean=[5.0])
     rows = examples.read_rows(tmp_path, "rating")
-    images = StoredImages(tmp_path, rows)
+    images = StoredImages(tmp_path, rows, max_pixels=10**8)
     raw = dict(zip(keys, range(6), strict=True))
     for key, image in zip(rows["key"], images, strict=True):
         if key in raw and raw[key] % 2 == 0:

@@ -6,7 +6,7 @@ parents' labels, and originals of the validation split.
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +19,11 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import digest_number
 from darkroom.filters.preprocess import Step
-from darkroom.images.decode import Pixels
+from darkroom.images.decode import DecodeError, Pixels
 from darkroom.labels.labelled import name_labels, select_labelled
 from darkroom.labels.official_splits import SPLITS
 from darkroom.models.backbones import input_rule
-from darkroom.models.inputs import min_side
+from darkroom.models.inputs import min_side, prefetch
 from darkroom.models.stored_images import StoredImages
 from darkroom.models.targets import Distributions, distributions, one_hot, strata
 
@@ -54,14 +54,16 @@ class TrainingSet(NamedTuple):
 
 
 def load_training_set(
-    root: Path, params: TrainParams, steps: Sequence[Step], seed: int
-) -> TrainingSet:
+    root: Path, params: TrainParams, steps: Sequence[Step], seed: int, max_pixels: int,
+    damaged: Collection[str] = (),
+) -> TrainingSet:  # fmt: skip
     """Return the examples that the tables under `root` have for these parameters.
 
-    `steps` are the filters that each image goes through. Raises UserError where nothing can be
-    learned.
+    `steps` are the filters that each image goes through, `damaged` keys to leave out. Raises
+    UserError where nothing can be learned.
     """
     rows = read_rows(root, params.task)
+    rows = rows[~rows["key"].isin(damaged)].reset_index(drop=True)
     if params.task == "one_class":
         rows = select_training_classes(rows, params)
     classes = find_classes(rows) if params.task == "classification" else ()
@@ -71,10 +73,28 @@ def load_training_set(
     rows, targets = rows[used], targets[used]
     side = min_side(params.image_size, input_rule(params), params.task, bool(steps))
     train, validation = (
-        Examples(StoredImages(root, rows[part], steps, side), targets[part])
+        Examples(StoredImages(root, rows[part], steps, side, max_pixels=max_pixels), targets[part])
         for part in (rows["split"] == name for name in ("train", "validation"))
     )
     return TrainingSet(rows, classes, train, validation, left_out, digest(rows, targets))
+
+
+def find_damaged(data: TrainingSet) -> dict[str, str]:
+    """Return the reason by key of each image that does not decode; every one is decoded for it."""
+
+    def fault(at: tuple[Sequence[Pixels], int]) -> str | None:
+        try:
+            at[0][at[1]]
+        except DecodeError as error:
+            return error.reason
+        return None
+
+    found: dict[str, str] = {}
+    for split, images in (("train", data.train.images), ("validation", data.validation.images)):
+        keys = data.rows.loc[data.rows["split"] == split, "key"]
+        faults = prefetch(fault, ((images, position) for position in range(len(images))))
+        found |= {key: reason for key, reason in zip(keys, faults, strict=True) if reason}
+    return found
 
 
 def make_targets(

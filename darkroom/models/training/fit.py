@@ -135,20 +135,24 @@ def fit_model(
 
 
 def describe_model(
-    fitted: FittedModel, data: TrainingSet, params: TrainParams, filters: Sequence[Step], seed: int
-) -> dict[str, Any]:
+    fitted: FittedModel, data: TrainingSet, params: TrainParams, filters: Sequence[Step], seed: int,
+    max_pixels: int,
+) -> dict[str, Any]:  # fmt: skip
     """Return the contents of `model.json`; nothing depends on when or where it was made."""
     return {
         "task": params.task,
         "classes": list(data.classes),
         "scale": params.scale.model_dump() if params.task == "rating" else None,
         "preprocess": list(filters),
-        "input": {"size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255"},
+        "input": {
+            "size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255",
+            "max_pixels": max_pixels,
+        },
         "seed": seed,
         "parameters": params.model_dump(),
         "training_data": data.digest,
         **{name: getattr(params, name) for name in ONE_CLASS if params.task == "one_class"},
-    }
+    }  # fmt: skip
 
 
 def fingerprint(params: TrainParams, seed: int, data_digest: str) -> str:
