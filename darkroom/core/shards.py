@@ -42,13 +42,29 @@ def write_shard(path: Path, members: Iterable[tuple[str, bytes]]) -> list[Locati
     locations = []
     with publish(path) as handle:
         for name, content in members:
-            info = tarfile.TarInfo(name)  # its defaults are the fixed time, owner and mode
-            info.size = len(content)
-            handle.write(info.tobuf(format=tarfile.USTAR_FORMAT))
+            handle.write(_header(name, len(content)))
             locations.append(Location(path.name, handle.tell(), len(content)))
-            handle.write(content + b"\0" * (-len(content) % _BLOCK))
+            handle.write(content)
+            handle.write(b"\0" * (-len(content) % _BLOCK))
         handle.write(b"\0" * 2 * _BLOCK)
     return locations
+
+
+def _header(name: str, size: int) -> bytes:
+    """Return the ustar header of a member; its time, owner and mode are the defaults of tarfile.
+
+    tarfile's own takes as long as hashing the image, and is left what is rare.
+    """
+    if not name.isascii() or len(name) > 100 or size >= 8**11:
+        info = tarfile.TarInfo(name)
+        info.size = size
+        return info.tobuf(tarfile.USTAR_FORMAT)
+    sized = _HEADER[100:124] + b"%011o\0" % size + _HEADER[136:148]
+    blank = name.encode().ljust(100, b"\0") + sized + b" " * 8 + _HEADER[156:]
+    return blank[:148] + b"%06o\0 " % sum(blank) + blank[156:]
+
+
+_HEADER = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
 
 
 def read_member(folder: Path, location: Location) -> bytes:

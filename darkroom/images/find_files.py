@@ -6,6 +6,7 @@ wherever they lead.
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,13 +29,15 @@ def find_files(folder: Path, follow_links: bool) -> Iterator[Path]:
     refused: list[OSError] = []
     for parent, files in _folders(folder, follow_links, refused):
         for file in files:
-            path = Path(parent) / file
-            if file.startswith(".") or not path.is_file():
-                continue
-            if not follow_links and path.is_symlink() and not path.resolve().is_relative_to(inside):
-                outside += 1
-                continue
-            yield path
+            path = Path(f"{parent}{os.sep}{file}")
+            kind = _kind(path) if not file.startswith(".") else 0
+            if stat.S_ISLNK(kind) and path.is_file():
+                if not follow_links and not path.resolve().is_relative_to(inside):
+                    outside += 1
+                else:
+                    yield path
+            elif stat.S_ISREG(kind):
+                yield path
     if outside:
         logger.warning(
             "%s: %d links lead outside and are passed over; follow_links: true takes them in",
@@ -46,6 +49,14 @@ def find_files(folder: Path, follow_links: bool) -> Iterator[Path]:
                 f"no permission to read {refused[0].filename}; give yourself read access"
             )
         raise UserError(explain(refused[0]))
+
+
+def _kind(path: Path) -> int:
+    """Return the mode of a file or link, 0 where it is gone by now: one look, not three."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return 0
 
 
 def find_image_files(folder: Path) -> list[Path]:

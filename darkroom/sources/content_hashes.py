@@ -1,6 +1,7 @@
 """Content hashes of files, kept between runs by path, size and time of change."""
 
 import hashlib
+import os
 from pathlib import Path
 from time import time_ns
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from darkroom.core.files import write_text
 # A file changed this shortly before it was read may change again without a new time (git calls
 # such entries racily clean); it is read again next time.
 FRESH_NS = 2_000_000_000
+AT_ONCE_BYTES = 2**22  # smaller files are read in one piece
 
 
 class FileState(NamedTuple):
@@ -47,7 +49,9 @@ class HashCache:
 
 def hash_file(path: Path) -> str:
     """Return the key of a file's bytes, as core.shards.key_of."""
-    with path.open("rb") as handle:
+    with path.open("rb", buffering=0) as handle:
+        if os.fstat(handle.fileno()).st_size <= AT_ONCE_BYTES:
+            return hashlib.sha256(handle.readall()).hexdigest()[:32]
         return hashlib.file_digest(handle, "sha256").hexdigest()[:32]
 
 

@@ -25,6 +25,15 @@ def test_any_tar_reader_gets_the_pictures_back(tmp_path):
     assert read_tar(tmp_path / "00000.tar") == dict(MEMBERS)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a" * 100, "ä.png", "folder/" * 20 + "a.jpg"])
+def test_headers_are_those_of_tarfile(tmp_path, name):
+    shards.write_shard(tmp_path / "00000.tar", [(name, b"x" * 1000)])
+    info = tarfile.TarInfo(name)
+    info.size = 1000
+    header = (tmp_path / "00000.tar").read_bytes()[:512]
+    assert header == info.tobuf(tarfile.USTAR_FORMAT)
+
+
 @given(st.lists(st.binary(max_size=2000), max_size=6))
 def test_every_member_is_read_back_from_its_place(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("shards")

@@ -119,8 +119,9 @@ def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> l
 def _named(folder: Path, follow_links: bool) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each file; two files never have the same name."""
     count: Counter[str] = Counter()
+    above = len(str(folder / "x")) - 1
     for path in find_files(folder, follow_links):
-        name = printable(path.relative_to(folder).as_posix())
+        name = printable(str(path)[above:].replace(os.sep, "/"))
         count[name] += 1
         yield name if count[name] == 1 else f"{name}~{count[name]}", path
 
@@ -163,8 +164,9 @@ def _load(file: _File, max_bytes: int) -> bytes:
     if file.reason is not None:
         raise Unreadable(file.reason)
     try:
-        with file.path.open("rb") as handle:
-            content = handle.read(max_bytes + 1)
+        with file.path.open("rb", buffering=0) as handle:
+            # its size now, and one more: making room for max_bytes costs more than reading
+            content = handle.read(min(os.fstat(handle.fileno()).st_size, max_bytes) + 1)
     except OSError as error:
         raise Unreadable(_reason(error)) from error
     if len(content) > max_bytes:
