@@ -30,7 +30,8 @@ def group_duplicates(
             continue
         representative[key] = key
         group, label = [key], labels.get(key)
-        for other in sorted(own[key] - representative.keys(), key=rank.__getitem__):
+        free = [other for other in own.get(key, ()) if other not in representative]
+        for other in sorted(free, key=rank.__getitem__):
             if any(_ordered(other, member) in apart for member in group):
                 continue
             if label is None or labels.get(other, label) == label:

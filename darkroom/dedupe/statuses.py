@@ -52,7 +52,7 @@ def group_images(
     groups["family"] = [family[key] for key in keys["key"]]
     copies = groups["copy_group"] != groups["key"]
     near = set(links_of(pairs[redundant & ~pairs["duplicate"]]))
-    official = groups.set_index("key")["official_split"]
+    official = dict(tables.rows(groups, ["key", "official_split"]))
     groups.loc[copies, "status"] = "rejected"
     groups.loc[copies, "reason"] = [
         copy_reason(
@@ -108,8 +108,7 @@ def _labels(keys: pd.DataFrame, decisions: Decisions) -> dict[str, str]:
 
 def rated_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return for each pair whether both images are rated, and differently."""
-    columns = [keys[name] for name in ("ratings", "mean", "std")]
-    ratings = [rating_of(*row) for row in zip(*columns, strict=True)]
+    ratings = [rating_of(*row) for row in tables.rows(keys, ["ratings", "mean", "std"])]
     code = pd.Series(pd.factorize(pd.Series(ratings, dtype=object))[0], keys["key"])
     a, b = pairs["key_a"].map(code), pairs["key_b"].map(code)  # -1 where there is none
     return (a >= 0) & (b >= 0) & (a != b)
@@ -127,27 +126,29 @@ def record_statuses(
     """Return RECORDS: the fate of each file that the user gave."""
     cleaned = _by_key(summary, ["status", "reason"])
     grouped = _by_key(groups, ["status", "reason", "representative"])
-    official = groups.set_index("key")["official_split"].to_dict()
+    official = dict(tables.rows(groups, ["key", "official_split"]))
     first = index[index["status"] == "kept"]
     first = first.assign(
         strength=[-strength(null_to_none(split)) for split in first["official_split"]]
     ).sort_values(["strength", "source", "name"], kind="stable")
     keepers = set(first.drop_duplicates("key").index)
     rows = []
-    for row in index.itertuples():
-        status, reason, representative = row.status, row.reason, None
-        if row.status == "kept" and row.key not in grouped:
-            status, reason = cleaned[row.key]
-        elif row.status == "kept":
-            status, reason, representative = grouped[row.key]
+    columns = ["source", "name", "key", "status", "reason", "official_split"]
+    for place, row in zip(index.index, tables.rows(index, columns), strict=True):
+        source, name, key, status, reason, split = row
+        representative = None
+        if status == "kept" and key not in grouped:
+            status, reason = cleaned[key]
+        elif status == "kept":
+            status, reason, representative = grouped[key]
             same = status == "kept"
-            if null_to_none(representative) and not (same and row.Index in keepers):
+            if representative and not (same and place in keepers):
                 status = "rejected"
                 otherwise = "exact_duplicate" if same else NEAR if reason == NEAR else "copy"
-                reason = copy_reason(row.official_split, official[representative], otherwise)
-        rows.append((row.source, row.name, row.key, status, reason, representative))
+                reason = copy_reason(split, official[representative], otherwise)
+        rows.append((source, name, key, status, reason, representative))
     return pd.DataFrame(rows, columns=tables.RECORDS.names)
 
 
 def _by_key(frame: pd.DataFrame, columns: list[str]) -> dict[str, tuple[Any, ...]]:
-    return dict(zip(frame["key"], frame[columns].itertuples(index=False), strict=True))
+    return dict(zip(frame["key"].tolist(), tables.rows(frame, columns), strict=True))

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
 from darkroom.core.params.split import SplitParams
@@ -18,12 +19,13 @@ def split_groups(groups: pd.DataFrame) -> dict[str, str]:
     Rejected copies take part: what a copy is related to, its representative is related to.
     """
     nodes, links = [], []
-    for row in groups.itertuples():
-        names = [f"copies:{row.copy_group}", f"family:{row.family}"]
-        if isinstance(row.source_group, str):
-            names.append(f"source:{row.source_group}")
-        nodes += [f"key:{row.key}", *names]
-        links += [(f"key:{row.key}", name) for name in names]
+    columns = ["key", "copy_group", "family", "source_group"]
+    for key, copies, family, source in tables.rows(groups, columns):
+        names = [f"copies:{copies}", f"family:{family}"]
+        if source is not None:
+            names.append(f"source:{source}")
+        nodes += [f"key:{key}", *names]
+        links += [(f"key:{key}", name) for name in names]
     component = connected_components(nodes, links)
     name: dict[str, str] = {}
     for node in sorted(nodes, key=lambda n: (not n.startswith("source:"), n)):
