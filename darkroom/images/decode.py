@@ -54,6 +54,8 @@ def read_image(content: bytes, max_pixels: int, min_side: int | None = None) -> 
                 raise
             try:  # what stands beside the picture may be the fault
                 image = _decode_picture(kind, jpeg.bare(content), max_pixels, min_side)
+            except DecodeError:
+                raise
             except Exception:
                 raise error from None
             return image._replace(odd_structure=True)
@@ -73,11 +75,11 @@ def _decode_picture(
             tiff.check_data(content)
         image.load()  # before EXIF, which of a PNG loads the pixels and forgets what failed
         pixels = to_rgb(image)
-    turn = read_orientation(image)
-    width, height = size[::-1] if turn and turn >= 5 else size
-    is_odd = turn is None or has_broken_profile(image)
+    turn, is_sound = read_orientation(image)
+    width, height = size[::-1] if turn >= 5 else size
+    is_odd = not is_sound or has_broken_profile(image)
     tables = getattr(image, "quantization", None)
-    return DecodedImage(upright(pixels, turn or 1), width, height, kind, mode, tables, is_odd)
+    return DecodedImage(upright(pixels, turn), width, height, kind, mode, tables, is_odd)
 
 
 def decode(content: bytes, max_pixels: int = 100_000_000, min_side: int | None = None) -> Pixels:

@@ -20,7 +20,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _CLEAR = {0: {2}, 2: {6}, 3: {*range(1, 257)}}  # the lengths of tRNS
 _TURNING = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # texts with an orientation
 _MOST_INFLATED = 2**20  # of a text or profile; Pillow's own, PngImagePlugin.MAX_TEXT_CHUNK
-_SURPLUS = 2**16  # bytes that some encoders leave behind the last row
+_SURPLUS = 64  # bytes that some encoders leave behind the last row
 # Adam7: the first column and row of each pass, and the steps from one to the next.
 _PASSES = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),

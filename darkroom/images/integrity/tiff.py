@@ -129,15 +129,19 @@ def _check_number(tags: Tags) -> None:
 def _check_sums(content: bytes, tags: Tags) -> None:
     """Inflate every strip, as far as the picture needs it, for the checksum at its end."""
     width, height, samples = (tags.get(tag, (1,))[0] for tag in (_WIDTH, _HEIGHT, _SAMPLES))
-    left = 2 * (width * height * samples * max(tags.get(_BITS, (1,))) // 8) + _SLACK
+    across, down = (max(1, *tags.get(tag, ())) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    pixels = -(-width // across) * across * -(-height // down) * down
+    left = 2 * pixels * samples * max(tags.get(_BITS, (1,))) // 8 + _SLACK
     for start, size in _places(tags):
         stream, waiting = zlib.decompressobj(), content[start : start + size]
         try:
-            while waiting and not stream.eof and left > 0:
+            while waiting and left > 0:
                 left -= len(stream.decompress(waiting, _SLACK))
                 waiting = stream.unconsumed_tail
         except zlib.error as error:
             raise corrupt(str(error)) from error
+        if not stream.eof:
+            raise truncated("a strip does not end")
 
 
 def _check_jpeg(content: bytes, tags: Tags, tables: bytes) -> None:
