@@ -1,0 +1,262 @@
+"""What differs between two aligned pictures: nothing, what lies on one, or what they show.
+
+1. The coarse alignment is refined to a fraction of a pixel (Lucas and Kanade 1981), robustly, so
+   that what differs does not pull at it.
+2. Greys of one are brought to those of the other by one smooth curve, fitted robustly: brightness,
+   contrast, gamma. The sharper one is blurred as far as the other; slow shading is taken off.
+3. What is left is compared with what is to be expected there: noise, read off the plain places, and
+   an error in proportion to the gradient (compression, resampling), read off the edges. Both are
+   read off these two pictures, within limits: another number in every field of a form is no noise.
+4. Connected pixels far beyond that, taken together, are a difference. It makes two pictures of two
+   things, unless it is a caption, a sticker or padding: large, of one or two tones in one of the
+   two, on pictures that have many tones, and nearly all that differs.
+"""
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.dedupe.align import Floats, Mask, Matrix, align, blurred, gradient, whole
+from darkroom.images.decode import Pixels
+
+TONE_POINTS, NOISE_POINTS = 6000, 20_000
+LINES = 200  # that are tried as the curve's beginning
+FAR_OFF = 20.0  # grey levels, from where on it does not matter how far
+CURVE_PARTS = 16  # of the curve of greys, for what no polynomial of third degree follows
+BASE, MAX_NOISE, MAX_SLIP = 3.0, 8.0, 0.5  # grey levels, grey levels, px
+BEYOND = 2.5  # times what is expected: such pixels differ
+MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what is expected
+MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
+MIN_LAID_OVER, MOST = 0.03, 0.8  # shares of the compared pixels, and of all that differs
+ONE_TONE, TWO_TONES = 0.88, 0.7  # shares of what lies over
+FEW_TONES = 0.75  # a photograph has no two greys that make up more of it
+MIN_SPAN = 0.5  # of the longer side, along the rim
+MIN_WIDE, MAX_STRIP = 0.5, 0.35  # of its side; of the compared pixels
+SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # px, blurs that are tried
+WINDOW_PX = 256  # where sharpness is compared
+
+
+SQUARE = np.ones((3, 3), np.uint8)
+
+
+class Difference(NamedTuple):
+    """What differs in the strongest connected place."""
+
+    differs: bool  # they show different things
+    mass: float  # how much is beyond what is expected there, summed over its pixels
+    share: float  # of the compared pixels, with its near surroundings
+    laid_over: bool  # a caption, a sticker or padding
+
+
+NONE = Difference(False, 0.0, 0.0, False)
+
+
+def differs(a: Pixels, b: Pixels, matrix: Matrix) -> Difference:
+    """Return what differs, in either order the same.
+
+    `matrix` (2, 3) maps pixels x, y of `b` to those of `a`, right to some hundredths of their size.
+    """
+    growth = float(np.log(abs(np.linalg.det(matrix[:, :2]))))
+    if growth > 0.1 or (growth > -0.1 and a.tobytes() > b.tobytes()):  # the coarser is the frame
+        a, b, matrix = b, a, np.linalg.inv(whole(matrix))[:2]
+    target, picture, covered = align(a, b, matrix)
+    return _judge(target, picture, covered)
+
+
+def _judge(target: Floats, picture: Floats, covered: Mask) -> Difference:
+    rim = max(3, round(max(target.shape) / 100))
+    inside = np.pad(covered.astype(np.uint8), 1)
+    core = cv2.erode(inside, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8))[1:-1, 1:-1].astype(bool)
+    if core.sum() < max(MIN_CORE_PX, MIN_CORE * core.size):
+        return NONE
+    raw = target, picture
+    picture = _toned(target, picture, core)
+    target, picture = _equally_sharp(target, picture, core)
+    target, picture = blurred(target, 1.0), blurred(picture, 1.0)
+    off = _without_shading(target - picture, core)
+    slope = np.maximum(gradient(target), gradient(picture))
+    slope = np.asarray(cv2.dilate(slope, SQUARE), np.float32)
+    noise, slip = _expected(off, slope, core)
+    beyond = np.maximum(np.abs(off) / (BASE + noise + slip * slope) - BEYOND, 0)
+    places = cv2.morphologyEx((beyond > 0).astype(np.uint8), cv2.MORPH_CLOSE, SQUARE)
+    masses = _masses(places > 0, beyond)[1]
+    if masses.max() < MIN_MASS:
+        return NONE._replace(mass=float(masses.max()))
+    share, laid = _is_laid_over(raw, core, beyond, noise)
+    return Difference(not laid, float(masses.max()), share, laid)
+
+
+def _masses(places: Mask, beyond: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the number of each pixel's place, 0 for none, and what each place holds."""
+    count, numbers = cv2.connectedComponents(places.astype(np.uint8), connectivity=8)
+    masses = np.bincount(np.ravel(numbers), beyond.ravel(), count)
+    masses[0] = 0
+    return np.asarray(numbers), masses
+
+
+def _is_laid_over(
+    raw: tuple[Floats, Floats], core: Mask, beyond: Floats, noise: float
+) -> tuple[float, bool]:
+    """Return the share of the strongest place, and whether it looks laid over a photograph.
+
+    It is then large, nearly all that differs, and of one tone in one of the two pictures, or it
+    spans a side and is of two tones, letters on a strip. Drawings have few tones throughout: to
+    them a bar of another height would be a sticker.
+    """
+    near = max(3, round(max(core.shape) / 40)) | 1
+    wide = np.pad((beyond > 0).astype(np.uint8), near)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (near, near))
+    joined = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)[near:-near, near:-near]
+    joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, SQUARE)
+    numbers, masses = _masses(joined > 0, beyond)
+    if masses.max() == 0:
+        return 0.0, False
+    place = numbers == masses.argmax()
+    share = float(place.sum() / core.sum())
+    rim = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_GRADIENT, SQUARE)
+    span = float((place & (rim > 0)).sum() / max(core.shape))
+    one, two = max(_tones(picture, place, noise) for picture in raw)
+    many = all(_tones(picture, core, noise)[1] <= FEW_TONES for picture in raw)
+    large = share >= MIN_LAID_OVER and masses.max() >= MOST * beyond.sum()
+    opaque = one >= ONE_TONE or (two >= TWO_TONES and span >= MIN_SPAN)
+    if large and many and opaque:
+        return share, True
+    return share, bool(many and _is_caption(raw, joined > 0, core, noise))
+
+
+def _is_caption(raw: tuple[Floats, Floats], differing: Mask, core: Mask, noise: float) -> bool:
+    """Return whether all that differs lies in a strip along a side: two tones on other things."""
+    (top, bottom), (left, right) = (
+        (int(at[0]), int(at[-1]) + 1)
+        for axis in (1, 0)
+        for at in [np.flatnonzero(differing.any(axis))]
+    )
+    height, width = core.shape
+    lying = right - left >= MIN_WIDE * width and min(top, height - bottom) <= height / 8
+    standing = bottom - top >= MIN_WIDE * height and min(left, width - right) <= width / 8
+    box = np.zeros_like(core)
+    box[top:bottom, left:right] = core[top:bottom, left:right]
+    if not (lying or standing) or not MIN_LAID_OVER <= box.sum() / core.sum() <= MAX_STRIP:
+        return False
+    return max(_tones(picture, box, noise)[1] for picture in raw) >= TWO_TONES
+
+
+def _tones(picture: Floats, place: Mask, noise: float) -> tuple[float, float]:
+    """Return the shares of the place that are of its commonest grey, and of its two commonest."""
+    counts = np.bincount(picture[place].astype(np.int64), minlength=256)[:256].astype(np.float64)
+    if not counts.sum():
+        return 0.0, 0.0
+    reach = round(6 + noise)
+    shares = []
+    for _ in range(2):
+        sums = np.convolve(counts, np.ones(2 * reach + 1), "same")
+        at = int(sums.argmax())
+        shares.append(sums[at] / picture[place].size)
+        counts[max(0, at - 2 * reach) : at + 2 * reach + 1] = 0
+    return float(shares[0]), float(sum(shares))
+
+
+def _toned(target: Floats, picture: Floats, core: Mask) -> Floats:
+    """Return `picture` with its greys on the curve that brings most of them to the target's."""
+    x, y = (_some(p, core, TONE_POINTS).astype(np.float64) for p in (picture, target))
+    middle, spread = x.mean(), x.std() + 1e-6
+    powers = np.vander((x - middle) / spread, 4)
+    low, high = np.quantile(x, [0.002, 0.998])
+    slope, off = _line(x, y)
+    for step, least in enumerate((12, 12, 6, 6, 2, 2) * 2):
+        scale = max(least, 1.5 * float(np.median(np.abs(off))))
+        weight = 1 / (1 + (off / (2 * scale)) ** 2) ** 2
+        terms = powers[:, 2:] if step < 6 else powers  # a line first: it is harder to lead astray
+        weighted = terms * weight[:, None]
+        ridge = 1e-6 * len(x) * np.eye(terms.shape[1])
+        found = np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ y)
+        slope = max(0.0, found[0] / spread) if step < 6 else slope
+        off = y - terms @ found
+    near = np.abs(off) <= 4 * scale
+    parts = np.array_split(np.flatnonzero(near)[np.argsort(x[near], kind="stable")], CURVE_PARTS)
+    bends = np.array([(x[part].mean(), np.median(off[part])) for part in parts if len(part)]).T
+    greys = np.arange(256.0)
+    seen = np.clip(greys, low, high)
+    curve = np.vander((seen - middle) / spread, 4) @ found + (greys - seen) * slope
+    if bends.size:
+        curve += np.interp(greys, *bends)
+    return np.asarray(np.interp(picture, greys, curve), np.float32)
+
+
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Return the slope of a line that most points are near, and how far off each of them is.
+
+    The best through two of the points: a fifth of the picture may be a caption.
+    """
+    rng = np.random.default_rng(0)
+    one, two = rng.integers(0, len(x), (2, LINES))
+    rise = (y[two] - y[one]) / np.where(np.abs(x[two] - x[one]) < 8, np.inf, x[two] - x[one])
+    slopes = np.append(np.clip(rise, 0.2, 5), 1.0)
+    bases = np.append(y[one] - slopes[:-1] * x[one], 0.0)
+    few = slice(None, None, max(1, len(x) // 400))
+    error = np.abs(y[few] - slopes[:, None] * x[few] - bases[:, None])
+    best = int(np.minimum(error, FAR_OFF).mean(axis=1).argmin())
+    return float(slopes[best]), y - slopes[best] * x - bases[best]
+
+
+def _equally_sharp(target: Floats, picture: Floats, core: Mask) -> tuple[Floats, Floats]:
+    """Blur the sharper one as far as the other, judged where there is most detail."""
+    height, width = target.shape
+    size = min(width, WINDOW_PX), min(height, WINDOW_PX)
+    detail = cv2.boxFilter(_fine(target) * core, -1, size, borderType=cv2.BORDER_CONSTANT)
+    y, x = np.unravel_index(int(detail.argmax()), detail.shape)
+    top, left = (
+        max(0, min(y - size[1] // 2, height - size[1])),
+        max(0, min(x - size[0] // 2, width - size[0])),
+    )
+    window = np.s_[top : top + size[1], left : left + size[0]]
+    a, b = np.ascontiguousarray(target[window]), np.ascontiguousarray(picture[window])
+    same = core[window] & (np.abs(a - b) < 25)
+    if same.sum() < MIN_CORE_PX // 2:
+        return target, picture
+    fine = [float(_fine(p)[same].mean()) for p in (a, b)]
+    sharper = 0 if fine[0] > fine[1] else 1
+    least = 1.05 * min(fine)
+    chosen = 0.0
+    for sigma in SIGMAS:
+        if float(_fine(blurred((a, b)[sharper], chosen))[same].mean()) <= least:
+            break
+        chosen = sigma
+    both = [target, picture]
+    both[sharper] = blurred(both[sharper], chosen)
+    return both[0], both[1]
+
+
+def _fine(grey: Floats) -> Floats:
+    """Return how much of each pixel is finer than a blur."""
+    return np.asarray(np.abs(grey - blurred(grey, 1.0)), np.float32)
+
+
+def _without_shading(off: Floats, core: Mask) -> Floats:
+    """Return differences in the core without those that change slowly over the picture."""
+    weight, small = (
+        cv2.resize(p, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+        for p in (core.astype(np.float32), np.clip(off, -15, 15) * core)
+    )
+    far = max(weight.shape) / 8
+    shading = blurred(np.asarray(small, np.float32), far) / (
+        blurred(np.asarray(weight, np.float32), far) + 1e-3
+    )
+    return np.asarray((off - cv2.resize(shading, off.shape[::-1])) * core, np.float32)
+
+
+def _expected(off: Floats, slope: Floats, core: Mask) -> tuple[float, float]:
+    """Return the noise of plain places in grey levels, and the error at edges in pixels."""
+    size, slope = (np.abs(_some(p, core, NOISE_POINTS)) for p in (off, slope))
+    plain, edges = slope <= np.quantile(slope, 0.4), slope >= np.quantile(slope, 0.9)
+    noise = 1.48 * float(np.median(size[plain]))
+    slip = 1.48 * float(np.median(size[edges] / (slope[edges] + 1e-3)))
+    return min(noise, MAX_NOISE), min(slip, MAX_SLIP)
+
+
+def _some(values: Floats, core: Mask, most: int) -> Floats:
+    """Return about so many values of the core, evenly spread."""
+    step = max(1, int(np.sqrt(values.size / most / 2)))
+    return values[::step, ::step][core[::step, ::step]]
