@@ -37,7 +37,7 @@ class DecodedImage(NamedTuple):
     odd_structure: bool  # something beside the picture is broken, which no viewer shows
 
 
-def read_image(content: bytes, max_pixels: int, min_side: int | None = None) -> DecodedImage:
+def read_image(content: bytes, max_pixels: int | None, min_side: int | None = None) -> DecodedImage:
     """Read header, pixels and EXIF in one go: the one verdict on whether an image is whole.
 
     With `min_side`, a JPEG comes at 1/2 to 1/8 of its size, no side below `min_side`; all of its
@@ -63,7 +63,7 @@ def read_image(content: bytes, max_pixels: int, min_side: int | None = None) -> 
 
 
 def _decode_picture(
-    kind: str, content: bytes, max_pixels: int, min_side: int | None
+    kind: str, content: bytes, max_pixels: int | None, min_side: int | None
 ) -> DecodedImage:
     """Return what the plugin of this format reads."""
     image = formats.open_as(kind, content)
@@ -82,8 +82,11 @@ def _decode_picture(
     return DecodedImage(upright(pixels, turn), width, height, kind, mode, tables, is_odd)
 
 
-def decode(content: bytes, max_pixels: int = 100_000_000, min_side: int | None = None) -> Pixels:
-    """Return the pixels that `read_image` reads. Raises DecodeError."""
+def decode(content: bytes, max_pixels: int | None = None, min_side: int | None = None) -> Pixels:
+    """Return the pixels that `read_image` reads; no limit is for files of one's own making.
+
+    Raises DecodeError.
+    """
     return read_image(content, max_pixels, min_side).pixels
 
 
@@ -100,8 +103,8 @@ def _naming_faults(kind: str, content: bytes) -> Iterator[None]:
         raise _fault(kind, content, error) from error
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
+def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
+    if max_pixels is not None and size[0] * size[1] > max_pixels:
         raise DecodeError("too_many_pixels", f"{size[0]}x{size[1]} > {max_pixels}")
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from benchmarks.fuzz import ORIGINAL, check_cut, mutate, read_originals
+from benchmarks.fuzz import ORIGINAL, Case, judge, mutate, read_originals
 from benchmarks.mutations import CUTS
 from darkroom.images.formats import EXTENSIONS, sniff_extension
 
@@ -20,11 +20,16 @@ def test_mutations_repeat_and_cuts_are_beginnings_of_their_original():
             assert originals[case.original] == content
 
 
-def test_a_cut_is_judged_by_the_pixels_that_are_left():
+def test_a_file_is_judged_by_the_pixels_that_are_left():
     originals = read_originals([])
-    burst, raw = originals["burst.jpg"], originals["raw.ppm"]
+    burst, raw, png = (originals[name] for name in ("burst.jpg", "raw.ppm", "rgb.png"))
     end = burst.index(b"\xff\xd9") + 2
-    assert check_cut(burst, burst[: end + 99]) == "same picture"
+    case = Case("jpg", "burst.jpg", "cut")
+    assert judge(burst[: end + 99], case, "kept", burst) == "same"
     changed = np.frombuffer(raw, np.uint8).copy()
     changed[-1] ^= 255
-    assert check_cut(raw, changed.tobytes()) == "FALSE KEPT"
+    assert judge(changed.tobytes(), case, "kept", raw) == "FALSE KEPT"
+    assert judge(changed.tobytes(), case._replace(mutation="flip_bits"), "kept", raw) == "other"
+    assert judge(raw[:-1], case, "kept", raw) == "FAILS LATER"
+    assert judge(png[: len(png) // 2], case, "truncated", png) == "refused / refused"
+    assert judge(png, case, "corrupt", png) == "WHOLE"

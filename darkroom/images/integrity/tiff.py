@@ -129,7 +129,7 @@ def _check_number(tags: Tags) -> None:
 def _check_sums(content: bytes, tags: Tags) -> None:
     """Inflate every strip, as far as the picture needs it, for the checksum at its end."""
     width, height, samples = (tags.get(tag, (1,))[0] for tag in (_WIDTH, _HEIGHT, _SAMPLES))
-    across, down = (max(1, *tags.get(tag, ())) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    across, down = (max((1, *tags.get(tag, ()))) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
     pixels = -(-width // across) * across * -(-height // down) * down
     left = 2 * pixels * samples * max(tags.get(_BITS, (1,))) // 8 + _SLACK
     for start, size in _places(tags):

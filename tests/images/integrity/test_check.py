@@ -60,6 +60,9 @@ WHOLE = {
     "bmp": (lambda: still("BMP"), 2),  # the last row's padding
     "tiff": (lambda: still("TIFF"), 0),
     "tiff lzw": (lambda: still("TIFF", compression="tiff_lzw"), 0),
+    "tiff deflate": (lambda: still("TIFF", compression="tiff_adobe_deflate"), 0),
+    "tiff packbits": (lambda: still("TIFF", compression="packbits"), 0),
+    "tiff group 3": (lambda: encode(photograph().convert("1"), "TIFF", compression="group3"), 0),
     "tiff big": (lambda: still("TIFF", big_tiff=True), 0),
     "tiff fax": (lambda: encode(photograph().convert("1"), "TIFF", compression="group4"), 0),
     "tiff jpeg": (lambda: still("TIFF", compression="jpeg"), 0),
