@@ -232,10 +232,10 @@ def store_records(root, records):
     return {row["name"]: row["key"] for row in rows}
 
 
-def fault_of(content: bytes, **options) -> str | None:
+def fault_of(content: bytes, max_pixels: int = 10**8) -> str | None:
     """Return the reason for which an image cannot be decoded, None for one that can."""
     try:
-        decode(content, **options)
+        decode(content, max_pixels)
     except DecodeError as error:
         return error.reason
     return None
