@@ -22,19 +22,20 @@ from darkroom.dedupe.align import Floats, Mask, Matrix, align, blurred, gradient
 from darkroom.images.decode import Pixels
 
 TONE_POINTS, NOISE_POINTS = 6000, 20_000
-LINES = 200  # that are tried as the curve's beginning
+POWERS = (1.0, 0.45, 0.55, 0.67, 0.82, 1.22, 1.5, 1.8, 2.2)  # of greys: gamma, tried first
+LINES, LINE_POINTS = 60, 300  # that are tried as the curve's beginning, and judged by
 FAR_OFF = 20.0  # grey levels, from where on it does not matter how far
 CURVE_PARTS = 16  # of the curve of greys, for what no polynomial of third degree follows
 BASE, MAX_NOISE, MAX_SLIP = 3.0, 8.0, 0.5  # grey levels, grey levels, px
 BEYOND = 2.5  # times what is expected: such pixels differ
 MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what is expected
 MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
-MIN_LAID_OVER, MOST = 0.03, 0.8  # shares of the compared pixels, and of all that differs
-ONE_TONE, TWO_TONES = 0.88, 0.7  # shares of what lies over
+MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
+LITTLE = 0.05  # of all that differs: specks beside it
+ONE_TONE, TWO_TONES = 0.88, 0.7  # shares of what lies over: a sticker; a strip with letters
 FEW_TONES = 0.75  # a photograph has no two greys that make up more of it
-MIN_SPAN = 0.5  # of the longer side, along the rim
-MIN_WIDE, MAX_STRIP = 0.5, 0.35  # of its side; of the compared pixels
-SIGMAS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # px, blurs that are tried
+MIN_WIDE = 0.5  # of its side: a strip
+SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # px, blurs that are tried
 WINDOW_PX = 256  # where sharpness is compared
 
 
@@ -101,9 +102,9 @@ def _is_laid_over(
 ) -> tuple[float, bool]:
     """Return the share of the strongest place, and whether it looks laid over a photograph.
 
-    It is then large, nearly all that differs, and of one tone in one of the two pictures, or it
-    spans a side and is of two tones, letters on a strip. Drawings have few tones throughout: to
-    them a bar of another height would be a sticker.
+    All that differs then lies in one large place, which in one of the two pictures is of one tone,
+    or of two, letters on a strip along a side. Drawings have few tones throughout: of them a bar of
+    another height would be a sticker.
     """
     near = max(3, round(max(core.shape) / 40)) | 1
     wide = np.pad((beyond > 0).astype(np.uint8), near)
@@ -113,34 +114,33 @@ def _is_laid_over(
     numbers, masses = _masses(joined > 0, beyond)
     if masses.max() == 0:
         return 0.0, False
-    place = numbers == masses.argmax()
-    share = float(place.sum() / core.sum())
-    rim = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_GRADIENT, SQUARE)
-    span = float((place & (rim > 0)).sum() / max(core.shape))
-    one, two = max(_tones(picture, place, noise) for picture in raw)
-    many = all(_tones(picture, core, noise)[1] <= FEW_TONES for picture in raw)
-    large = share >= MIN_LAID_OVER and masses.max() >= MOST * beyond.sum()
-    opaque = one >= ONE_TONE or (two >= TWO_TONES and span >= MIN_SPAN)
-    if large and many and opaque:
+    differing = (masses > LITTLE * masses.sum())[numbers]
+    corners = cv2.convexHull(np.argwhere(differing)[:, ::-1].astype(np.int32))
+    hull = cv2.fillConvexPoly(np.zeros(core.shape, np.uint8), corners, 1).astype(bool) & core
+    share = float(hull.sum() / core.sum())
+    if any(_tones(picture, core, noise)[1] > FEW_TONES for picture in raw):
+        return share, False
+    one = max(_tones(picture, hull, noise)[0] for picture in raw)
+    if MIN_LAID_OVER <= share <= MAX_LAID_OVER and one >= ONE_TONE:
         return share, True
-    return share, bool(many and _is_caption(raw, joined > 0, core, noise))
+    strip = _strip(differing, core)
+    laid = MIN_LAID_OVER <= strip.sum() / core.sum() <= MAX_LAID_OVER
+    return share, laid and max(_tones(p, strip, noise)[1] for p in raw) >= TWO_TONES
 
 
-def _is_caption(raw: tuple[Floats, Floats], differing: Mask, core: Mask, noise: float) -> bool:
-    """Return whether all that differs lies in a strip along a side: two tones on other things."""
+def _strip(differing: Mask, core: Mask) -> Mask:
+    """Return the box around all that differs, if it lies along a side; nothing otherwise."""
+    box = np.zeros_like(core)
     (top, bottom), (left, right) = (
         (int(at[0]), int(at[-1]) + 1)
-        for axis in (1, 0)
-        for at in [np.flatnonzero(differing.any(axis))]
+        for at in (np.flatnonzero(differing.any(axis)) for axis in (1, 0))
     )
     height, width = core.shape
     lying = right - left >= MIN_WIDE * width and min(top, height - bottom) <= height / 8
     standing = bottom - top >= MIN_WIDE * height and min(left, width - right) <= width / 8
-    box = np.zeros_like(core)
-    box[top:bottom, left:right] = core[top:bottom, left:right]
-    if not (lying or standing) or not MIN_LAID_OVER <= box.sum() / core.sum() <= MAX_STRIP:
-        return False
-    return max(_tones(picture, box, noise)[1] for picture in raw) >= TWO_TONES
+    if lying or standing:
+        box[top:bottom, left:right] = core[top:bottom, left:right]
+    return box
 
 
 def _tones(picture: Floats, place: Mask, noise: float) -> tuple[float, float]:
@@ -161,10 +161,13 @@ def _tones(picture: Floats, place: Mask, noise: float) -> tuple[float, float]:
 def _toned(target: Floats, picture: Floats, core: Mask) -> Floats:
     """Return `picture` with its greys on the curve that brings most of them to the target's."""
     x, y = (_some(p, core, TONE_POINTS).astype(np.float64) for p in (picture, target))
+    bent = [255 * (x / 255) ** power for power in POWERS]
+    lines = [_line(values, y) for values in bent]
+    best = min(range(len(POWERS)), key=lambda at: lines[at].error)
+    x, slope, off = bent[best], lines[best].slope, lines[best].off
     middle, spread = x.mean(), x.std() + 1e-6
     powers = np.vander((x - middle) / spread, 4)
     low, high = np.quantile(x, [0.002, 0.998])
-    slope, off = _line(x, y)
     for step, least in enumerate((12, 12, 6, 6, 2, 2) * 2):
         scale = max(least, 1.5 * float(np.median(np.abs(off))))
         weight = 1 / (1 + (off / (2 * scale)) ** 2) ** 2
@@ -177,28 +180,34 @@ def _toned(target: Floats, picture: Floats, core: Mask) -> Floats:
     near = np.abs(off) <= 4 * scale
     parts = np.array_split(np.flatnonzero(near)[np.argsort(x[near], kind="stable")], CURVE_PARTS)
     bends = np.array([(x[part].mean(), np.median(off[part])) for part in parts if len(part)]).T
-    greys = np.arange(256.0)
+    greys = 255 * (np.arange(256) / 255) ** POWERS[best]
     seen = np.clip(greys, low, high)
     curve = np.vander((seen - middle) / spread, 4) @ found + (greys - seen) * slope
     if bends.size:
         curve += np.interp(greys, *bends)
-    return np.asarray(np.interp(picture, greys, curve), np.float32)
+    return np.asarray(np.interp(picture, np.arange(256), curve), np.float32)
 
 
-def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """Return the slope of a line that most points are near, and how far off each of them is.
+class _Line(NamedTuple):
+    error: float  # mean over the points, what is far off counting alike
+    slope: float
+    off: NDArray[np.float64]  # how far off each point is
 
-    The best through two of the points: a fifth of the picture may be a caption.
+
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> _Line:
+    """Return the line through two of the points that most of them are near.
+
+    A fifth of the picture may be a caption, and lead a fit to all of them astray.
     """
-    rng = np.random.default_rng(0)
-    one, two = rng.integers(0, len(x), (2, LINES))
+    one, two = np.random.default_rng(0).integers(0, len(x), (2, LINES))
     rise = (y[two] - y[one]) / np.where(np.abs(x[two] - x[one]) < 8, np.inf, x[two] - x[one])
     slopes = np.append(np.clip(rise, 0.2, 5), 1.0)
     bases = np.append(y[one] - slopes[:-1] * x[one], 0.0)
-    few = slice(None, None, max(1, len(x) // 400))
-    error = np.abs(y[few] - slopes[:, None] * x[few] - bases[:, None])
-    best = int(np.minimum(error, FAR_OFF).mean(axis=1).argmin())
-    return float(slopes[best]), y - slopes[best] * x - bases[best]
+    few = slice(None, None, max(1, len(x) // LINE_POINTS))
+    far = np.abs(y[few] - slopes[:, None] * x[few] - bases[:, None])
+    error = np.minimum(far, FAR_OFF).mean(axis=1)
+    best = int(error.argmin())
+    return _Line(float(error[best]), float(slopes[best]), y - slopes[best] * x - bases[best])
 
 
 def _equally_sharp(target: Floats, picture: Floats, core: Mask) -> tuple[Floats, Floats]:
@@ -216,14 +225,14 @@ def _equally_sharp(target: Floats, picture: Floats, core: Mask) -> tuple[Floats,
     same = core[window] & (np.abs(a - b) < 25)
     if same.sum() < MIN_CORE_PX // 2:
         return target, picture
-    fine = [float(_fine(p)[same].mean()) for p in (a, b)]
-    sharper = 0 if fine[0] > fine[1] else 1
-    least = 1.05 * min(fine)
-    chosen = 0.0
+    sharper = int(_fine(b)[same].mean() > _fine(a)[same].mean())
+    plain = (b, a)[sharper]
+    chosen, least = 0.0, np.inf
     for sigma in SIGMAS:
-        if float(_fine(blurred((a, b)[sharper], chosen))[same].mean()) <= least:
+        error = float(np.abs(blurred((a, b)[sharper], sigma) - plain)[same].mean())
+        if error >= least:
             break
-        chosen = sigma
+        chosen, least = sigma, error
     both = [target, picture]
     both[sharper] = blurred(both[sharper], chosen)
     return both[0], both[1]
