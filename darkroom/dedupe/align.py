@@ -12,8 +12,8 @@ Floats = NDArray[np.float32]  # greys (height, width)
 Matrix = NDArray[np.floating]  # (2, 3)
 Mask = NDArray[np.bool_]
 
-SIDE_PX = 1000  # long side for comparing; what is larger is reduced
-LEVELS = (128, 256, 512)  # px, long sides on which the alignment is refined
+SIDE_PX = 800  # long side for comparing; what is larger is reduced
+FINEST_PX, COARSEST_PX = 512, 100  # long sides on which the alignment is refined, and halves
 POINTS = 4000  # that an alignment looks at
 STEPS = 8  # per level
 
@@ -24,14 +24,9 @@ def align(a: Pixels, b: Pixels, matrix: Matrix) -> tuple[Floats, Floats, Mask]:
     picture, reduction = _near_scale(b, matrix, scale)
     matrix = _scaled(scale) @ whole(matrix) @ np.linalg.inv(_scaled(*reduction))
     back = np.linalg.inv(matrix)  # from the frame of `a` to what is left of `b`
-    for level in LEVELS:
-        shrink = min(1.0, level / max(target.shape))
-        to, off = _scaled(shrink), np.linalg.inv(_scaled(shrink))
-        small = (to @ back @ off)[:2]
-        refined = _refine(_shrunk(target, shrink), _shrunk(picture, shrink), small)
-        back = off @ whole(refined) @ to
-        if shrink == 1:
-            break
+    for one, two, scale in reversed(_pyramid(target, picture)):
+        to, off = _scaled(scale), np.linalg.inv(_scaled(scale))
+        back = off @ whole(_refine(one, two, (to @ back @ off)[:2])) @ to
     inverse = back[:2]
     size = target.shape[::-1]
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
@@ -41,8 +36,18 @@ def align(a: Pixels, b: Pixels, matrix: Matrix) -> tuple[Floats, Floats, Mask]:
     return target, np.clip(warped, 0, 255).astype(np.float32), covered.astype(bool)
 
 
-def _grey(pixels: Pixels) -> Floats:
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.float32)
+def _pyramid(target: Floats, picture: Floats) -> list[tuple[Floats, Floats, float]]:
+    """Return both at the sizes at which they are aligned, largest first, and how far shrunk."""
+    scale = min(1.0, FINEST_PX / max(target.shape))
+    levels = [(_shrunk(target, scale), _shrunk(picture, scale), scale)]
+    while max(levels[-1][0].shape) >= 2 * COARSEST_PX:
+        one, two, scale = levels[-1]
+        levels.append((_shrunk(one, 0.5), _shrunk(two, 0.5), scale / 2))
+    return levels
+
+
+def _grey(pixels: Pixels) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _reduced(pixels: Pixels) -> tuple[Floats, float]:
@@ -51,9 +56,9 @@ def _reduced(pixels: Pixels) -> tuple[Floats, float]:
     return _shrunk(grey, scale), scale
 
 
-def _shrunk(grey: Floats, scale: float) -> Floats:
+def _shrunk(grey: NDArray[Any], scale: float) -> Floats:
     if scale == 1:
-        return grey
+        return np.asarray(grey, np.float32)
     return np.asarray(
         cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.float32
     )
@@ -66,7 +71,7 @@ def _near_scale(b: Pixels, matrix: Matrix, scale: float) -> tuple[Floats, Any]:
     stretch = np.minimum(1.0, scale * np.linalg.norm(matrix[:, :2], axis=0))
     size = (max(8, round(width * stretch[0])), max(8, round(height * stretch[1])))
     if size == (width, height):
-        return grey, (1.0, 1.0)
+        return np.asarray(grey, np.float32), (1.0, 1.0)
     small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
     return small, (size[0] / width, size[1] / height)
 

@@ -39,6 +39,7 @@ SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # px, b
 WINDOW_PX = 256  # where sharpness is compared
 
 
+FINER = 8  # steps per grey level in a table
 SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -81,6 +82,8 @@ def _judge(target: Floats, picture: Floats, covered: Mask) -> Difference:
     slope = np.asarray(cv2.dilate(slope, SQUARE), np.float32)
     noise, slip = _expected(off, slope, core)
     beyond = np.maximum(np.abs(off) / (BASE + noise + slip * slope) - BEYOND, 0)
+    if beyond.sum() < MIN_MASS:
+        return NONE._replace(mass=float(beyond.sum()))
     places = cv2.morphologyEx((beyond > 0).astype(np.uint8), cv2.MORPH_CLOSE, SQUARE)
     masses = _masses(places > 0, beyond)[1]
     if masses.max() < MIN_MASS:
@@ -92,9 +95,9 @@ def _judge(target: Floats, picture: Floats, covered: Mask) -> Difference:
 def _masses(places: Mask, beyond: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the number of each pixel's place, 0 for none, and what each place holds."""
     count, numbers = cv2.connectedComponents(places.astype(np.uint8), connectivity=8)
-    masses = np.bincount(np.ravel(numbers), beyond.ravel(), count)
-    masses[0] = 0
-    return np.asarray(numbers), masses
+    numbers = np.asarray(numbers)
+    there = places & (beyond > 0)
+    return numbers, np.bincount(numbers[there], beyond[there], count)
 
 
 def _is_laid_over(
@@ -185,7 +188,8 @@ def _toned(target: Floats, picture: Floats, core: Mask) -> Floats:
     curve = np.vander((seen - middle) / spread, 4) @ found + (greys - seen) * slope
     if bends.size:
         curve += np.interp(greys, *bends)
-    return np.asarray(np.interp(picture, np.arange(256), curve), np.float32)
+    table = np.interp(np.arange(256 * FINER) / FINER, np.arange(256), curve).astype(np.float32)
+    return np.asarray(table[(picture * FINER).astype(np.int16)], np.float32)
 
 
 class _Line(NamedTuple):
