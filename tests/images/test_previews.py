@@ -12,7 +12,7 @@ from darkroom.images import decode
 from darkroom.images.previews import Previews
 from darkroom.report.image_store import ImageStore
 from darkroom.review.pictures import SMALL_PX, draw
-from stages import clean, dedupe, embed
+from stages import clean, embed
 from tests.stages.test_clean import large, write_raw
 
 IMAGES = 6
@@ -59,10 +59,9 @@ def test_an_original_is_decoded_once_and_again_only_for_every_pixel(
 
     count("clean", lambda: clean.run(tmp_path, params))
     count("embed", lambda: embed.run(tmp_path, params))
-    count("dedupe", lambda: dedupe.run(tmp_path, params))
     count("report and review", look)
     count("augment", augment)
     assert counts == {
-        "clean": [1] * IMAGES, "embed": [], "dedupe": [], "report and review": [],
+        "clean": [1] * IMAGES, "embed": [], "report and review": [],
         "augment": [1] * IMAGES,
     }  # fmt: skip
