@@ -31,7 +31,6 @@ def items(content: bytes) -> Picture:
 
     Other items (a thumbnail, EXIF, the rest of a burst) may be missing.
     """
-    check_names(content)
     boxes = list(_top_boxes(content))
     missing = {
         item
@@ -44,6 +43,12 @@ def items(content: bytes) -> Picture:
     if is_cut and (boxes[-1].kind != b"mdat" or not missing):
         raise truncated(f"the box {boxes[-1].kind.decode('latin-1').strip()} ends beyond the file")
     return Picture(content[: _end_of(boxes, content)], bool(missing))
+
+
+def named_items(content: bytes) -> Picture:
+    """Require, beside the items of a HEIF, text for their kinds: pi-heif 1.4 crashes at others."""
+    _check_names(content)
+    return items(content)
 
 
 def _needed_items(content: bytes, boxes: list[_Box]) -> set[int]:
@@ -98,11 +103,7 @@ def _fields(content: bytes, box: _Box) -> int:
     return 4 if box.kind == b"meta" else 0
 
 
-def check_names(content: bytes) -> None:
-    """Require text for the kinds of items: pi-heif 1.4 crashes at anything else.
-
-    Raises DecodeError.
-    """
+def _check_names(content: bytes) -> None:
     for box in _descend(content, _boxes(content, 0, len(content)), b"meta", b"iinf", b"infe"):
         version = content[box.start : box.start + 1]
         try:

@@ -17,7 +17,7 @@ def picture(kind: str, content: bytes) -> Picture:
     """Return what its plugin gets of a file. Raises DecodeError where the picture is not whole."""
     readers: dict[str, Callable[[bytes], Picture]] = {
         "JPEG": jpeg.picture, "PNG": png.picture, "GIF": gif.picture, "TIFF": tiff.picture,
-        "WEBP": webp.picture, "PPM": _plain_pnm, "AVIF": boxes.items, "HEIF": boxes.items,
+        "WEBP": webp.picture, "PPM": _plain_pnm, "AVIF": boxes.items, "HEIF": boxes.named_items,
         "JPEG2000": boxes.code_stream,
     }  # fmt: skip
     return readers[kind](content) if kind in readers else Picture(content)  # BMP: rows, by Pillow

@@ -26,11 +26,13 @@ def chunk(kind: bytes, body: bytes, checksum: int | None = None) -> bytes:
 END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
-def png(raw=None, stream=None, before=b"", after=b"", interlace=0, end=END) -> bytes:
+def png(
+    raw=None, stream=None, before=b"", after=b"", interlace=0, end=END, depth=8, colours=2
+) -> bytes:
     """Return a PNG of these filtered rows, or of this stream."""
     if raw is None:
         raw = b"".join(b"\0" + row.tobytes() for row in ROWS)
-    header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, interlace)
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, depth, colours, 0, 0, interlace)
     data = zlib.compress(raw) if stream is None else stream
     return b"".join([
         b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), before, chunk(b"IDAT", data), after, end,
@@ -140,6 +142,10 @@ BROKEN = {
     "png, its data in two places": lambda: png(
         stream=WHOLE[:50], after=chunk(b"tIME", bytes(7)) + chunk(b"IDAT", WHOLE[50:])),
     "png, unknown critical chunk": lambda: png(before=chunk(b"NEEd", b"")),
+    "png, unknown colour type": lambda: png(colours=1),
+    "png, unknown depth": lambda: png(depth=3),
+    "png, no palette": lambda: png(colours=3),
+    "png, no data": lambda: png().replace(b"IDAT", b"iDAT"),
     "gif, codes end early": gif_without_half_its_codes,
     "gif, unknown codes": gif_with_codes_that_do_not_exist,
     "jpeg, overwritten data": overwritten_scan,
