@@ -86,15 +86,15 @@ def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
     path.write_bytes(encoded.tobytes())
 
 
-def run_ours(project: Path, files: Path) -> dict[str, Took]:
+def run_ours(project: Path, files: Path, every_s: float = 0.1) -> dict[str, Took]:
     """Run every stage in an empty project."""
     shutil.rmtree(project, ignore_errors=True)
-    project.mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "stages", project / "stages")  # which scan digests
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["download"]["sources"] = [{"kind": "folder", "path": str(files)}]
     values["train"]["task"] = "none"
     (project / "params.yaml").write_text(yaml.safe_dump(values))
-    return {s: run([sys.executable, "-m", f"stages.{s}"], project)[0] for s in STAGES}
+    return {s: run([sys.executable, "-m", f"stages.{s}"], project, every_s)[0] for s in STAGES}
 
 
 def run_peers(work: Path, files: Path, fastdup: str | None, cleanvision: str | None) -> dict:
