@@ -172,6 +172,7 @@ def test_odd_files_that_are_correct_decode_and_the_broken_ones_have_their_reason
     broken = {name for name, fault in found.items() if fault in {"truncated", "corrupt"}}
     assert broken == {
         "image-rs__Bad_unusual_extend_buffer_usage.bmp", "image-rs__pal4rlecut.bmp",
+        "image-rs__badrle.bmp",
         "image-rs__clusterfuzz-testcase-minimized-fuzzer_script_tiff-5026894169374720.tif",
         "libvips__truncated.gif", "libvips__truncated.jpg",
     }  # fmt: skip

@@ -9,7 +9,7 @@ left out, so that it stops no decoder; what merely follows a picture does not ma
 from collections.abc import Callable
 
 from darkroom.images.errors import truncated
-from darkroom.images.integrity import boxes, gif, jpeg, png, tiff, webp
+from darkroom.images.integrity import bmp, boxes, gif, jpeg, png, tiff, webp
 from darkroom.images.integrity.picture import Picture
 
 
@@ -18,9 +18,9 @@ def picture(kind: str, content: bytes) -> Picture:
     readers: dict[str, Callable[[bytes], Picture]] = {
         "JPEG": jpeg.picture, "PNG": png.picture, "GIF": gif.picture, "TIFF": tiff.picture,
         "WEBP": webp.picture, "PPM": _plain_pnm, "AVIF": boxes.items, "HEIF": boxes.named_items,
-        "JPEG2000": boxes.code_stream,
+        "JPEG2000": boxes.code_stream, "BMP": bmp.picture,
     }  # fmt: skip
-    return readers[kind](content) if kind in readers else Picture(content)  # BMP: rows, by Pillow
+    return readers[kind](content)
 
 
 def _plain_pnm(content: bytes) -> Picture:

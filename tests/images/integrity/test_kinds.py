@@ -102,6 +102,14 @@ def tiff_strip(change, **options) -> bytes:
     return bytes(content)
 
 
+def bmp_of_runs(*runs: bytes) -> bytes:
+    """Return a BMP of 8 pixels by 2 in runs of 8 bits."""
+    data, colours = b"".join(runs), bytes(range(256)) * 4
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 2, 1, 8, 1, len(data), 0, 0, 0, 0)
+    start = 14 + len(header) + len(colours)
+    return struct.pack("<2sIII", b"BM", start + len(data), 0, start) + header + colours + data
+
+
 def half_zeros(data: bytes) -> bytes:
     return data[: len(data) // 2].ljust(len(data), b"\0")
 
@@ -148,6 +156,8 @@ BROKEN = {
     "png, no data": lambda: png().replace(b"IDAT", b"iDAT"),
     "gif, codes end early": gif_without_half_its_codes,
     "gif, unknown codes": gif_with_codes_that_do_not_exist,
+    "bmp, a run beyond its row": lambda: bmp_of_runs(b"\x09\1", b"\0\0", b"\x08\2", b"\0\1"),
+    "bmp, too few runs": lambda: bmp_of_runs(b"\x08\1", b"\0\0", b"\7\2", b"\0\1"),
     "jpeg, overwritten data": overwritten_scan,
     "jpeg, a second picture in the junk": lambda: jpeg_with(b"\xff\xdb", still("JPEG")),
     "webp, too little data": lambda: riff(still("WEBP"), b"VP8 ", lambda body: body[:-20]),
@@ -232,6 +242,12 @@ def test_what_png_allows_is_no_damage():
         found = read_image(content, 10**6)
         assert np.array_equal(found.pixels, rows)
         assert not found.odd_structure
+
+
+def test_runs_of_a_bmp_that_fill_their_rows_are_whole():
+    literal = bytes([0, 7, 5, 5, 5, 5, 5, 5, 5, 0])  # seven pixels, padded
+    content = bmp_of_runs(literal, b"\1\5", b"\0\0", b"\x08\5", b"\0\1")
+    assert len(np.unique(read_image(content, 100).pixels.reshape(-1, 3), axis=0)) == 1
 
 
 def test_a_turned_and_coloured_picture_stays_so_between_stray_bytes():
