@@ -39,7 +39,7 @@ from darkroom.dedupe.decide import decide
 from darkroom.dedupe.normalise import NEAREST, load_background, mean_of_nearest, nearest_background
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.dedupe.verify import Evidence
-from darkroom.embedding.network import BUNDLED, Network
+from darkroom.embedding.network import BUNDLED, Embedded, Network
 from darkroom.evaluation.intervals import proportion_interval, wilson
 from darkroom.images.decode import DecodeError, Pixels, decode
 from darkroom.images.resize import resize
@@ -168,16 +168,14 @@ class TransformedSet(Sequence[Pixels]):
             return photo_in_photo(image, scene, IN_SCENE[kind], number)
         return np.ascontiguousarray({**EASY, **HARD}[kind](image))
 
-    def embed(self, network: Network) -> NDArray[np.float32]:
+    def embed(self, network: Network) -> Embedded:
         """Return the embeddings of all files, (versions * n, d)."""
-        size = network.size_px
-        return np.concatenate(
-            [
-                network.embed([resize(self[i], size, size) for i in range(start, start + n)])
-                for n in [len(self.keys)]
-                for start in range(0, len(self), n)
-            ]
-        )
+        size, n = network.size_px, len(self.keys)
+        parts = [
+            network.embed([resize(self[i], size, size) for i in range(start, start + n)])
+            for start in range(0, len(self), n)
+        ]
+        return Embedded(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def read_all(source: Path) -> tuple[dict[str, Pixels], dict[str, bytes]]:
@@ -336,12 +334,15 @@ def find_candidates(
 
 
 def verify(
-    candidates: pd.DataFrame, load: Callable[[], Sequence[Pixels]], dedupe: DedupeParams
+    candidates: pd.DataFrame,
+    load: Callable[[], Sequence[Pixels]],
+    local: NDArray[np.int8],
+    dedupe: DedupeParams,
 ) -> pd.DataFrame:
     """Return the candidates with evidence and verdict."""
     unique = candidates.drop_duplicates(["key_a", "key_b"])
     order = unique.sort_values(["photograph", "key_a", "key_b"], ignore_index=True)
-    pairs, seconds = gather_evidence(load, order, dedupe.threshold)
+    pairs, seconds = gather_evidence(load, local, order)
     print(f"  ({len(pairs)} pairs verified, {1000 * seconds / len(pairs):.1f} ms each, 2 workers)")
     fields = Evidence._fields
     verdicts = [
@@ -370,7 +371,7 @@ def main() -> None:
     files = load()
     n, easy = len(files.keys), len(EASY_KINDS)
     print(f"{n} held-out photographs ({files.dropped} duplicates left out), {easy * n} files")
-    vectors = files.embed(Network(given.network))
+    vectors, local = files.embed(Network(given.network))
     foreign = mean_of_nearest(nearest_background(vectors, load_background(), NEAREST)[1])
     plain, first = np.zeros(len(vectors)), slice(0, easy * n)
     report("transformed set, plain", vectors[first], plain[first], n)
@@ -391,13 +392,13 @@ def main() -> None:
     if given.plain:
         return
     candidates = find_candidates(np.arange(easy * n), vectors, n, dedupe, chosen)
-    pairs = verify(candidates, load, dedupe)
+    pairs = verify(candidates, load, local, dedupe)
     report_verified("transformed set", pairs, files.keys, easy * (easy - 1) // 2, chosen)
     single = (pairs["photograph"].isin(np.flatnonzero(alone))) & (
         (pairs["key_b"].astype(int) % n).isin(np.flatnonzero(alone))
     )
     print(f"  without relatives: {(pairs['duplicate'] & ~pairs['true'] & single).sum()} wrong")
-    verified = verify(pd.concat(hard.values()), load, dedupe).set_index(["key_a", "key_b"])
+    verified = verify(pd.concat(hard.values()), load, local, dedupe).set_index(["key_a", "key_b"])
     for kind, part in hard.items():
         mine = verified.loc[pd.MultiIndex.from_frame(part[["key_a", "key_b"]])].reset_index()
         report_verified(f"  hard, {kind}", mine, files.keys, 1, chosen)

@@ -78,8 +78,8 @@ def embed_some(contents: list[bytes]) -> Real:
             make = TRANSFORMS[(number // EDITED + half * 5) % len(TRANSFORMS)]
             edited.append(len(images) - 1)
             edits.append(resize(np.ascontiguousarray(make(image)), size, size))
-    photographs = network.embed(images)
-    return Real(photographs, photographs[edited], network.embed(edits))
+    photographs = network.embed(images).vectors
+    return Real(photographs, photographs[edited], network.embed(edits).vectors)
 
 
 def unit(vectors: NDArray) -> Vectors:

@@ -1,6 +1,6 @@
 """Find copies among the kept images, keep the best of each group, and settle the labels.
 
-Enters: `data/raw` (bytes, labels), `data/clean/summary.parquet`, `data/embeddings`. Leaves
+Enters: `data/raw` (labels), `data/previews` (pictures), `data/clean`, `data/embeddings`. Leaves
 `pairs.parquet`, `groups.parquet`, `records.parquet` in `data/dedupe`, and `metrics/dedupe.json`.
 
 - Candidates are the nearest neighbours with a normalised similarity (`darkroom.dedupe.normalise`)
@@ -31,7 +31,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from darkroom.core import shards, tables
+from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_metrics
 from darkroom.core.params.dedupe import DedupeParams
@@ -46,6 +46,7 @@ from darkroom.dedupe.normalise import load_background
 from darkroom.dedupe.pairs import find_pairs
 from darkroom.dedupe.representative import rank_images
 from darkroom.dedupe.statuses import group_images, record_statuses
+from darkroom.images.previews import Previews
 from darkroom.labels.decisions import read_decisions
 from darkroom.labels.resolve import check_labels, resolve_records, standard_splits
 
@@ -81,7 +82,7 @@ def run(root: Path, params: Params) -> None:
     names, vectors = tables.read_vectors(root / EMBEDDINGS, settled["key"])
     background = load_background() if params.embed.network == "bundled" else None
     pairs = find_pairs(
-        root / RAW, shards.stored(index), names, vectors, background, rank_images(settled),
+        Previews(root), root / EMBEDDINGS, names, vectors, background, rank_images(settled),
         params.dedupe, params.engine, root / SCRATCH,
     )  # fmt: skip
     progress.advance(len(settled))

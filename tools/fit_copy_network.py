@@ -167,7 +167,7 @@ def write_background(source: Path, out: Path) -> None:
     network = Network(out / "network.tflite")
     prepared = [network.prepare(decode(content)) for _, content in photographs[:BACKGROUND_SIZE]]
     temporary = out / "unfinished.npy"
-    np.save(temporary, network.embed(prepared).astype(np.float16), allow_pickle=False)
+    np.save(temporary, network.embed(prepared).vectors.astype(np.float16), allow_pickle=False)
     temporary.replace(out / "background.npy")
 
 

@@ -62,9 +62,11 @@ AUGMENTED = _schema(
 def embeddings_schema(dimensions: int) -> pa.Schema:
     """Return the schema of `data/embeddings/*.parquet` for vectors of this many dimensions.
 
-    An image that failed all the same has a reason, and null for a vector.
+    `local` holds the descriptors of its places, row by row (`darkroom.embedding.network`). An image
+    that failed all the same has a reason, and null for both.
     """
-    return _schema(key=_TEXT, reason=_TEXT, embedding=pa.list_(pa.float32(), dimensions))
+    vector = pa.list_(pa.float32(), dimensions)
+    return _schema(key=_TEXT, reason=_TEXT, embedding=vector, local=pa.binary())
 
 
 def write_table(
@@ -184,3 +186,23 @@ def read_vectors(folder: Path, wanted: Iterable[str]) -> tuple[list[str], NDArra
         to, of = np.array(here, np.int64).reshape(-1, 2).T
         vectors[to] = part[of]
     return names, vectors
+
+
+def write_descriptors(folder: Path, wanted: Iterable[str], target: Path, size: int) -> list[str]:
+    """Write `local` of the `wanted` keys, `size` bytes each, into one file, to be mapped.
+
+    Returns the keys in the order of the file. Holds one part at a time.
+    """
+    names, keys = pa.array(sorted(wanted), pa.string()), []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with publish(target) as handle:
+        for path in sorted(folder.glob("*.parquet")) if len(names) else []:
+            table = _read_embedded(path, "local")
+            table = table.filter(pc.is_in(table["key"], value_set=names))
+            for key, content in zip(table["key"].to_pylist(), table["local"], strict=True):
+                content = content.as_buffer()
+                if content.size != size:
+                    raise UserError(f"{path}: column local: expected {size} bytes; {_RESTORE}")
+                keys.append(key)
+                handle.write(content)
+    return keys

@@ -1,21 +1,18 @@
 """Gather evidence on candidate pairs in worker processes, and remember it from run to run.
 
-Evidence depends on the two pictures and on the question (were they tried as whole pictures, too)
-and on nothing else, so that a pair is verified once: `evidence-<version>` holds the evidence, in
-parts that are written every few seconds and become one table at the end.
-
-Finding a picture's keypoints costs ten times what comparing two pictures does. So pairs are taken
-in blocks of neighbouring pictures, and within a block the workers share what each has prepared
-through files, 0.15 MB a picture, 1 GB a block at most; memory does not grow with the pairs.
+Evidence depends on the two pictures and on nothing else, so that a pair is verified once:
+`evidence-<version>` holds the evidence, in parts that are written every few seconds and become one
+table at the end. A pair needs the descriptors that embed has written; most pairs need no more. Only
+pictures of pairs that these do not refuse are read, and neighbouring pairs are taken together, so
+that a worker has most of them at hand; memory does not grow with the pairs.
 """
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
@@ -26,41 +23,42 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from threadpoolctl import threadpool_limits
 
-from darkroom.core import shards, tables
+from darkroom.core import tables
 from darkroom.core.files import publish
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.verify import SIDE_PX, VERSION, Evidence, Keypoints, Prepared, compare, prepare
-from darkroom.images.decode import decode_at_least
+from darkroom.dedupe.verify import VERSION, Evidence, Picture, compare
+from darkroom.embedding.network import LOCAL_DIMENSIONS, PLACES
+from darkroom.images.decode import DecodeError, Pixels
+from darkroom.images.previews import Place, Previews, read_picture
 from darkroom.workers.pool import new_pool, worker_count
 
-# Another library may find other keypoints in the same picture.
-MADE_BY = f"{VERSION}-{cv2.getVersionString()}-{version('scikit-image')}"
-PER_TASK = 64  # about half a second
+# Another library may compute other evidence from the same picture.
+MADE_BY = f"{VERSION}-{cv2.getVersionString()}-{version('numpy')}"
+PER_TASK = 256  # about a fifth of a second
 TASKS_TO_SHARE = 4  # with fewer, starting a worker costs more than it saves
-PICTURES_PER_BLOCK = 8000  # 1 GB of prepared pictures
-HELD_PICTURES = 512  # per worker, 0.3 MB each with their mirror images
+HELD_PICTURES = 1024  # per worker, 0.2 MB each
 SECONDS_PER_PART = 5.0  # what a killed run loses
 logger = logging.getLogger(__name__)
 
-QUESTION = ["key_a", "key_b", "whole"]
+QUESTION = ["key_a", "key_b"]
 EVIDENCE = pa.schema(
     [
         ("key_a", pa.string()),
         ("key_b", pa.string()),
-        ("whole", pa.bool_()),
         *((name, pa.int64() if name == "inliers" else pa.float64()) for name in Evidence._fields),
     ]
 )
 
 
 class EvidenceCache:
-    """Evidence on each question, kept from run to run: parts on disk, read once."""
+    """Evidence on each pair, kept from run to run: parts on disk, read once."""
 
     def __init__(self, scratch: Path) -> None:
         """Read what `scratch` holds; evidence that a broken part held is gathered again."""
@@ -75,7 +73,7 @@ class EvidenceCache:
         self._grown = False
 
     def table(self) -> pd.DataFrame:
-        """Return EVIDENCE, each question once."""
+        """Return EVIDENCE, each pair once."""
         return pa.concat_tables(self._tables).to_pandas().drop_duplicates(QUESTION)
 
     def add(self, rows: list[tuple[Any, ...]]) -> None:
@@ -95,7 +93,7 @@ class EvidenceCache:
         self._write(pa.Table.from_pandas(table, schema=EVIDENCE, preserve_index=False))
         for path in parts:
             path.unlink()
-        for old in [*self.scratch.glob("evidence-*"), *self.scratch.glob("prepared-*")]:
+        for old in self.scratch.glob("evidence-*"):
             if old != self._folder:
                 shutil.rmtree(old)
 
@@ -110,8 +108,8 @@ class EvidenceCache:
 
 
 def verify_pairs(
-    folder: Path,
-    locations: pd.DataFrame,
+    pictures: Previews,
+    embeddings: Path,
     pairs: pd.DataFrame,
     threshold: float,
     engine: EngineParams,
@@ -119,15 +117,15 @@ def verify_pairs(
 ) -> pd.DataFrame:
     """Return PAIRS: the candidates with their evidence and verdict.
 
-    `locations` is indexed by key (`shard`, `offset`, `size`). Pairs that `cache` holds evidence on
-    are not verified again. The result depends neither on that nor on the number of workers.
+    `embeddings` is the folder in which embed has left the descriptors. Pairs that `cache` holds
+    evidence on are not verified again. The result depends neither on that nor on the number of
+    workers.
     """
-    asked = pairs.assign(whole=pairs["normalised"] >= threshold)
-    answered = asked.merge(cache.table(), "left", QUESTION)
-    unknown = answered.loc[answered["inliers"].isna(), QUESTION]
+    answered = pairs.merge(cache.table(), "left", QUESTION)
+    unknown = answered.loc[answered["inliers"].isna(), [*QUESTION, "normalised"]]
     if len(unknown):
-        _verify_unknown(folder, locations, unknown, engine, cache)
-        answered = asked.merge(cache.table(), "left", QUESTION)
+        _verify_unknown(pictures, embeddings, unknown, engine, cache)
+        answered = pairs.merge(cache.table(), "left", QUESTION)
     evidence = [Evidence(int(row[0]), *row[1:]) for row in _rows(answered, Evidence._fields)]
     similar = pairs["normalised"].astype(float)
     verdicts = [decide(n, e, threshold) for n, e in zip(similar, evidence, strict=True)]
@@ -142,79 +140,74 @@ def _rows(frame: pd.DataFrame, columns: Iterable[str]) -> Iterator[tuple[Any, ..
     return zip(*(frame[name] for name in columns), strict=True)
 
 
-Question = tuple[str, str, bool]  # the two keys, and whether they are tried as wholes
+class Stored(NamedTuple):
+    """An image of a pair: where its picture lies, and its row in the file of descriptors."""
+
+    key: str
+    place: Place
+    row: int
 
 
 class Comparison(NamedTuple):
-    """Two stored pictures, by key and location, and whether to try them as wholes."""
+    """Two images to compare."""
 
-    a: tuple[str, shards.Location]
-    b: tuple[str, shards.Location]
-    whole: bool
+    a: Stored
+    b: Stored
+    normalised: float
 
 
 def _verify_unknown(
-    folder: Path,
-    locations: pd.DataFrame,
+    pictures: Previews,
+    embeddings: Path,
     unknown: pd.DataFrame,
     engine: EngineParams,
     cache: EvidenceCache,
 ) -> None:
     """Add the evidence on unknown pairs to the cache, a part every few seconds."""
-    where = {
-        row.Index: (str(row.Index), shards.Location(*row[1:])) for row in locations.itertuples()
+    descriptors = cache.scratch / "descriptors.bin"
+    keys = tables.write_descriptors(
+        embeddings, {*unknown["key_a"], *unknown["key_b"]}, descriptors, PLACES * LOCAL_DIMENSIONS
+    )
+    places = pictures.places.loc[keys].itertuples(index=False)
+    stored = {
+        key: Stored(key, Place(*place), row)
+        for row, (key, place) in enumerate(zip(keys, places, strict=True))
     }
+    unknown = unknown.iloc[_neighbours_together(unknown)]
+    comparisons = [
+        Comparison(stored[a], stored[b], float(near))
+        for a, b, near in _rows(unknown, [*QUESTION, "normalised"])
+    ]
+    tasks = [comparisons[i : i + PER_TASK] for i in range(0, len(comparisons), PER_TASK)]
     progress = Progress("dedupe, verify", len(unknown), "pair")
     done: list[tuple[Any, ...]] = []
     added = time.monotonic()
-    shared = cache.scratch / f"prepared-{MADE_BY}"
-    with _workers(engine, len(unknown)) as apply_to_all:
-        for block in _blocks(list(_rows(unknown, QUESTION))):
-            tasks = [
-                [
-                    Comparison(where[a], where[b], bool(whole))
-                    for a, b, whole in block[i : i + PER_TASK]
-                ]
-                for i in range(0, len(block), PER_TASK)
-            ]
-            shared.mkdir(parents=True, exist_ok=True)
-            results = apply_to_all(verify_task, repeat(folder), repeat(shared), tasks)
-            for task, evidence in zip(tasks, results, strict=True):
-                done += [(c.a[0], c.b[0], c.whole, *e) for c, e in zip(task, evidence, strict=True)]
-                progress.advance(len(task))
-                if time.monotonic() - added > SECONDS_PER_PART:
-                    cache.add(done)
-                    done, added = [], time.monotonic()
-            shutil.rmtree(shared)
+    with _workers(engine, len(tasks)) as apply_to_all:
+        results = apply_to_all(verify_task, repeat(pictures.root), repeat(descriptors), tasks)
+        for task, evidence in zip(tasks, results, strict=True):
+            done += [(c.a.key, c.b.key, *e) for c, e in zip(task, evidence, strict=True)]
+            progress.advance(len(task))
+            if time.monotonic() - added > SECONDS_PER_PART:
+                cache.add(done)
+                done, added = [], time.monotonic()
     progress.finish()
     cache.add(done)
+    descriptors.unlink()
 
 
-def _blocks(questions: list[Question]) -> Iterator[list[Question]]:
-    """Yield pairs in blocks of few pictures, near ones together (Cuthill and McKee 1969)."""
-    names = sorted({key for a, b, _ in questions for key in (a, b)})
-    row = {name: position for position, name in enumerate(names)}
-    a, b = np.array([(row[a], row[b]) for a, b, _ in questions]).T
+def _neighbours_together(pairs: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the order in which pairs of the same pictures are near (Cuthill and McKee 1969)."""
+    codes, names = pd.factorize(pd.concat([pairs["key_a"], pairs["key_b"]]), sort=True)
+    a, b = codes.reshape(2, -1)
     links = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(names), len(names))).tocsr()
     place = np.empty(len(names), np.int64)
     place[reverse_cuthill_mckee(links + links.T, symmetric_mode=True)] = np.arange(len(names))
-    near = np.lexsort((np.maximum(place[a], place[b]), np.minimum(place[a], place[b])))
-    block: list[Question] = []
-    pictures: set[str] = set()
-    for number in near.tolist():
-        block.append(questions[number])
-        pictures.update(questions[number][:2])
-        if len(pictures) >= PICTURES_PER_BLOCK:
-            yield block
-            block, pictures = [], set()
-    if block:
-        yield block
+    return np.lexsort((np.maximum(place[a], place[b]), np.minimum(place[a], place[b])))
 
 
 @contextmanager
-def _workers(engine: EngineParams, pairs: int) -> Iterator[Callable[..., Iterator[Any]]]:
+def _workers(engine: EngineParams, tasks: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """Give a `map` that works in worker processes, or here if tasks are few."""
-    tasks = -(-pairs // PER_TASK)
     workers = min(worker_count(engine), tasks)
     if workers <= 1 or tasks < TASKS_TO_SHARE:
         yield map
@@ -223,34 +216,31 @@ def _workers(engine: EngineParams, pairs: int) -> Iterator[Callable[..., Iterato
         yield pool.map
 
 
-def verify_task(folder: Path, shared: Path, task: list[Comparison]) -> list[Evidence]:
+def verify_task(root: Path, descriptors: Path, task: list[Comparison]) -> list[Evidence]:
     """Return the evidence on a run of pairs, in their order."""
     cv2.setNumThreads(1)
     with threadpool_limits(1):  # the workers share the cores already
         return [
-            compare(_prepared(folder, shared, *a), _prepared(folder, shared, *b), whole)
-            for a, b, whole in task
+            compare(_picture(root, descriptors, a), _picture(root, descriptors, b), normalised)
+            for a, b, normalised in task
         ]
 
 
 @lru_cache(maxsize=HELD_PICTURES)
-def _prepared(folder: Path, shared: Path, key: str, place: shards.Location) -> Prepared:
-    """Return a picture as any worker prepared it; prepare it for all if none has."""
-    path = shared / f"{key}.npz"
+def _picture(root: Path, descriptors: Path, stored: Stored) -> Picture:
+    local = _mapped(descriptors, descriptors.stat().st_mtime_ns)[stored.row]
+    return Picture(local, partial(_read, root, stored.place))
+
+
+@cache
+def _mapped(descriptors: Path, written: int) -> NDArray[np.int8]:
+    return np.memmap(descriptors, np.int8, "r").reshape(-1, PLACES, LOCAL_DIMENSIONS)
+
+
+def _read(root: Path, place: Place) -> Pixels:
+    """Return a picture; one that does not decode any more is flat, and so nobody's copy."""
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            prepared = Prepared(stored["grey"], bool(stored["flat"]))
-            keypoints = Keypoints(stored["points"], stored["descriptors"])
-            prepared.__dict__["keypoints"] = keypoints  # where cached_property keeps it
-            return prepared
-    except FileNotFoundError:
-        pass
-    prepared = prepare(decode_at_least(shards.read_member(folder, place), SIDE_PX))
-    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    with temporary.open("wb") as target:
-        np.savez(
-            target, allow_pickle=False, grey=prepared.grey, flat=np.array(prepared.flat),
-            points=prepared.keypoints.points, descriptors=prepared.keypoints.descriptors,
-        )  # fmt: skip
-    temporary.replace(path)
-    return prepared
+        return read_picture(root, place)
+    except DecodeError as error:
+        logger.warning("dedupe: %s: a picture that embed could read: %s", place, error)
+        return np.zeros((8, 8, 3), np.uint8)

@@ -12,11 +12,12 @@ from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe.evidence import EvidenceCache, verify_pairs
 from darkroom.dedupe.groups import group_duplicates, unverified_links
 from darkroom.dedupe.search import find_neighbours, score_pairs
+from darkroom.images.previews import Previews
 
 
 def find_pairs(
-    folder: Path,
-    stored: pd.DataFrame,
+    pictures: Previews,
+    embeddings: Path,
     names: list[str],
     vectors: NDArray[np.float32],
     background: NDArray[np.float32] | None,
@@ -27,8 +28,7 @@ def find_pairs(
 ) -> pd.DataFrame:
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well.
 
-    `folder` holds the shards and `stored` says where in them each key lies; `vectors` (n, d) are
-    the embeddings of `names`, `background` those of background photographs; `ranked` holds every
+    `embeddings` is the folder of embed, and `vectors` (n, d) are the embeddings of `names`, `background` those of background photographs; `ranked` holds every
     key, best first. What `scratch` remembers of earlier runs is not searched or verified again.
     """
     graph = find_neighbours(
@@ -36,9 +36,8 @@ def find_pairs(
         scratch / "neighbours.npz",
     )  # fmt: skip
     candidates = score_pairs(names, vectors, graph.to_background, graph.pairs())
-    locations = stored[stored["key"].isin(set(names))].set_index("key")
     cache = EvidenceCache(scratch)
-    pairs = verify_pairs(folder, locations, candidates, params.threshold, engine, cache)
+    pairs = verify_pairs(pictures, embeddings, candidates, params.threshold, engine, cache)
     duplicates = links_of(pairs[pairs["duplicate"]])
     representative = group_duplicates(ranked, duplicates)
     known = set(links_of(pairs))
@@ -46,7 +45,7 @@ def find_pairs(
     row = {name: position for position, name in enumerate(names)}
     rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
     more = score_pairs(names, vectors, graph.to_background, rows)
-    verified = verify_pairs(folder, locations, more, params.threshold, engine, cache)
+    verified = verify_pairs(pictures, embeddings, more, params.threshold, engine, cache)
     cache.compact(set(names))
     return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
 

@@ -1,109 +1,118 @@
 """Verification: is one picture really an edit of the other? Cheap first, then only what needs it.
 
-1. The whole pictures as thumbnails, in the eight turns and flips: a picture that was resized,
+1. Local descriptors of both (`matching`), without a look at either: where too few places match
+   coherently, the pair is refused, unless the embeddings are near.
+2. The whole pictures as thumbnails, in the eight turns and flips: a picture that was resized,
    recompressed, recoloured or flipped already lies on the other one.
-2. SIFT keypoints (Lowe 2004) of one picture are matched to those of the other and of its mirror
-   image, and an affine map is fitted by RANSAC; SIFT covers rotations, the mirror image covers
-   flips. Affine and not a homography, since what edits do (crop, scale, aspect, turn) is affine:
-   the two further degrees of freedom take in what is not a copy, a scene from another place.
-3. Where there are too few keypoints, the best turn is refined by ECC (Evangelidis and Psarakis
-   2008), for pairs whose embeddings are near.
+3. The affine map that most matches fit, refined on the pixels (`alignment`). Affine and not a
+   homography, since what edits do (crop, scale, aspect, turn, flip) is affine: the two further
+   degrees of freedom take in what is not a copy, a scene from another place.
 
-Aligned greys are compared by scikit-image: SSIM (Wang et al. 2004) of band-passed grey with local
-contrast evened out, which does not see brightness, contrast, shading or fine noise, and the mean
-squared error of the smoothed grey. What decides is the share of the detailed part of the overlap
-that agrees: a person before another wall, or a window with other content, fails by what differs,
-however well the rest fits, while a caption or a sticker is a small share. What differs by details
-below a fiftieth of the long side (the numbers in two spreadsheets of one form) is not seen.
+Aligned greys are compared by SSIM (Wang et al. 2004) of band-passed grey with local contrast evened
+out, which does not see brightness, contrast, shading or fine noise, and by the mean squared error
+of the smoothed grey. What decides is the share of the detailed part of the overlap that agrees: a
+person before another wall, or a window with other content, fails by what differs, however well the
+rest fits. What differs by details below a fiftieth of the long side (the numbers in two
+spreadsheets of one form) is not seen here: `difference` looks for it.
 """
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import mean_squared_error, structural_similarity
 
+from darkroom.dedupe.alignment import Matrix, Points, refine
+from darkroom.dedupe.matching import (
+    GRID,
+    MIN_COHERENT,
+    MIN_STRENGTH,
+    Descriptors,
+    find_map,
+    in_pixels,
+    match,
+)
 from darkroom.images.decode import Pixels
 
-VERSION = "4"  # raise it when the same two pictures give other evidence
+VERSION = "5"  # raise it when the same two pictures give other evidence
 
-SIDE_PX = 160  # long side for comparing; SIFT itself looks at twice of it
+SIDE_PX = 160  # long side for comparing
 THUMB_PX = 32
-RATIO = 0.85  # Lowe's ratio test; loose, since RANSAC sorts out the rest
-MIN_MATCHES = 6
-SURE_INLIERS = 8  # with fewer, or less agreement, the whole pictures are tried as well
-SURE_AGREEMENT = 0.7
+NEAR = 0.45  # normalised similarity from which a pair is looked at whatever its descriptors say
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
-ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; ECC may find the way
+ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; may be made to lie
+SURE_AGREEMENT = 0.7  # with less, the whole pictures are tried as well
+HARDLY_ALIGNED, SURELY_ALIGNED = 0.25, 0.9  # agreement between which a finer alignment is tried
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
 SSIM_STEP, SSIM_WINDOW = 2, 9  # the band holds no finer detail than every second pixel; pixels
 PLAIN, COARSER = 6.0, 2.5  # grey levels; blurred pictures hold more at sizes 2.5 times as large
+NO_DETAIL = 1.5  # grey levels; with less contrast there is nothing that could agree
 DETAIL = 0.5  # of the mean local contrast: from here on a place has detail
 AGREES = 0.8  # local SSIM
-WHOLE_AGREEMENT, WHOLE_MSE = 0.85, 0.1  # whole pictures that agree so far need no keypoints
-MIN_CORE_PX = 400  # fewer compared pixels prove nothing
+TILE = 8  # of those pixels
+UNCOVERED = 0.65  # share of the detail that a caption or a sticker leaves
+WHOLE_AGREEMENT, WHOLE_MSE = 0.85, 0.1  # whole pictures that agree so far need no matches
+EDGE_PX = 15  # the band is none within half of this at an edge, where smoothing sees one side
+MIN_CORE_PX = 100  # of SSIM_STEP; fewer compared pixels prove nothing
 
 Grey = NDArray[np.uint8]  # (height, width)
+Band = NDArray[np.float32]  # (height, width), every SSIM_STEP-th pixel
 
 
 class Evidence(NamedTuple):
     """What the best alignment of a pair shows."""
 
-    inliers: int  # matched keypoints that fit the map; 0 where the whole pictures were laid on
+    inliers: int  # matching places that fit the map; 0 where the whole pictures were laid on
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
     agreement: float  # share of the overlap's detail that agrees, in [0, 1]
-    ssim: float  # mean of scikit-image's SSIM over the overlap's detail, in [-1, 1]
-    mse: float  # scikit-image's mean squared error of smoothed grey of unit variance, in [0, 4]
+    uncovered: float  # the same in the tiles that agree best and hold UNCOVERED of the detail
+    ssim: float  # mean SSIM over the overlap's detail, in [-1, 1]
+    mse: float  # mean squared error of smoothed grey of unit variance, in [0, 4]
+    # The affine map of `b` to `a`, in sixteenths of their sides: x = xx * x + xy * y + x0.
+    xx: float
+    xy: float
+    x0: float
+    yx: float
+    yy: float
+    y0: float
+
+    @property
+    def matrix(self) -> Matrix:
+        """Return the map as (2, 3)."""
+        return np.array(self[-6:]).reshape(2, 3)
 
 
-NOTHING = Evidence(0, 0.0, 0.0, float("nan"), float("nan"))
+NOTHING = Evidence(0, 0.0, 0.0, 0.0, *[float("nan")] * 8)
 
 
-@dataclass(frozen=True)
-class Keypoints:
-    """SIFT keypoints of one picture."""
+class Picture:
+    """A picture to verify; it is read, and whatever is asked of it computed, when first needed."""
 
-    points: NDArray[np.float32]  # (n, 2) x, y in pixels of the grey picture
-    descriptors: NDArray[np.float32]  # (n, 128) unit length
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A picture ready for verification; its keypoints are sought when first asked for."""
-
-    grey: Grey  # long side SIDE_PX
-    flat: bool
-
-    @cached_property
-    def keypoints(self) -> Keypoints:
-        """Keypoints of the picture."""
-        points, descriptors = _sift().detectAndCompute(self.grey, None)
-        if descriptors is None:
-            return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
-        # RootSIFT (Arandjelović and Zisserman 2012): Hellinger distance matches better.
-        root = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
-        return Keypoints(np.array([p.pt for p in points], np.float32), root.astype(np.float32))
+    def __init__(self, local: Descriptors, read: Callable[[], Pixels]) -> None:
+        """Keep the descriptors of its places, and how to read it."""
+        self.local, self._read = local, read
 
     @cached_property
-    def mirrored(self) -> Keypoints:
-        """Keypoints of its mirror image, without seeking them there.
+    def grey(self) -> Grey:
+        """Return the picture, its long side SIDE_PX."""
+        pixels = self._read()
+        scale = SIDE_PX / max(pixels.shape[:2])
+        size = (max(8, round(pixels.shape[1] * scale)), max(8, round(pixels.shape[0] * scale)))
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        small = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method)
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
-        A descriptor is 4 rows x 4 columns x 8 directions in the keypoint's own frame, of which a
-        mirror reverses the rows and the sense of direction.
-        """
-        points = self.keypoints.points.copy()
-        points[:, 0] = self.grey.shape[1] - 1 - points[:, 0]
-        frames = self.keypoints.descriptors.reshape(-1, 4, 4, 8)[:, ::-1]
-        turned = frames[..., [0, 7, 6, 5, 4, 3, 2, 1]]
-        return Keypoints(points, np.ascontiguousarray(turned.reshape(-1, 128)))
+    @cached_property
+    def is_flat(self) -> bool:
+        """Return whether it has no structure to verify."""
+        return float(np.std(self._smooth)) < FLAT_STD
 
     @cached_property
     def thumbs(self) -> NDArray[np.float32]:
-        """The eight turns and flips of its thumbnail, (8, 1024), zero mean and unit length."""
+        """Return the eight turns and flips of its thumbnail, (8, 1024), zero mean, unit length."""
         size = (THUMB_PX, THUMB_PX)
         thumb = cv2.resize(self.grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         thumb -= thumb.mean()
@@ -111,48 +120,54 @@ class Prepared:
         turned = [np.rot90(t, k).ravel() for t in (thumb, thumb[:, ::-1]) for k in range(4)]
         return np.stack(turned)
 
+    @cached_property
+    def coarse(self) -> Points:
+        """Return the points of the picture at half its size."""
+        half = cv2.resize(self._smooth, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        return Points(np.asarray(half, np.float32), 3)
 
-def prepare(pixels: Pixels) -> Prepared:
-    """Reduce a picture (height, width, 3) to grey."""
-    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
-    scale = SIDE_PX / max(grey.shape)
-    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
-    flat = float(np.std(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2))) < FLAT_STD
-    return Prepared(grey, flat)
+    @cached_property
+    def fine(self) -> Points:
+        """Return the points of the picture."""
+        return Points(np.asarray(cv2.GaussianBlur(self._float, (0, 0), 1.0), np.float32), 5)
+
+    @property
+    def _float(self) -> NDArray[np.float32]:
+        return self.grey.astype(np.float32)
+
+    @cached_property
+    def _smooth(self) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(self._float, (0, 0), 2.0), np.float32)
 
 
-def compare(a: Prepared, b: Prepared, whole: bool) -> Evidence:
-    """Return the evidence of the best alignment of the two pictures, in either order the same.
+def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
+    """Return the evidence of the best alignment of the two pictures.
 
-    `whole` also refines the whole pictures where neither they nor keypoints decide. Two plain
-    pictures (an edge, a gradient) may well align by chance: ask for it only when the embeddings are
-    near.
+    It depends on the two and their normalised similarity alone; `a` is the one of the smaller key.
     """
-    if a.flat or b.flat:
+    matches = match(a.local, b.local)
+    matching = matches.strength >= MIN_STRENGTH and matches.coherent >= MIN_COHERENT
+    if (not matching and normalised < NEAR) or a.is_flat or b.is_flat:
         return NOTHING
-    if a.grey.tobytes() > b.grey.tobytes():  # RANSAC takes one picture as the frame of the other
-        a, b = b, a
     alike = b.thumbs @ a.thumbs[0]  # (8,)
     turn = int(np.argmax(alike))
     if alike[turn] >= ALIKE:
-        laid = _by_turn(a, b, turn)
+        laid = lay(a, b, _turn(turn), 0)
         if is_same_whole(laid):
             return laid
-    mirror_image = np.ascontiguousarray(b.grey[:, ::-1])
-    alignments = [_by_keypoints(a, b.grey, b.keypoints), _by_keypoints(a, mirror_image, b.mirrored)]
-    best = max(alignments, key=lambda e: (e.inliers >= SURE_INLIERS, e.agreement, e.inliers))
-    unsure = best.inliers < SURE_INLIERS or best.agreement < SURE_AGREEMENT
-    if whole and unsure and alike[turn] >= HARDLY_ALIKE:
-        refined = _by_turn(a, b, turn, refine=True)
-        if refined.agreement >= max(SURE_AGREEMENT, best.agreement):
-            return refined
+    best = NOTHING
+    if (found := find_map(matches)) is not None and _is_plausible(found.matrix, a, b):
+        best = _align(a, b, found.matrix, found.fitting, found.support)
+    if best.agreement < SURE_AGREEMENT and normalised >= NEAR and alike[turn] >= HARDLY_ALIKE:
+        refined = _align(a, b, _turn(turn), 0)
+        # A free change lays any edge over any other.
+        if _is_small_change(refined.matrix, _turn(turn)):
+            best = max(best, refined, key=lambda e: e.agreement)
     return best
 
 
 def is_same_whole(evidence: Evidence) -> bool:
-    """Return whether the whole pictures agree so well as they lie that keypoints add nothing."""
+    """Return whether the whole pictures agree so well as they lie that matches add nothing."""
     return (
         evidence.inliers == 0
         and evidence.agreement >= WHOLE_AGREEMENT
@@ -160,151 +175,152 @@ def is_same_whole(evidence: Evidence) -> bool:
     )
 
 
-@lru_cache(maxsize=1)
-def _sift() -> Any:
-    return cv2.SIFT.create(nfeatures=300, contrastThreshold=0.01)
+def _turn(number: int) -> Matrix:
+    """Return the map of one of the eight turns and flips, in the order of `Picture.thumbs`."""
+    linear = np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), number % 4)
+    if number >= 4:
+        linear = linear @ np.diag([-1.0, 1.0])
+    middle = np.full(2, GRID / 2)
+    return np.c_[linear, middle - linear @ middle]
 
 
-def _by_keypoints(a: Prepared, picture: Grey, keypoints: Keypoints) -> Evidence:
-    """Lay `picture`, which has these keypoints, onto `a`."""
-    matches = _match(a.keypoints.descriptors, keypoints.descriptors)
-    if len(matches) < MIN_MATCHES:
+def _align(
+    a: Picture, b: Picture, matrix: Matrix, inliers: int, support: NDArray[np.bool_] | None = None
+) -> Evidence:
+    """Return the evidence after refining the map, at half the size first."""
+    coarse = refine(a.coarse, b.coarse.level, matrix, 12, support)
+    if coarse is None or not _is_plausible(coarse, a, b):
         return NOTHING
-    source, target = keypoints.points[matches[:, 1]], a.keypoints.points[matches[:, 0]]
-    affine, inside = cv2.estimateAffine2D(
-        source, target, method=cv2.RANSAC, ransacReprojThreshold=3.0, maxIters=1000
-    )
-    if affine is None:
-        return NOTHING
-    matrix = np.asarray(affine, np.float64)
-    if not _is_plausible(matrix) or inside.sum() < MIN_MATCHES:
-        return NOTHING
-    return Evidence(int(inside.sum()), *_agreement(a.grey, picture, matrix))
+    best = lay(a, b, coarse, inliers)
+    if HARDLY_ALIGNED <= best.agreement < SURELY_ALIGNED:
+        fine = refine(a.fine, b.fine.level, coarse, 8, support)
+        if fine is not None and _is_plausible(fine, a, b):
+            best = max(best, lay(a, b, fine, inliers), key=lambda e: e.agreement)
+    return best
 
 
-def _match(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return index pairs (m, 2) that pass the ratio test, each keypoint of `b` used once."""
-    if len(a) < 2 or len(b) < 2:
-        return np.zeros((0, 2), np.int64)
-    similarity = a @ b.T  # (n, m), unit vectors
-    best = np.argmax(similarity, axis=1)
-    nearest = similarity[np.arange(len(a)), best]
-    similarity[np.arange(len(a)), best] = -1
-    second = np.sqrt(np.maximum(2 - 2 * similarity.max(axis=1), 0))
-    distance = np.sqrt(np.maximum(2 - 2 * nearest, 0))
-    passing = np.flatnonzero(distance < RATIO * second)
-    passing = passing[np.argsort(distance[passing], kind="stable")]
-    _, first = np.unique(best[passing], return_index=True)
-    chosen = passing[np.sort(first)]
-    return np.stack([chosen, best[chosen]], axis=1)
+def _is_plausible(matrix: Matrix, a: Picture, b: Picture) -> bool:
+    """Refuse maps that no copy has: strong shear, scale beyond 4."""
+    stretch = np.linalg.svd(in_pixels(matrix, a.grey.shape, b.grey.shape)[:, :2], compute_uv=False)
+    return bool(stretch[0] < 4 and stretch[1] > 0.25 and stretch[0] / stretch[1] < 2)
 
 
-def _is_plausible(matrix: NDArray[np.float64]) -> bool:
-    """Refuse maps that no copy has: strong shear, scale beyond 4, mirror images."""
-    stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    return bool(
-        np.linalg.det(matrix[:, :2]) > 0
-        and stretch[0] < 4
-        and stretch[1] > 0.25
-        and stretch[0] / stretch[1] < 2
-    )
+def _is_small_change(matrix: Matrix, before: Matrix) -> bool:
+    """Return whether two maps put every corner within a quarter of the side."""
+    corners = np.array([[0, 0, 1], [GRID, 0, 1], [0, GRID, 1], [GRID, GRID, 1]], np.float64)
+    return bool(np.abs(corners @ (matrix - before).T).max() <= GRID / 4)
 
 
-def _by_turn(a: Prepared, b: Prepared, turn: int, refine: bool = False) -> Evidence:
-    """Lay the whole of `b` onto `a`, turned as the thumbnail is, refined by ECC if asked."""
-    height, width = a.grey.shape
-    turned = np.rot90(b.grey[:, ::-1] if turn >= 4 else b.grey, turn % 4)
-    picture = np.asarray(cv2.resize(np.ascontiguousarray(turned), (width, height)), np.uint8)
-    matrix = _refine(a.grey, picture) if refine else np.eye(2, 3)
-    if not _is_small_change(matrix, height, width):
-        return NOTHING
-    return Evidence(0, *_agreement(a.grey, picture, matrix))
-
-
-def _refine(target: Grey, picture: Grey) -> NDArray[np.float64]:
-    """Return the affine map of `picture` onto `target` by ECC, the identity where it fails."""
-    inverse = np.eye(2, 3, dtype=np.float32)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
-    try:
-        mask = np.ones_like(target)
-        _, affine = cv2.findTransformECC(
-            target, picture, inverse, cv2.MOTION_AFFINE, criteria, mask, 5
-        )
-    except cv2.error:
-        return np.eye(2, 3)
-    return np.asarray(cv2.invertAffineTransform(affine), np.float64)
-
-
-def _is_small_change(matrix: NDArray[np.float64], height: int, width: int) -> bool:
-    """Ask for a small change: a free one lays any edge over any other."""
-    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
-    moved = np.abs(corners @ matrix[:, :2].T + matrix[:, 2] - corners).max() / max(height, width)
-    stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    return bool(moved <= 0.25 and stretch[0] <= 1.25 and stretch[1] >= 0.7)
-
-
-def _agreement(
-    target: Grey, picture: Grey, matrix: NDArray[np.float64]
-) -> tuple[float, float, float, float]:
-    """Return (overlap, agreement, ssim, mse) after warping `picture` onto `target`.
+def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
+    """Return the evidence with `b` laid onto `a`.
 
     Pictures without fine detail are compared by their coarse one.
     """
+    target, picture = a.grey, b.grey
     height, width = target.shape
+    pixels = in_pixels(matrix, target.shape, picture.shape)
     inside = np.asarray(
-        cv2.warpAffine(np.ones_like(picture), matrix, (width, height), flags=cv2.INTER_NEAREST)
+        cv2.warpAffine(np.ones_like(picture), pixels, (width, height), flags=cv2.INTER_NEAREST)
     )
-    own = picture.size * abs(float(np.linalg.det(matrix[:, :2])))
-    overlap = min(1.0, float(inside.sum()) / max(1.0, min(own, float(target.size))))
-    core = cv2.erode(inside, np.ones((7, 7), np.uint8)).astype(bool)
-    if core.sum() < MIN_CORE_PX:
-        return overlap, *NOTHING[2:]
-    warped = np.asarray(cv2.warpAffine(picture, matrix, (width, height)))
-    covered = inside.astype(bool)
-    agreement, ssim, contrast = _detail(target, warped, covered, core, 1.0)
-    if contrast < PLAIN and agreement < SURE_AGREEMENT:
-        agreement, ssim, _ = _detail(target, warped, covered, core, COARSER)
-    error = float(mean_squared_error(_standard(target, core), _standard(warped, core)))
-    return overlap, agreement, ssim, error
+    own = picture.size * abs(float(np.linalg.det(pixels[:, :2])))
+    covered = inside.astype(np.bool_)
+    overlap = min(1.0, float(covered.sum()) / max(1.0, min(own, float(target.size))))
+    every = slice(None, None, SSIM_STEP)
+    inner = cv2.erode(inside, np.ones((EDGE_PX, EDGE_PX), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    core = np.ascontiguousarray(inner[every, every] > 0)
+    where = (float(value) for value in np.ravel(matrix))
+    if core.sum() < MIN_CORE_PX or min(core.shape) < SSIM_WINDOW:
+        return Evidence(inliers, overlap, 0.0, 0.0, float("nan"), float("nan"), *where)
+    warped = np.asarray(cv2.warpAffine(picture, pixels, (width, height)))
+    one, other = (_fine(each, covered)[every, every].copy() for each in (target, warped))
+    agreement, uncovered, ssim, contrast = _compare_detail(one, other, core, 1.0)
+    if NO_DETAIL <= contrast < PLAIN and agreement < SURE_AGREEMENT:
+        agreement, uncovered, ssim, _ = _compare_detail(one, other, core, COARSER)
+    error = float(np.mean((_standard(one[core]) - _standard(other[core])) ** 2))
+    return Evidence(inliers, overlap, agreement, uncovered, ssim, error, *where)
 
 
-def _detail(
-    a: NDArray[Any], b: NDArray[Any], covered: NDArray[np.bool_], core: NDArray[np.bool_],
-    coarser: float,
-) -> tuple[float, float, float]:  # fmt: skip
-    """Return (share of detail that agrees, mean SSIM of detail, contrast in grey levels)."""
-    band_a, local_a, contrast_a = _evened_band(a, covered, core, coarser)
-    band_b, local_b, contrast_b = _evened_band(b, covered, core, coarser)
-    every = slice(None, None, round(SSIM_STEP * coarser))
-    detail = (core & (np.maximum(local_a, local_b) >= DETAIL))[every, every]
-    if not detail.any() or min(detail.shape) < SSIM_WINDOW:
-        return 0.0, float("nan"), 0.0
-    _, local = structural_similarity(
-        np.ascontiguousarray(band_a[every, every]), np.ascontiguousarray(band_b[every, every]),
-        win_size=SSIM_WINDOW, data_range=1.0, full=True,
-    )  # fmt: skip
-    values = local[detail]
-    return float((values >= AGREES).mean()), float(values.mean()), min(contrast_a, contrast_b)
+def _fine(picture: Grey, covered: NDArray[np.bool_]) -> Band:
+    """Return the smoothed picture, with its mean where the two do not overlap."""
+    values = picture.astype(np.float32)
+    if not covered.all():
+        values = np.where(covered, values, values[covered].mean()).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), FINE_SIGMA), np.float32)
 
 
-def _standard(picture: NDArray[Any], core: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the smoothed grey values in the core, (n,), of zero mean and unit variance."""
-    values = cv2.GaussianBlur(picture.astype(np.float64), (0, 0), FINE_SIGMA)[core]
-    return np.asarray((values - values.mean()) / (values.std() + 1e-6))
+def _compare_detail(
+    one: Band, other: Band, core: NDArray[np.bool_], coarser: float
+) -> tuple[float, float, float, float]:
+    """Return (agreement, uncovered, mean SSIM of detail, contrast in grey levels)."""
+    every = slice(None, None, round(coarser))
+    bands, locals_, contrasts = zip(
+        *(_evened_band(each, core, coarser) for each in (one, other)), strict=True
+    )
+    detail = (core & (np.maximum(*locals_) >= DETAIL))[every, every]
+    if not detail.any() or min(detail.shape) < SSIM_WINDOW or min(contrasts) < NO_DETAIL:
+        return 0.0, 0.0, float("nan"), min(contrasts)
+    ssim = local_ssim(*(np.ascontiguousarray(band[every, every]) for band in bands))
+    agrees = (ssim >= AGREES) & detail
+    share = float(agrees.sum()) / float(detail.sum())
+    return share, _best_share(agrees, detail), float(ssim[detail].mean()), min(contrasts)
 
 
-def _evened_band(
-    picture: NDArray[Any], covered: NDArray[np.bool_], core: NDArray[np.bool_], coarser: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+def _best_share(agrees: NDArray[np.bool_], detail: NDArray[np.bool_]) -> float:
+    """Return the share that agrees of the tiles that agree best and hold UNCOVERED of the detail."""
+    height, width = (length // TILE * TILE for length in detail.shape)
+    if not height or not width:
+        return 0.0
+    agreeing, detailed = (
+        each[:height, :width].reshape(height // TILE, TILE, width // TILE, TILE).sum(axis=(1, 3))
+        for each in (agrees, detail)
+    )
+    used = detailed >= TILE * TILE // 4
+    if not used.any():
+        return 0.0
+    agreeing, detailed = agreeing[used], detailed[used]
+    order = np.argsort(-agreeing / detailed, kind="stable")
+    held = np.cumsum(detailed[order])
+    tiles = order[: int(np.searchsorted(held, UNCOVERED * held[-1])) + 1]
+    return float(agreeing[tiles].sum()) / float(detailed[tiles].sum())
+
+
+def local_ssim(one: Band, other: Band) -> Band:
+    """Return SSIM around each pixel (Wang et al. 2004, eq. 13) for values in a range of 1.
+
+    As scikit-image's `structural_similarity(..., full=True)`, a tenth of its time: means and
+    unbiased (co)variances over SSIM_WINDOW squared.
+    """
+    pixels = SSIM_WINDOW**2
+
+    def mean(values: Band) -> Band:
+        return np.asarray(cv2.blur(values, (SSIM_WINDOW, SSIM_WINDOW)), np.float32)
+
+    mean_one, mean_other = mean(one), mean(other)
+    unbiased = pixels / (pixels - 1)
+    both = mean(one * one) + mean(other * other) - mean_one**2 - mean_other**2
+    shared = mean(one * other) - mean_one * mean_other
+    c1, c2 = 0.01**2, 0.03**2
+    above = (2 * mean_one * mean_other + c1) * (2 * unbiased * shared + c2)
+    below = (mean_one**2 + mean_other**2 + c1) * (unbiased * both + c2)
+    return np.asarray(above / below, np.float32)
+
+
+def _standard(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values of zero mean and unit variance."""
+    return np.asarray((values - values.mean()) / (values.std() + 1e-6), np.float32)
+
+
+def _evened_band(values: Band, core: NDArray[np.bool_], coarser: float) -> tuple[Band, Band, float]:
     """Return (band, local, contrast) of what lies between noise and shading.
 
     `local` is the contrast around each pixel in units of `contrast`, which is its mean over the
     core in grey levels; the band is divided by it.
     """
-    values = np.where(covered, picture, picture[covered].mean()).astype(np.float32)
-    fine = cv2.GaussianBlur(values, (0, 0), FINE_SIGMA * coarser)
-    band = fine - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA * coarser)
-    local = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW_SIGMA * coarser))
+    if coarser > 1:
+        extra = FINE_SIGMA * np.sqrt(coarser**2 - 1) / SSIM_STEP
+        values = np.asarray(cv2.GaussianBlur(values, (0, 0), extra), np.float32)
+    band = values - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA * coarser / SSIM_STEP)
+    local = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW_SIGMA * coarser / SSIM_STEP))
     contrast = float(local[core].mean()) + 1e-6
     evened = np.asarray(band / (local + 0.2 * contrast), np.float32)
-    return evened, np.asarray(local / contrast), contrast
+    return evened, np.asarray(local / contrast, np.float32), contrast

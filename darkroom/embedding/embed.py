@@ -6,22 +6,20 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from darkroom.core import tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.embed import EmbedParams
 from darkroom.embedding.feature_map import export_application
-from darkroom.embedding.network import BUNDLED, Network
+from darkroom.embedding.network import BUNDLED, Embedded, Network
 from darkroom.images import previews
 from darkroom.images.decode import DecodeError, Pixels
 from darkroom.workers.mapper import ShardTask
 from darkroom.workers.pool import new_pool
 
 # Raise when the same network and bytes give other embeddings.
-VERSION = f"3, previews {previews.VERSION}"
+VERSION = f"4, previews {previews.VERSION}"
 TIMEOUT_S = 60.0  # clean has decoded these images within its own, shorter limit
 
 
@@ -31,7 +29,7 @@ class EmbedSettings(NamedTuple):
     network: str
     layer: str | None
     pool_size: int
-    digest: str  # of the weights, and so of embed.alpha
+    digest: str  # of the weights, and so of embed.alpha; and of those of the local descriptors
 
 
 def network_file(scratch: Path, network: str) -> Path:
@@ -44,11 +42,12 @@ def prepare_network(params: EmbedParams, scratch: Path) -> str:
 
     A process of its own does that: TensorFlow's memory goes with it. Raises UserError.
     """
+    bundled = hashlib.sha256(BUNDLED.read_bytes()).hexdigest()
     if params.network == "bundled":
-        return hashlib.sha256(BUNDLED.read_bytes()).hexdigest()
+        return bundled
     with new_pool(1) as process:
         target = network_file(scratch, params.network)
-        return process.submit(export_application, params, target).result()
+        return process.submit(export_application, params, target).result() + bundled
 
 
 load_network = cache(Network)  # once per worker process
@@ -61,45 +60,56 @@ def embed_shard(task: ShardTask) -> None:
     has of these images is taken from there.
     """
     network = load_network(network_file(task.scratch, task.settings.network))
-    known = known_vectors(task)
-    keys: list[str] = list(known)
+    describer = load_network(BUNDLED)  # whatever gives the vectors
+    known = known_rows(task)
+    keys: list[str] = []
     failed = dict(task.poisoned)
-    prepared: list[Pixels] = []
-    embedded: list[Future[NDArray[np.float32]]] = []
+    embedded: list[Future[Embedded]] = []
+
+    def embed(batch: list[tuple[Pixels, Pixels]]) -> Embedded:
+        described = describer.embed([small for _, small in batch])
+        if network is describer:
+            return described
+        return described._replace(vectors=network.embed([picture for picture, _ in batch]).vectors)
+
+    batch: list[tuple[Pixels, Pixels]] = []
     with ThreadPoolExecutor(1) as thread:
         for key, *place in task.members[["key", *previews.Place._fields]].itertuples(index=False):
-            if key in known or key in failed:
+            if key in known.index or key in failed:
                 continue
             try:
                 with task.guard(key, TIMEOUT_S):
                     picture = previews.read_picture(task.folder, previews.Place(*place))
-                prepared.append(network.prepare(picture))
+                batch.append((network.prepare(picture), describer.prepare(picture)))
             except DecodeError as error:
                 failed[key] = error.reason
                 continue
             keys.append(key)
-            if len(prepared) == network.batch:
-                embedded.append(thread.submit(network.embed, prepared))
-                prepared = []
-        embedded.append(thread.submit(network.embed, prepared))
-    vectors = [*known.values(), *(row for batch in embedded for row in batch.result())]
-    frame = pd.DataFrame(
+            if len(batch) == describer.batch:
+                embedded.append(thread.submit(embed, batch))
+                batch = []
+        embedded.append(thread.submit(embed, batch))
+    rows = [row for part in embedded for row in zip(*part.result(), strict=True)]
+    fresh = pd.DataFrame(
         {
-            "key": [*keys, *failed],
-            "reason": [*[None] * len(keys), *failed.values()],
-            "embedding": pd.Series([*vectors, *[None] * len(failed)], dtype=object),
+            "key": keys,
+            "embedding": pd.Series([vector for vector, _ in rows], dtype=object),
+            "local": [local.tobytes() for _, local in rows],
         }
     )
+    faults = pd.DataFrame({"key": list(failed), "reason": list(failed.values())}, dtype=object)
+    frame = pd.concat([known.reset_index(), fresh, faults], ignore_index=True)
+    frame = frame.astype(object).where(frame.notna(), None)
     tables.write_table(frame, task.part, tables.embeddings_schema(network.dimensions))
 
 
-def known_vectors(task: ShardTask) -> dict[str, NDArray[np.float32]]:
-    """Return the vectors, by key, of the members that the last part has."""
+def known_rows(task: ShardTask) -> pd.DataFrame:
+    """Return the rows, by key, of the members that the last part has."""
+    columns = ["key", "reason", "embedding", "local"]
     if not task.reusable:
-        return {}
+        return pd.DataFrame(columns=columns).set_index("key")
     try:
-        part = tables.read_table(task.part, columns=["key", "reason", "embedding"])
+        part = tables.read_table(task.part, columns=columns)
     except UserError:  # broken
-        return {}
-    part = part[part["reason"].isna() & part["key"].isin(task.members["key"])]
-    return dict(zip(part["key"], part["embedding"], strict=True))
+        return pd.DataFrame(columns=columns).set_index("key")
+    return part[part["reason"].isna() & part["key"].isin(task.members["key"])].set_index("key")

@@ -1,10 +1,13 @@
 """Read a network, by default the bundled one, through LiteRT: pixels to embeddings of unit length.
 
+The bundled one also describes the places of a picture, for dedupe to match: a grid of descriptors.
+
 LiteRT loads in 0.2 s and gives identical results over threads and batch sizes, so that an
 embedding depends on the network and the image's bytes alone.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,15 @@ from darkroom.images.resize import resize
 
 BUNDLED = Path(__file__).with_name("network.tflite")
 BATCH = 16  # as fast as any larger one on two cores
+PLACES, LOCAL_DIMENSIONS = 256, 32  # a grid of 16 x 16
+LOCAL_SCALE = 127  # of descriptors as int8
+
+
+class Embedded(NamedTuple):
+    """What a network says of n images."""
+
+    vectors: NDArray[np.float32]  # (n, d) of unit length
+    local: NDArray[np.int8]  # (n, PLACES, LOCAL_DIMENSIONS), row by row; (n, 0, 0) of other networks
 
 
 class Network:
@@ -26,26 +38,29 @@ class Network:
         self._interpreter = Interpreter(model_path=str(path), num_threads=1)
         details = self._interpreter.get_input_details()[0]
         self._input = details["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
         self.size_px = int(details["shape"][1])
         batch = int(details["shape_signature"][0])
         self.batch = BATCH if batch == -1 else batch  # -1: the file leaves it open
         shape = [self.batch, self.size_px, self.size_px, 3]
         self._interpreter.resize_tensor_input(self._input, shape, strict=False)
         self._interpreter.allocate_tensors()
-        self.dimensions = int(self._interpreter.get_output_details()[0]["shape"][-1])
+        outputs = {len(each["shape"]): each for each in self._interpreter.get_output_details()}
+        self._output, self._local = outputs[2]["index"], outputs.get(3, {}).get("index")
+        self.dimensions = int(outputs[2]["shape"][-1])
 
     def prepare(self, picture: Pixels) -> Pixels:
         """Resize a picture to the network's square, regardless of aspect."""
         return resize(picture, self.size_px, self.size_px)
 
-    def embed(self, images: list[Pixels]) -> NDArray[np.float32]:
-        """Embed prepared images: list of (size, size, 3) uint8 → (n, dimensions), unit length."""
+    def embed(self, images: list[Pixels]) -> Embedded:
+        """Embed prepared images, a list of (size, size, 3) uint8."""
         starts = range(0, len(images), self.batch)
-        rows = [self._embed_batch(images[i : i + self.batch]) for i in starts]
-        return np.concatenate(rows) if rows else np.zeros((0, self.dimensions), np.float32)
+        parts = [self._embed_batch(images[i : i + self.batch]) for i in starts]
+        if not parts:
+            return Embedded(np.zeros((0, self.dimensions), np.float32), np.zeros((0, 0, 0), np.int8))
+        return Embedded(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
-    def _embed_batch(self, images: list[Pixels]) -> NDArray[np.float32]:
+    def _embed_batch(self, images: list[Pixels]) -> Embedded:
         batch = self._interpreter.tensor(self._input)()  # (batch, size, size, 3) float32, a view
         batch[: len(images)] = images
         batch[len(images) :] = 0
@@ -53,4 +68,8 @@ class Network:
         self._interpreter.invoke()
         output = self._interpreter.get_tensor(self._output)[: len(images)]  # (n, d)
         length = np.linalg.norm(output, axis=1, keepdims=True)
-        return np.array(output / np.maximum(length, 1e-12), np.float32)  # an all-zero map stays so
+        vectors = np.array(output / np.maximum(length, 1e-12), np.float32)  # all zeros stay so
+        if self._local is None:
+            return Embedded(vectors, np.zeros((len(images), 0, 0), np.int8))
+        local = self._interpreter.get_tensor(self._local)[: len(images)]
+        return Embedded(vectors, np.rint(local * LOCAL_SCALE).astype(np.int8))

@@ -36,7 +36,7 @@ def test_embeddings_have_unit_length_and_do_not_depend_on_the_batch(patches):
     network = Network()
     size = network.size_px
     images = [np.ascontiguousarray(np.resize(p, (size, size, 3))) for p in patches[:20]]
-    together = network.embed(images)
+    together = network.embed(images).vectors
     assert together.shape == (20, network.dimensions)
     assert np.linalg.norm(together, axis=1) == pytest.approx(1, abs=1e-5)
-    assert np.array_equal(together[17:18], network.embed(images[17:18]))
+    assert np.array_equal(together[17:18], network.embed(images[17:18]).vectors)

@@ -1,0 +1,113 @@
+"""Match the places of two pictures by their local descriptors, and find the map between them.
+
+A picture is described on a grid of 16 x 16 places (`darkroom.embedding.network`); a descriptor is
+nearly the same in a crop, a turn or a mirror image. Two places match where each is the other's
+nearest. Matches of an edit carry neighbours to neighbours; chance matches do not (Bian et al. 2017,
+"GMS: grid-based motion statistics"). So most candidates are refused before any picture is read.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.embedding.network import LOCAL_SCALE, PLACES
+
+GRID = 16
+assert GRID * GRID == PLACES
+UNIT = LOCAL_SCALE**2  # product of two equal descriptors
+MIN_SIMILARITY = 0.4 * UNIT  # of descriptors, for a match
+STRONG = 0.5 * UNIT  # similarity above this adds to the strength
+NEIGHBOUR = 2  # places: matches of neighbours lie so near to each other
+MIN_STRENGTH, MIN_COHERENT = 14.0, 18  # benchmarks/copies.py: 0.9998 of the copies, 0.4 of others
+REACH = 0.7  # places: so near to where the map puts it lies a match that fits
+MIN_FITTING = 8
+
+Descriptors = NDArray[np.int8]  # (PLACES, d)
+
+
+class Matches(NamedTuple):
+    """Places of `a` and of `b` that match."""
+
+    a: NDArray[np.int64]  # (m,) in [0, PLACES)
+    b: NDArray[np.int64]
+    similarity: NDArray[np.float32]  # (PLACES, PLACES), products of all places of `a` with `b`'s
+    strength: float  # sum over the matches of what their cosine exceeds 0.5
+    coherent: int  # neighbours among the matches that match neighbours
+
+
+class Map(NamedTuple):
+    """An affine map of places of `b` to places of `a`."""
+
+    matrix: NDArray[np.float64]  # (2, 3), in places, of which the first has its centre at 0.5
+    fitting: int  # matches that fit
+    support: NDArray[np.bool_]  # (GRID, GRID), where in `a` they lie, or next to them
+
+
+def match(a: Descriptors, b: Descriptors) -> Matches:
+    """Return the places that are each other's nearest."""
+    similarity = a.astype(np.float32) @ b.astype(np.float32).T
+    to_b, to_a = similarity.argmax(axis=1), similarity.argmax(axis=0)
+    places = np.arange(PLACES)
+    nearest = similarity[places, to_b]
+    mutual = (to_a[to_b] == places) & (nearest >= MIN_SIMILARITY)
+    strength = float(np.maximum(nearest[mutual] - STRONG, 0).sum()) / UNIT
+    row, column = (part.reshape(GRID, GRID) for part in np.divmod(to_b, GRID))
+    known = mutual.reshape(GRID, GRID)
+    coherent = 0
+    for one, other in [(np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])]:
+        near = abs(row[one] - row[other]) <= NEIGHBOUR
+        near &= abs(column[one] - column[other]) <= NEIGHBOUR
+        coherent += int((near & known[one] & known[other]).sum())
+    chosen = np.flatnonzero(mutual)
+    return Matches(chosen, to_b[chosen], similarity, strength, coherent)
+
+
+def find_map(matches: Matches) -> Map | None:
+    """Return the map that most matches fit (RANSAC), None where too few do."""
+    if len(matches.a) < MIN_FITTING:
+        return None
+    row, column = np.divmod(matches.a, GRID)
+    of_a = np.stack([column + 0.5, row + 0.5], axis=1).astype(np.float32)
+    matrix, inside = cv2.estimateAffine2D(
+        _refined(matches), of_a, method=cv2.RANSAC, ransacReprojThreshold=REACH, maxIters=500
+    )
+    if matrix is None or inside.sum() < MIN_FITTING:
+        return None
+    support = np.zeros(PLACES, np.uint8)
+    support[matches.a[inside.ravel() > 0]] = 1
+    support = cv2.dilate(support.reshape(GRID, GRID), np.ones((3, 3), np.uint8)).astype(np.bool_)
+    return Map(np.asarray(matrix, np.float64), int(inside.sum()), support)
+
+
+def _refined(matches: Matches) -> NDArray[np.float32]:
+    """Return where in `b` the matches lie, (m, 2) x, y: the peak of a parabola through three."""
+    of_a = matches.similarity[matches.a].reshape(-1, GRID, GRID)
+    row, column = np.divmod(matches.b, GRID)
+    number = np.arange(len(of_a))
+    middle = of_a[number, row, column]
+
+    def offset(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float32]:
+        bend = np.minimum(before - 2 * middle + after, -1e-3)
+        return np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+
+    last = GRID - 1
+    left, right = (of_a[number, row, np.clip(column + d, 0, last)] for d in (-1, 1))
+    above, below = (of_a[number, np.clip(row + d, 0, last), column] for d in (-1, 1))
+    x = np.where((column > 0) & (column < last), offset(left, right), 0)
+    y = np.where((row > 0) & (row < last), offset(above, below), 0)
+    return np.stack([column + 0.5 + x, row + 0.5 + y], axis=1).astype(np.float32)
+
+
+def in_pixels(
+    matrix: NDArray[np.float64], size_a: tuple[int, int], size_b: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the map of pixels of `b` to those of `a`, (2, 3); sizes are (height, width).
+
+    Pixels are counted from the centre of the first, as OpenCV does.
+    """
+    from_places = np.array([[size_a[1] / GRID, 0, -0.5], [0, size_a[0] / GRID, -0.5], [0, 0, 1]])
+    to_places = np.diag([GRID / size_b[1], GRID / size_b[0], 1.0])
+    to_places[:2, 2] = 0.5 * to_places.diagonal()[:2]
+    return np.asarray((from_places @ np.vstack([matrix, [0, 0, 1]]) @ to_places)[:2])
