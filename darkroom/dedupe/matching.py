@@ -42,7 +42,7 @@ class Map(NamedTuple):
 
     matrix: NDArray[np.float64]  # (2, 3), in places, of which the first has its centre at 0.5
     fitting: int  # matches that fit
-    support: NDArray[np.bool_]  # (GRID, GRID), where in `a` they lie, or next to them
+    support: NDArray[np.bool_] | None = None  # (GRID, GRID), where in `a` they lie, or next to them
 
 
 def match(a: Descriptors, b: Descriptors) -> Matches:

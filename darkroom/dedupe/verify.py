@@ -30,6 +30,7 @@ from darkroom.dedupe.matching import (
     MIN_COHERENT,
     MIN_STRENGTH,
     Descriptors,
+    Map,
     find_map,
     in_pixels,
     match,
@@ -44,6 +45,7 @@ NEAR = 0.45  # normalised similarity from which a pair is looked at whatever its
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
 ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; may be made to lie
 SURE_AGREEMENT = 0.7  # with less, the whole pictures are tried as well
+PROMISING = 16  # matches that fit: all of the picture is aligned where this part will not do
 HARDLY_ALIGNED, SURELY_ALIGNED = 0.25, 0.9  # agreement between which a finer alignment is tried
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
@@ -157,12 +159,14 @@ def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
             return laid
     best = NOTHING
     if (found := find_map(matches)) is not None and _is_plausible(found.matrix, a, b):
-        best = _align(a, b, found.matrix, found.fitting, found.support)
+        best = _align(a, b, found, found.support)
+        if best.agreement < SURE_AGREEMENT and found.fitting >= PROMISING:
+            best = max(best, _align(a, b, found), key=_agreement)
     if best.agreement < SURE_AGREEMENT and normalised >= NEAR and alike[turn] >= HARDLY_ALIKE:
-        refined = _align(a, b, _turn(turn), 0)
+        refined = _align(a, b, Map(_turn(turn), 0))
         # A free change lays any edge over any other.
         if _is_small_change(refined.matrix, _turn(turn)):
-            best = max(best, refined, key=lambda e: e.agreement)
+            best = max(best, refined, key=_agreement)
     return best
 
 
@@ -185,24 +189,33 @@ def _turn(number: int) -> Matrix:
 
 
 def _align(
-    a: Picture, b: Picture, matrix: Matrix, inliers: int, support: NDArray[np.bool_] | None = None
+    a: Picture, b: Picture, found: Map, support: NDArray[np.bool_] | None = None
 ) -> Evidence:
     """Return the evidence after refining the map, at half the size first."""
-    coarse = refine(a.coarse, b.coarse.level, matrix, 12, support)
+    coarse = refine(a.coarse, b.coarse.level, found.matrix, 12, support)
     if coarse is None or not _is_plausible(coarse, a, b):
         return NOTHING
-    best = lay(a, b, coarse, inliers)
+    best = lay(a, b, coarse, found.fitting)
     if HARDLY_ALIGNED <= best.agreement < SURELY_ALIGNED:
         fine = refine(a.fine, b.fine.level, coarse, 8, support)
         if fine is not None and _is_plausible(fine, a, b):
-            best = max(best, lay(a, b, fine, inliers), key=lambda e: e.agreement)
+            best = max(best, lay(a, b, fine, found.fitting), key=_agreement)
     return best
 
 
+def _agreement(evidence: Evidence) -> float:
+    return evidence.agreement
+
+
 def _is_plausible(matrix: Matrix, a: Picture, b: Picture) -> bool:
-    """Refuse maps that no copy has: strong shear, scale beyond 4."""
+    """Refuse maps that no copy has: scale beyond 4, strong shear, also of one that is squared."""
+    in_places = np.linalg.svd(matrix[:, :2], compute_uv=False)
     stretch = np.linalg.svd(in_pixels(matrix, a.grey.shape, b.grey.shape)[:, :2], compute_uv=False)
-    return bool(stretch[0] < 4 and stretch[1] > 0.25 and stretch[0] / stretch[1] < 2)
+    return bool(
+        stretch[0] < 4
+        and stretch[1] > 0.25
+        and (stretch[0] / stretch[1] < 2 or in_places[0] / in_places[1] < 2)
+    )
 
 
 def _is_small_change(matrix: Matrix, before: Matrix) -> bool:
