@@ -49,7 +49,7 @@ def write_groups(root: Path, groups: int) -> None:
     numbers = [n for n in tables.PAIRS.names if n not in {"key_a", "key_b", "decided_by"}]
     pairs = pd.DataFrame({
         "key_a": ends[:, 0], "key_b": ends[:, 1], **dict.fromkeys(numbers, 0.7),
-        "inliers": 20, "duplicate": True, "decided_by": "keypoints",
+        "inliers": 20, "duplicate": True, "decided_by": "matches",
     })  # fmt: skip
     summary = pd.DataFrame({
         "key": keys, "status": "kept", "reason": None, "width": 96, "height": 96, "format": "PNG",

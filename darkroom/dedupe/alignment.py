@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]  # (2, 3), in places of the grid, of `b` to `a`
 LEAST_GRADIENT = 0.5  # grey levels per pixel
 MIN_POINTS = 30
 STEP_DONE = 0.004  # places; a step below this is the last
-HOPELESS = 0.5  # correlation below this after EARLY steps
+HOPELESS = 0.3  # correlation below this after EARLY steps
 EARLY = 3
 
 

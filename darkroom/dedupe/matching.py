@@ -64,14 +64,19 @@ def match(a: Descriptors, b: Descriptors) -> Matches:
     return Matches(chosen, to_b[chosen], similarity, strength, coherent)
 
 
-def find_map(matches: Matches) -> Map | None:
-    """Return the map that most matches fit (RANSAC), None where too few do."""
+def find_map(matches: Matches, again: bool = False) -> Map | None:
+    """Return the map that most matches fit (RANSAC), None where too few do.
+
+    `again` takes a slower estimate, for which near misses count as well (MAGSAC, Barath et al.
+    2019).
+    """
     if len(matches.a) < MIN_FITTING:
         return None
     row, column = np.divmod(matches.a, GRID)
     of_a = np.stack([column + 0.5, row + 0.5], axis=1).astype(np.float32)
+    method, most = (cv2.USAC_MAGSAC, 2000) if again else (cv2.RANSAC, 500)
     matrix, inside = cv2.estimateAffine2D(
-        _refined(matches), of_a, method=cv2.RANSAC, ransacReprojThreshold=REACH, maxIters=500
+        _refined(matches), of_a, method=method, ransacReprojThreshold=REACH, maxIters=most
     )
     if matrix is None or inside.sum() < MIN_FITTING:
         return None

@@ -45,7 +45,7 @@ NEAR = 0.45  # normalised similarity from which a pair is looked at whatever its
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
 ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; may be made to lie
 SURE_AGREEMENT = 0.7  # with less, the whole pictures are tried as well
-PROMISING = 16  # matches that fit: all of the picture is aligned where this part will not do
+PROMISING = 10  # matches that fit: worth a second estimate of the map
 HARDLY_ALIGNED, SURELY_ALIGNED = 0.25, 0.9  # agreement between which a finer alignment is tried
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
@@ -71,6 +71,7 @@ class Evidence(NamedTuple):
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
     agreement: float  # share of the overlap's detail that agrees, in [0, 1]
     uncovered: float  # the same in the tiles that agree best and hold UNCOVERED of the detail
+    worst: float  # the same in the tile that agrees least
     ssim: float  # mean SSIM over the overlap's detail, in [-1, 1]
     mse: float  # mean squared error of smoothed grey of unit variance, in [0, 4]
     # The affine map of `b` to `a`, in sixteenths of their sides: x = xx * x + xy * y + x0.
@@ -87,7 +88,7 @@ class Evidence(NamedTuple):
         return np.array(self[-6:]).reshape(2, 3)
 
 
-NOTHING = Evidence(0, 0.0, 0.0, 0.0, *[float("nan")] * 8)
+NOTHING = Evidence(0, 0.0, 0.0, 0.0, 0.0, *[float("nan")] * 8)
 
 
 class Picture:
@@ -158,10 +159,14 @@ def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
         if is_same_whole(laid):
             return laid
     best = NOTHING
-    if (found := find_map(matches)) is not None and _is_plausible(found.matrix, a, b):
-        best = _align(a, b, found, found.support)
-        if best.agreement < SURE_AGREEMENT and found.fitting >= PROMISING:
-            best = max(best, _align(a, b, found), key=_agreement)
+    for again in (False, True):
+        found = find_map(matches, again)
+        if found is None or (again and found.fitting < PROMISING):
+            break
+        if _is_plausible(found.matrix, a, b):
+            best = max(best, _align(a, b, found, None if again else found.support), key=_agreement)
+        if best.agreement >= SURE_AGREEMENT:
+            break
     if best.agreement < SURE_AGREEMENT and normalised >= NEAR and alike[turn] >= HARDLY_ALIKE:
         refined = _align(a, b, Map(_turn(turn), 0))
         # A free change lays any edge over any other.
@@ -243,14 +248,14 @@ def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
     core = np.ascontiguousarray(inner[every, every] > 0)
     where = (float(value) for value in np.ravel(matrix))
     if core.sum() < MIN_CORE_PX or min(core.shape) < SSIM_WINDOW:
-        return Evidence(inliers, overlap, 0.0, 0.0, float("nan"), float("nan"), *where)
+        return Evidence(inliers, overlap, 0.0, 0.0, 0.0, float("nan"), float("nan"), *where)
     warped = np.asarray(cv2.warpAffine(picture, pixels, (width, height)))
     one, other = (_fine(each, covered)[every, every].copy() for each in (target, warped))
-    agreement, uncovered, ssim, contrast = _compare_detail(one, other, core, 1.0)
-    if NO_DETAIL <= contrast < PLAIN and agreement < SURE_AGREEMENT:
-        agreement, uncovered, ssim, _ = _compare_detail(one, other, core, COARSER)
+    shares, ssim, contrast = _compare_detail(one, other, core, 1.0)
+    if NO_DETAIL <= contrast < PLAIN and shares[0] < SURE_AGREEMENT:
+        shares, ssim, _ = _compare_detail(one, other, core, COARSER)
     error = float(np.mean((_standard(one[core]) - _standard(other[core])) ** 2))
-    return Evidence(inliers, overlap, agreement, uncovered, ssim, error, *where)
+    return Evidence(inliers, overlap, *shares, ssim, error, *where)
 
 
 def _fine(picture: Grey, covered: NDArray[np.bool_]) -> Band:
@@ -263,38 +268,42 @@ def _fine(picture: Grey, covered: NDArray[np.bool_]) -> Band:
 
 def _compare_detail(
     one: Band, other: Band, core: NDArray[np.bool_], coarser: float
-) -> tuple[float, float, float, float]:
-    """Return (agreement, uncovered, mean SSIM of detail, contrast in grey levels)."""
+) -> tuple[tuple[float, float, float], float, float]:
+    """Return ((agreement, uncovered, worst), mean SSIM of detail, contrast in grey levels)."""
     every = slice(None, None, round(coarser))
     bands, locals_, contrasts = zip(
         *(_evened_band(each, core, coarser) for each in (one, other)), strict=True
     )
     detail = (core & (np.maximum(*locals_) >= DETAIL))[every, every]
     if not detail.any() or min(detail.shape) < SSIM_WINDOW or min(contrasts) < NO_DETAIL:
-        return 0.0, 0.0, float("nan"), min(contrasts)
+        return (0.0, 0.0, 0.0), float("nan"), min(contrasts)
     ssim = local_ssim(*(np.ascontiguousarray(band[every, every]) for band in bands))
     agrees = (ssim >= AGREES) & detail
     share = float(agrees.sum()) / float(detail.sum())
-    return share, _best_share(agrees, detail), float(ssim[detail].mean()), min(contrasts)
+    shares = share, *_shares_of_tiles(agrees, detail)
+    return shares, float(ssim[detail].mean()), min(contrasts)
 
 
-def _best_share(agrees: NDArray[np.bool_], detail: NDArray[np.bool_]) -> float:
-    """Return the share that agrees of the tiles that agree best and hold UNCOVERED of the detail."""
+def _shares_of_tiles(
+    agrees: NDArray[np.bool_], detail: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the share that agrees of the best tiles with UNCOVERED of the detail, and the worst."""
     height, width = (length // TILE * TILE for length in detail.shape)
     if not height or not width:
-        return 0.0
+        return 0.0, 0.0
     agreeing, detailed = (
         each[:height, :width].reshape(height // TILE, TILE, width // TILE, TILE).sum(axis=(1, 3))
         for each in (agrees, detail)
     )
     used = detailed >= TILE * TILE // 4
     if not used.any():
-        return 0.0
+        return 0.0, 0.0
     agreeing, detailed = agreeing[used], detailed[used]
     order = np.argsort(-agreeing / detailed, kind="stable")
     held = np.cumsum(detailed[order])
     tiles = order[: int(np.searchsorted(held, UNCOVERED * held[-1])) + 1]
-    return float(agreeing[tiles].sum()) / float(detailed[tiles].sum())
+    best = float(agreeing[tiles].sum()) / float(detailed[tiles].sum())
+    return best, float((agreeing / detailed).min())
 
 
 def local_ssim(one: Band, other: Band) -> Band:

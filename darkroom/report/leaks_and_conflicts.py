@@ -22,7 +22,10 @@ from darkroom.report.thumbnails import (
 )
 
 LEAKS, CONFLICTS, OTHER_LABELS, FAMILIES, PAIRS = 12, 8, 8, 6, 6  # groups shown of each kind
-DECISIONS = {"none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole"}
+DECISIONS = {
+    "none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole",
+    "matches": "matching places agree", "covered": "agrees where nothing covers it",
+}  # fmt: skip
 _LEAK = "leaks_into_"
 _FILE = ["source", "name", "key"]
 

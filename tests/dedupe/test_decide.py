@@ -3,25 +3,34 @@
 import pytest
 
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.verify import NOTHING, Evidence
+from darkroom.dedupe.verify import NOTHING
 
 THRESHOLD = 0.5
 
 
+def evidence(inliers, overlap, agreement, ssim, mse, uncovered=0.0):
+    return NOTHING._replace(
+        inliers=inliers, overlap=overlap, agreement=agreement, uncovered=uncovered, ssim=ssim,
+        mse=mse,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("normalised", "evidence", "verdict"),
+    ("normalised", "shown", "verdict"),
     [
-        pytest.param(0.3, Evidence(40, 1.0, 0.95, 0.9, 0.01), (True, "keypoints"), id="copy"),
-        pytest.param(0.3, Evidence(0, 1.0, 0.99, 0.99, 0.0), (True, "whole"), id="lies on it"),
-        pytest.param(0.6, Evidence(9, 1.0, 0.62, 0.6, 1.5), (True, "keypoints"), id="captioned"),
-        pytest.param(0.4, Evidence(40, 1.0, 0.62, 0.6, 0.3), (False, "scene"), id="same person"),
-        pytest.param(0.6, Evidence(66, 1.0, 0.67, 0.75, 0.04), (False, "scene"), id="burst"),
-        pytest.param(0.6, Evidence(109, 1.0, 0.63, 0.71, 0.2), (True, "keypoints"), id="reframed"),
-        pytest.param(0.6, Evidence(40, 0.4, 0.99, 0.99, 0.0), (False, "scene"), id="next part"),
-        pytest.param(0.6, Evidence(0, 1.0, 0.7, 0.7, 0.02), (True, "likeness"), id="blurred"),
-        pytest.param(0.4, Evidence(0, 1.0, 0.7, 0.7, 0.02), (False, "none"), id="not near enough"),
+        pytest.param(0.3, evidence(40, 1.0, 0.95, 0.9, 0.01), (True, "matches"), id="copy"),
+        pytest.param(0.3, evidence(0, 1.0, 0.99, 0.99, 0.0), (True, "whole"), id="lies on it"),
+        pytest.param(0.6, evidence(90, 1.0, 0.5, 0.6, 1.5, 0.9), (True, "covered"), id="captioned"),
+        pytest.param(0.4, evidence(90, 1.0, 0.5, 0.6, 1.5, 0.9), (False, "scene"), id="far off"),
+        pytest.param(0.4, evidence(40, 1.0, 0.62, 0.6, 0.3), (False, "scene"), id="same person"),
+        pytest.param(0.6, evidence(66, 1.0, 0.67, 0.75, 0.04), (False, "scene"), id="burst"),
+        pytest.param(0.6, evidence(40, 0.4, 0.99, 0.99, 0.0), (False, "scene"), id="next part"),
+        pytest.param(0.3, evidence(40, 0.72, 0.99, 0.99, 0.0), (True, "matches"), id="turned"),
+        pytest.param(0.3, evidence(40, 0.72, 0.85, 0.85, 0.0), (False, "scene"), id="moved on"),
+        pytest.param(0.6, evidence(0, 1.0, 0.7, 0.7, 0.02), (True, "likeness"), id="blurred"),
+        pytest.param(0.4, evidence(0, 1.0, 0.7, 0.7, 0.02), (False, "none"), id="not near enough"),
         pytest.param(0.9, NOTHING, (False, "none"), id="nothing seen"),
     ],
 )
-def test_evidence_decides(normalised, evidence, verdict):
-    assert decide(normalised, evidence, THRESHOLD) == verdict
+def test_evidence_decides(normalised, shown, verdict):
+    assert decide(normalised, shown, THRESHOLD) == verdict

@@ -9,7 +9,7 @@ from darkroom.labels.decisions import Decisions
 
 
 def pair(a, b, decided_by, normalised=0.7, agreement=0.99):
-    duplicate = decided_by in {"whole", "keypoints"}
+    duplicate = decided_by in {"whole", "matches"}
     return a, b, normalised, agreement, duplicate, decided_by
 
 
