@@ -31,7 +31,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from darkroom.core import tables
+from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_metrics
 from darkroom.core.params.dedupe import DedupeParams
@@ -82,8 +82,8 @@ def run(root: Path, params: Params) -> None:
     names, vectors = tables.read_vectors(root / EMBEDDINGS, settled["key"])
     background = load_background() if params.embed.network == "bundled" else None
     pairs = find_pairs(
-        Previews(root), root / EMBEDDINGS, names, vectors, background, rank_images(settled),
-        params.dedupe, params.engine, root / SCRATCH,
+        Previews(root), shards.stored(index).set_index("key"), root / EMBEDDINGS, names, vectors,
+        background, rank_images(settled), params.dedupe, params.engine, root / SCRATCH,
     )  # fmt: skip
     progress.advance(len(settled))
     groups = group_images(keys, pairs, params.dedupe, decisions)

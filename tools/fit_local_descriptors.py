@@ -54,7 +54,7 @@ def random_map(size: tuple[int, int], strong: bool, rng: np.random.Generator) ->
     area = rng.uniform(0.2, 1.0) if strong else rng.uniform(0.8, 1.0)
     area = 1.0 if rng.random() < 0.3 else area
     aspect = math.exp(rng.uniform(-0.25, 0.25)) if strong else 1.0
-    tall, wide = (min(1.0, math.sqrt(area * aspect ** way)) for way in (1, -1))
+    tall, wide = (min(1.0, math.sqrt(area * aspect**way)) for way in (1, -1))
     tall, wide = height * tall, width * wide
     centre = rng.uniform((wide / 2, tall / 2), (width - wide / 2, height - tall / 2))
     linear = np.diag([wide, tall])
@@ -69,12 +69,10 @@ def random_map(size: tuple[int, int], strong: bool, rng: np.random.Generator) ->
     if strong and rng.random() < 0.1:
         linear = linear @ np.array([[0.0, -1.0], [1.0, 0.0]])
     linear = linear / EXPORT_SIZE_PX
-    return np.c_[linear, centre - linear @ np.full(2, EXPORT_SIZE_PX / 2)]
+    return np.asarray(np.c_[linear, centre - linear @ np.full(2, EXPORT_SIZE_PX / 2)])
 
 
-def make_view(
-    image: Pixels, strong: bool, rng: np.random.Generator
-) -> tuple[Pixels, Matrix]:
+def make_view(image: Pixels, strong: bool, rng: np.random.Generator) -> tuple[Pixels, Matrix]:
     """Return a view (size, size, 3) of a photograph and the map of its pixels to it."""
     matrix = random_map(image.shape[:2], strong, rng)
     centres = matrix.copy()  # OpenCV counts from the centres of pixels

@@ -32,12 +32,12 @@ class Points:
     @cached_property
     def at(self) -> NDArray[np.float64]:
         """Return where they lie, (n, 2) x, y in places."""
-        return (self._pixels[::-1].T + 0.5) * GRID / np.array(self.level.shape[::-1])
+        return np.asarray((self._pixels[::-1].T + 0.5) * GRID / np.array(self.level.shape[::-1]))
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """Return the grey there, (n,)."""
-        return self.level[tuple(self._pixels)].astype(np.float64)
+        return np.asarray(self.level[tuple(self._pixels)], np.float64)
 
     @cached_property
     def slopes(self) -> NDArray[np.float64]:
@@ -67,8 +67,11 @@ class Points:
         rows, columns = (length // side for length in self.level.shape)
         across, down = self._gradients
         strength = (across * across + down * down)[: rows * side, : columns * side]
-        squares = strength.reshape(rows, side, columns, side).transpose(0, 2, 1, 3)
-        squares = squares.reshape(rows * columns, side * side)
+        squares = (
+            strength.reshape(rows, side, columns, side)
+            .transpose(0, 2, 1, 3)
+            .reshape(rows * columns, side * side)
+        )
         best = squares.argmax(axis=1) if squares.size else np.zeros(0, np.int64)
         number = np.arange(len(best))
         found = np.stack([number // max(columns, 1), number % max(columns, 1)]) * side
@@ -97,11 +100,11 @@ def refine(
     forward = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))  # places of `a` to those of `b`
     for step in range(steps):
         pixels = (at @ forward[:2, :2].T + forward[:2, 2]) * to_pixels - 0.5
-        inside = ((pixels >= 0) & (pixels <= (width - 1, height - 1))).all(axis=1)
+        inside = np.all((pixels >= 0) & (pixels <= (width - 1, height - 1)), axis=1)
         if inside.sum() < MIN_POINTS:
             return None
-        where = pixels.astype(np.float32)[:, None]
-        seen = cv2.remap(b, where, None, cv2.INTER_LINEAR)[:, 0][inside].astype(np.float64)
+        x, y = pixels.astype(np.float32).T[:, :, None]
+        seen = np.asarray(cv2.remap(b, x, y, cv2.INTER_LINEAR)[:, 0], np.float64)[inside]
         wanted, slope = values[inside], slopes[inside]
         seen -= seen.mean()
         centred = wanted - wanted.mean()

@@ -26,7 +26,9 @@ class Verdict(NamedTuple):
     """Whether a pair is a copy, and by which rule."""
 
     duplicate: bool
-    decided_by: str  # whole, matches, covered, likeness, scene (related, no copy), or none
+    # whole, matches, covered, likeness, scene (related, no copy), or none; difference, where the
+    # last word (`darkroom.dedupe.confirm`) is that it is no copy
+    decided_by: str
 
 
 def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:

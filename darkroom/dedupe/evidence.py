@@ -57,29 +57,29 @@ EVIDENCE = pa.schema(
 )
 
 
-class EvidenceCache:
-    """Evidence on each pair, kept from run to run: parts on disk, read once."""
+class PairCache:
+    """What is known of each pair, kept from run to run: parts on disk, read once."""
 
-    def __init__(self, scratch: Path) -> None:
-        """Read what `scratch` holds; evidence that a broken part held is gathered again."""
-        self.scratch = scratch
-        self._folder = scratch / f"evidence-{MADE_BY}"
-        self._tables = [EVIDENCE.empty_table()]
+    def __init__(self, scratch: Path, kind: str, made_by: str, schema: pa.Schema) -> None:
+        """Read what `scratch` holds of this kind; what a broken part held is computed again."""
+        self.scratch, self._kind, self._schema = scratch, kind, schema
+        self._folder = scratch / f"{kind}-{made_by}"
+        self._tables = [schema.empty_table()]
         for path in self._parts():
             try:
-                self._tables.append(pq.read_table(path, schema=EVIDENCE))
+                self._tables.append(pq.read_table(path, schema=schema))
             except pa.ArrowInvalid:
                 logger.warning("dedupe: %s is broken; what it held is verified again", path)
         self._grown = False
 
     def table(self) -> pd.DataFrame:
-        """Return EVIDENCE, each pair once."""
+        """Return each pair once."""
         return pa.concat_tables(self._tables).to_pandas().drop_duplicates(QUESTION)
 
     def add(self, rows: list[tuple[Any, ...]]) -> None:
-        """Keep more evidence, rows of EVIDENCE, in one more part."""
-        frame = pd.DataFrame(rows, columns=EVIDENCE.names)
-        self._tables.append(pa.Table.from_pandas(frame, schema=EVIDENCE, preserve_index=False))
+        """Keep more rows of the schema, in one more part."""
+        frame = pd.DataFrame(rows, columns=self._schema.names)
+        self._tables.append(self._as_table(frame))
         self._write(self._tables[-1])
         self._grown = True
 
@@ -90,12 +90,15 @@ class EvidenceCache:
         table = self.table()
         table = table[table["key_a"].isin(keys) & table["key_b"].isin(keys)]
         parts = self._parts()
-        self._write(pa.Table.from_pandas(table, schema=EVIDENCE, preserve_index=False))
+        self._write(self._as_table(table))
         for path in parts:
             path.unlink()
-        for old in self.scratch.glob("evidence-*"):
+        for old in self.scratch.glob(f"{self._kind}-*"):
             if old != self._folder:
                 shutil.rmtree(old)
+
+    def _as_table(self, frame: pd.DataFrame) -> pa.Table:
+        return pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False)
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*.parquet"))
@@ -107,13 +110,18 @@ class EvidenceCache:
             pq.write_table(table, handle, compression="zstd")
 
 
+def evidence_cache(scratch: Path) -> PairCache:
+    """Return the evidence that `scratch` holds."""
+    return PairCache(scratch, "evidence", MADE_BY, EVIDENCE)
+
+
 def verify_pairs(
     pictures: Previews,
     embeddings: Path,
     pairs: pd.DataFrame,
     threshold: float,
     engine: EngineParams,
-    cache: EvidenceCache,
+    cache: PairCache,
 ) -> pd.DataFrame:
     """Return PAIRS: the candidates with their evidence and verdict.
 
@@ -161,7 +169,7 @@ def _verify_unknown(
     embeddings: Path,
     unknown: pd.DataFrame,
     engine: EngineParams,
-    cache: EvidenceCache,
+    cache: PairCache,
 ) -> None:
     """Add the evidence on unknown pairs to the cache, a part every few seconds."""
     descriptors = cache.scratch / "descriptors.bin"
@@ -182,7 +190,7 @@ def _verify_unknown(
     progress = Progress("dedupe, verify", len(unknown), "pair")
     done: list[tuple[Any, ...]] = []
     added = time.monotonic()
-    with _workers(engine, len(tasks)) as apply_to_all:
+    with map_tasks(engine, len(tasks)) as apply_to_all:
         results = apply_to_all(verify_task, repeat(pictures.root), repeat(descriptors), tasks)
         for task, evidence in zip(tasks, results, strict=True):
             done += [(c.a.key, c.b.key, *e) for c, e in zip(task, evidence, strict=True)]
@@ -206,7 +214,7 @@ def _neighbours_together(pairs: pd.DataFrame) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _workers(engine: EngineParams, tasks: int) -> Iterator[Callable[..., Iterator[Any]]]:
+def map_tasks(engine: EngineParams, tasks: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """Give a `map` that works in worker processes, or here if tasks are few."""
     workers = min(worker_count(engine), tasks)
     if workers <= 1 or tasks < TASKS_TO_SHARE:

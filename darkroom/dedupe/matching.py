@@ -82,8 +82,8 @@ def find_map(matches: Matches, again: bool = False) -> Map | None:
         return None
     support = np.zeros(PLACES, np.uint8)
     support[matches.a[inside.ravel() > 0]] = 1
-    support = cv2.dilate(support.reshape(GRID, GRID), np.ones((3, 3), np.uint8)).astype(np.bool_)
-    return Map(np.asarray(matrix, np.float64), int(inside.sum()), support)
+    near = np.asarray(cv2.dilate(support.reshape(GRID, GRID), np.ones((3, 3), np.uint8)), np.bool_)
+    return Map(np.asarray(matrix, np.float64), int(inside.sum()), near)
 
 
 def _refined(matches: Matches) -> NDArray[np.float32]:
@@ -95,7 +95,7 @@ def _refined(matches: Matches) -> NDArray[np.float32]:
 
     def offset(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float32]:
         bend = np.minimum(before - 2 * middle + after, -1e-3)
-        return np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+        return np.asarray(np.clip(0.5 * (before - after) / bend, -0.5, 0.5), np.float32)
 
     last = GRID - 1
     left, right = (of_a[number, row, np.clip(column + d, 0, last)] for d in (-1, 1))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from darkroom.core.graphs import Pair
 from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.params.engine import EngineParams
-from darkroom.dedupe.evidence import EvidenceCache, verify_pairs
+from darkroom.dedupe.confirm import SCHEMA, VERSION, find_different
+from darkroom.dedupe.evidence import PairCache, evidence_cache, verify_pairs
 from darkroom.dedupe.groups import group_duplicates, unverified_links
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.images.previews import Previews
@@ -17,6 +18,7 @@ from darkroom.images.previews import Previews
 
 def find_pairs(
     pictures: Previews,
+    originals: pd.DataFrame,
     embeddings: Path,
     names: list[str],
     vectors: NDArray[np.float32],
@@ -28,15 +30,17 @@ def find_pairs(
 ) -> pd.DataFrame:
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well.
 
-    `embeddings` is the folder of embed, and `vectors` (n, d) are the embeddings of `names`, `background` those of background photographs; `ranked` holds every
-    key, best first. What `scratch` remembers of earlier runs is not searched or verified again.
+    `originals` says where the bytes of each key lie, `embeddings` is the folder of embed; `vectors`
+    (n, d) are the embeddings of `names`, `background` those of background photographs; `ranked`
+    holds every key, best first. What `scratch` remembers of earlier runs is not searched or
+    verified again.
     """
     graph = find_neighbours(
         names, vectors, background, params.neighbours, params.candidate_threshold,
         scratch / "neighbours.npz",
     )  # fmt: skip
     candidates = score_pairs(names, vectors, graph.to_background, graph.pairs())
-    cache = EvidenceCache(scratch)
+    cache = evidence_cache(scratch)
     pairs = verify_pairs(pictures, embeddings, candidates, params.threshold, engine, cache)
     duplicates = links_of(pairs[pairs["duplicate"]])
     representative = group_duplicates(ranked, duplicates)
@@ -46,8 +50,42 @@ def find_pairs(
     rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
     more = score_pairs(names, vectors, graph.to_background, rows)
     verified = verify_pairs(pictures, embeddings, more, params.threshold, engine, cache)
+    pairs = pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
+    pairs = take_out_different(pairs, ranked, pictures, originals, cache, engine)
     cache.compact(set(names))
-    return pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
+    return pairs
+
+
+def take_out_different(
+    pairs: pd.DataFrame,
+    ranked: list[str],
+    pictures: Previews,
+    originals: pd.DataFrame,
+    evidence: PairCache,
+    engine: EngineParams,
+) -> pd.DataFrame:
+    """Return PAIRS in which no image would go for one that shows something else.
+
+    What would represent an image is compared with it; if they differ, another may represent it.
+    """
+    cache = PairCache(evidence.scratch, "differences", VERSION, SCHEMA)
+    duplicates = links_of(pairs[pairs["duplicate"]])
+    asked: set[Pair] = set()
+    different: set[Pair] = set()
+    while True:
+        representative = group_duplicates(ranked, duplicates)
+        rejecting = {(min(pair), max(pair)) for pair in representative.items() if len({*pair}) > 1}
+        if not (new := rejecting - asked):
+            break
+        asked |= new
+        different |= find_different(
+            sorted(new), pairs, pictures, originals, evidence, cache, engine
+        )
+        duplicates = [pair for pair in duplicates if pair not in different]
+    cache.compact(set(ranked))
+    told = [pair in different for pair in links_of(pairs)]
+    pairs.loc[told, ["duplicate", "decided_by"]] = False, "difference"
+    return pairs
 
 
 def links_of(pairs: pd.DataFrame) -> list[Pair]:

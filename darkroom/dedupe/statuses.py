@@ -78,7 +78,7 @@ def is_redundant(pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
 def is_related(pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
     """Return for each pair whether the two are of one family: copies, one scene, or very near."""
     near = pairs["normalised"] >= params.family_threshold
-    return pairs["duplicate"] | near | (pairs["decided_by"] == "scene")
+    return pairs["duplicate"] | near | pairs["decided_by"].isin(["scene", "difference"])
 
 
 def labelled_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:

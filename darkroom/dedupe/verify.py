@@ -190,7 +190,7 @@ def _turn(number: int) -> Matrix:
     if number >= 4:
         linear = linear @ np.diag([-1.0, 1.0])
     middle = np.full(2, GRID / 2)
-    return np.c_[linear, middle - linear @ middle]
+    return np.asarray(np.c_[linear, middle - linear @ middle], np.float64)
 
 
 def _align(
@@ -244,12 +244,14 @@ def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
     covered = inside.astype(np.bool_)
     overlap = min(1.0, float(covered.sum()) / max(1.0, min(own, float(target.size))))
     every = slice(None, None, SSIM_STEP)
-    inner = cv2.erode(inside, np.ones((EDGE_PX, EDGE_PX), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    inner = cv2.erode(
+        inside, np.ones((EDGE_PX, EDGE_PX), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
     core = np.ascontiguousarray(inner[every, every] > 0)
     where = (float(value) for value in np.ravel(matrix))
     if core.sum() < MIN_CORE_PX or min(core.shape) < SSIM_WINDOW:
         return Evidence(inliers, overlap, 0.0, 0.0, 0.0, float("nan"), float("nan"), *where)
-    warped = np.asarray(cv2.warpAffine(picture, pixels, (width, height)))
+    warped = np.asarray(cv2.warpAffine(picture, pixels, (width, height)), np.uint8)
     one, other = (_fine(each, covered)[every, every].copy() for each in (target, warped))
     shares, ssim, contrast = _compare_detail(one, other, core, 1.0)
     if NO_DETAIL <= contrast < PLAIN and shares[0] < SURE_AGREEMENT:
@@ -284,10 +286,8 @@ def _compare_detail(
     return shares, float(ssim[detail].mean()), min(contrasts)
 
 
-def _shares_of_tiles(
-    agrees: NDArray[np.bool_], detail: NDArray[np.bool_]
-) -> tuple[float, float]:
-    """Return the share that agrees of the best tiles with UNCOVERED of the detail, and the worst."""
+def _shares_of_tiles(agrees: NDArray[np.bool_], detail: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return what agrees of the best tiles with UNCOVERED of the detail, and of the worst one."""
     height, width = (length // TILE * TILE for length in detail.shape)
     if not height or not width:
         return 0.0, 0.0

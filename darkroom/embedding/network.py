@@ -25,7 +25,9 @@ class Embedded(NamedTuple):
     """What a network says of n images."""
 
     vectors: NDArray[np.float32]  # (n, d) of unit length
-    local: NDArray[np.int8]  # (n, PLACES, LOCAL_DIMENSIONS), row by row; (n, 0, 0) of other networks
+    local: NDArray[
+        np.int8
+    ]  # (n, PLACES, LOCAL_DIMENSIONS), row by row; (n, 0, 0) of other networks
 
 
 class Network:
@@ -57,7 +59,9 @@ class Network:
         starts = range(0, len(images), self.batch)
         parts = [self._embed_batch(images[i : i + self.batch]) for i in starts]
         if not parts:
-            return Embedded(np.zeros((0, self.dimensions), np.float32), np.zeros((0, 0, 0), np.int8))
+            return Embedded(
+                np.zeros((0, self.dimensions), np.float32), np.zeros((0, 0, 0), np.int8)
+            )
         return Embedded(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _embed_batch(self, images: list[Pixels]) -> Embedded:

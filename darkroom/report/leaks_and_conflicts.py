@@ -23,9 +23,13 @@ from darkroom.report.thumbnails import (
 
 LEAKS, CONFLICTS, OTHER_LABELS, FAMILIES, PAIRS = 12, 8, 8, 6, 6  # groups shown of each kind
 DECISIONS = {
-    "none": "nothing agrees", "scene": "same scene", "whole": "agrees as a whole",
-    "matches": "matching places agree", "covered": "agrees where nothing covers it",
-}  # fmt: skip
+    "none": "nothing agrees",
+    "scene": "same scene",
+    "difference": "alike, but with a difference",
+    "whole": "agrees as a whole",
+    "matches": "matching places agree",
+    "covered": "agrees where nothing covers it",
+}
 _LEAK = "leaks_into_"
 _FILE = ["source", "name", "key"]
 

@@ -8,7 +8,7 @@ import pytest
 from darkroom.core import shards, tables
 from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe import evidence
-from darkroom.dedupe.evidence import EvidenceCache
+from darkroom.dedupe.evidence import PairCache, evidence_cache
 from darkroom.embedding.embed import load_network
 from darkroom.embedding.network import BUNDLED
 from darkroom.images.previews import Previews
@@ -19,7 +19,7 @@ ONE, TWO = (EngineParams(kind="local", workers=n) for n in (1, 2))
 def verify(store, pairs, threshold, engine, scratch):
     """Verify pairs as one run of dedupe does."""
     root, places, _ = store
-    cache = EvidenceCache(scratch)
+    cache = evidence_cache(scratch)
     found = evidence.verify_pairs(
         Previews(root, places), root / "embeddings", pairs, threshold, engine, cache
     )
@@ -104,7 +104,7 @@ def test_a_run_that_is_cut_off_keeps_what_it_found(store, tmp_path, monkeypatch,
     verified.clear()
     monkeypatch.setattr(evidence, "PER_TASK", 5)
     monkeypatch.setattr(evidence, "SECONDS_PER_PART", -1.0)
-    real = EvidenceCache.add
+    real = PairCache.add
 
     def cut_off(cache, rows):
         if len(verified) > 30:
@@ -113,10 +113,10 @@ def test_a_run_that_is_cut_off_keeps_what_it_found(store, tmp_path, monkeypatch,
             raise KeyboardInterrupt
         real(cache, rows)
 
-    monkeypatch.setattr(EvidenceCache, "add", cut_off)
+    monkeypatch.setattr(PairCache, "add", cut_off)
     with pytest.raises(KeyboardInterrupt):
         verify(store, pairs, 0.45, ONE, tmp_path / "s")
-    monkeypatch.setattr(EvidenceCache, "add", real)
+    monkeypatch.setattr(PairCache, "add", real)
     known = 30
     verified.clear()
     found = verify(store, pairs, 0.45, ONE, tmp_path / "s")
@@ -130,8 +130,10 @@ def test_what_is_gone_or_broken_is_forgotten(store, tmp_path, verified, caplog):
     root, places, _ = store
     gone = places.index[0]
     left = pairs[(pairs["key_a"] != gone) & (pairs["key_b"] != gone)].reset_index(drop=True)
-    more = left[["key_a", "key_b"]].iloc[:1].assign(
-        key_a=min(left["key_a"]), key_b=max(left["key_b"]), similarity=0.5, normalised=0.3
+    more = (
+        left[["key_a", "key_b"]]
+        .iloc[:1]
+        .assign(key_a=min(left["key_a"]), key_b=max(left["key_b"]), similarity=0.5, normalised=0.3)
     )
     assert not len(more.merge(pairs, on=["key_a", "key_b"]))
     half = root, places.drop(gone), pairs

@@ -19,7 +19,7 @@ const TITLES = {
   duplicate: "One is a copy of the other", not_duplicate: "Not a duplicate: both are pictures of their own",
 };
 const VERDICTS = {
-  whole: "copy, the whole picture agrees", matches: "copy, by matching places", covered: "copy, under a caption or sticker", likeness: "copy, by likeness", scene: "same scene, no copy", none: "no proof of a copy",
+  whole: "copy, the whole picture agrees", matches: "copy, by matching places", covered: "copy, under a caption or sticker", likeness: "copy, by likeness", scene: "same scene, no copy", difference: "alike, but they show different things", none: "no proof of a copy",
 };
 
 const $ = (id) => document.getElementById(id);
