@@ -12,15 +12,15 @@ def group_duplicates(
     ranked: Sequence[str],
     duplicates: Iterable[Pair],
     apart: Set[Pair] = frozenset(),
-    labels: Mapping[str, str] = MappingProxyType({}),
+    labels: Mapping[str, Set[str]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Return each key's representative: the best image that it was verified against itself.
 
     `ranked` holds every key, best first. An image that is not yet in a group represents itself
     and takes in those that are its *own* duplicates, so that A~B and B~C never put A with C unless
     that pair was verified as well. No group holds both images of a pair in `apart`, keys in order,
-    nor two of different `labels`: the better one is in it. The result does not depend on the order
-    of `duplicates`.
+    nor two whose `labels` have none in common: the better one is in it. The result does not depend
+    on the order of `duplicates`.
     """
     rank = {key: number for number, key in enumerate(ranked)}
     own = _partners(duplicates)
@@ -29,15 +29,16 @@ def group_duplicates(
         if key in representative:
             continue
         representative[key] = key
-        group, label = [key], labels.get(key)
+        group, known = [key], labels.get(key)
         free = [other for other in own.get(key, ()) if other not in representative]
         for other in sorted(free, key=rank.__getitem__):
             if any(_ordered(other, member) in apart for member in group):
                 continue
-            if label is None or labels.get(other, label) == label:
+            its = labels.get(other)
+            if known is None or its is None or known & its:
                 representative[other] = key
                 group.append(other)
-                label = label or labels.get(other)
+                known = known or its
     return representative
 
 

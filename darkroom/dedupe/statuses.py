@@ -1,5 +1,6 @@
 """What becomes of each image and each file: who stays, who represents whom, and why others go."""
 
+from collections import defaultdict
 from typing import Any
 
 import pandas as pd
@@ -99,11 +100,16 @@ def is_labelled_apart(keys: pd.DataFrame, pairs: pd.DataFrame, params: DedupePar
     return apart & ~(pairs["duplicate"] & (pairs["agreement"] >= SURE_OF_LABELS))
 
 
-def _labels(keys: pd.DataFrame, decisions: Decisions) -> dict[str, str]:
-    """Return the labels that no group may mix; who a person calls copies is above that."""
-    decided = {key for pair in decisions.duplicate for key in pair}
-    labelled = keys[keys["label"].notna() & ~keys["key"].isin(decided)]
-    return dict(zip(labelled["key"], labelled["label"], strict=True))
+def _labels(keys: pd.DataFrame, decisions: Decisions) -> dict[str, set[str]]:
+    """Return the labels that no group may mix; what a person calls copies has those of all."""
+    component = connected_components(
+        {key for pair in decisions.duplicate for key in pair}, decisions.duplicate
+    )
+    labelled = keys[keys["label"].notna()]
+    shared: defaultdict[str, set[str]] = defaultdict(set)
+    for key, label in zip(labelled["key"], labelled["label"], strict=True):
+        shared[component.get(key, key)].add(label)
+    return {key: shared[component.get(key, key)] for key in labelled["key"]}
 
 
 def rated_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What there is to review: groups of copies, leaks, conflicts, close calls, rejected images.
+"""What there is to review: copies, labels apart, leaks, conflicts, close calls, rejected images.
 
 Grows with the tables alone: they are held in memory once, and a page of items is a slice of them.
 """
@@ -17,6 +17,7 @@ from darkroom.core import shards, tables
 from darkroom.core.params.scale import Scale
 from darkroom.core.params.whole import Params
 from darkroom.core.tables import null_to_none
+from darkroom.dedupe.statuses import is_labelled_apart
 from darkroom.images.previews import Place, Previews
 from darkroom.labels.decisions import Decision, Subject
 from darkroom.labels.labelled import is_rated
@@ -32,7 +33,8 @@ RECORDS = Path("data/dedupe/records.parquet")
 EVIDENCE = [
     "similarity", "normalised", "agreement", "ssim", "mse", "inliers", "duplicate", "decided_by",
 ]  # fmt: skip
-KINDS = ("copies", "candidates", "leaks", "conflicts", "rejected", "decided")
+KINDS = ("copies", "apart", "candidates", "leaks", "conflicts", "rejected", "decided")
+PAIRS_OF_TWO = ("candidates", "apart")  # two equal images, none of which stands for the other
 MAX_IMAGES = 24  # of one item on a page; the rest comes when asked for
 MAX_RECORDS = 12
 MAX_LABELS = 500  # that are offered while typing
@@ -90,7 +92,7 @@ def is_settled(item: Item, rows: Rows, broken: Collection[str] = ()) -> bool:
         return any(Subject(first, "", about) in rows for about in ("label", "mean", "status"))
     if not others:
         return is_decided(first) or item.kind == "decided"
-    if item.kind == "candidates" and is_decided(first):
+    if item.kind in PAIRS_OF_TWO and is_decided(first):
         return True
     return all(is_decided(key) or pair_of(first, key) in rows for key in others)
 
@@ -111,6 +113,7 @@ class ReviewItems:
         self._pairs = tables.read_table(root / PAIRS, columns=["key_a", "key_b", *EVIDENCE])
         self._pairs = self._pairs.sort_values(["key_a", "key_b"], ignore_index=True)
         self._pairs["certainty"] = certainty(self._pairs, params.dedupe.threshold)
+        self._apart = is_labelled_apart(self._groups.reset_index(), self._pairs, params.dedupe)
         self._summary = tables.read_table(root / SUMMARY).set_index("key")
         self._stored = shards.stored(index).set_index("key")
         self._pictures = Previews(root)
@@ -227,6 +230,9 @@ class ReviewItems:
         order = distance.index[: max(MIN_PAIRS, int((distance <= BORDERLINE).sum()))]
         for row in pairs.loc[order, ["key_a", "key_b"]].itertuples(index=False):
             yield Item("candidates", (row.key_a, row.key_b))
+        apart = pairs[self._apart].sort_values("certainty", ascending=False, kind="stable")
+        for row in apart[["key_a", "key_b"]].itertuples(index=False):
+            yield Item("apart", (row.key_a, row.key_b))
         for key in groups.index[groups["label_conflict"]]:
             yield Item("conflicts", (key,))
         rejected = self._summary[self._summary["status"] != "kept"]

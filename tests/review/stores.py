@@ -12,7 +12,7 @@ HOSTILE = '<img src=x onerror="document.title=1">.png'
 
 
 def records_of(patches):
-    """Return (name, content, labels): copies, a leak, a conflict, two tiny and a broken image."""
+    """Return (name, content, labels): copies, some labelled apart, a leak, a conflict, bad ones."""
     cut = patches[0].shape[0] - 6
     train, test = {"official_split": "train"}, {"official_split": "test"}
     return [
@@ -22,6 +22,8 @@ def records_of(patches):
         ("beta copy.png", png(patches[30][6:cut, 6:cut]), {"label": "dog"}),
         ("gamma 1.png", png(patches[60]), {"label": "cat"}),
         ("gamma 2.png", png(patches[60]), {"label": "dog"}),
+        ("delta.png", png(patches[20]), {"label": "cat"}),
+        ("delta as a dog.png", png(patches[20][6:cut, 6:cut]), {"label": "dog"}),
         ("leak/train.png", png(patches[50]), {"label": "cat", **train}),
         ("leak/test.png", png(patches[50][6:cut, 6:cut]), {"label": "cat", **test}),
         ("tiny.png", png(patches[45][:24, :24]), {"label": "cat"}),

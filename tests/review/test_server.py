@@ -206,12 +206,14 @@ def test_the_page_holds_every_kind_with_its_evidence(visit, store):
 
     async def story(visitor):
         shown = {kind: (await visitor.items(kind=kind))["items"] for kind in
-                 ("copies", "leaks", "conflicts", "rejected", "candidates")}  # fmt: skip
+                 ("copies", "apart", "leaks", "conflicts", "rejected", "candidates")}  # fmt: skip
         assert len(shown["copies"]) == 2
         assert all(item["pairs"][0]["duplicate"] for item in shown["copies"])
         assert {"normalised", "ssim", "inliers", "decided_by"} <= set(
             shown["copies"][0]["pairs"][0]
         )
+        apart = [image["label"] for item in shown["apart"] for image in item["images"]]
+        assert sorted(apart) == ["cat", "dog"]
         leak = shown["leaks"][0]["images"]
         assert [(i["key"], i["split"]) for i in leak] == [
             (keys["leak/test.png"], "test"), (keys["leak/train.png"], "train"),

@@ -2,6 +2,7 @@
 
 const KINDS = {
   copies: ["Copies", "One picture and its edits: the first stays, the others are rejected. The most doubtful groups come first."],
+  apart: ["Labels apart", "Pairs that look like copies and have different labels: both stay, in one split. Call them the same, give the right label, or agree that they are two."],
   candidates: ["Close calls", "Pairs that were nearly or barely taken for copies. The most open ones come first."],
   leaks: ["Leaks", "Copies across official splits: test keeps its image before validation, validation before train. Keeping a copy lets it leak."],
   conflicts: ["Label conflicts", "Identical files whose labels differ. Give the right one."],
@@ -149,6 +150,7 @@ function agreement(item) {
     const pair = item.pairs[0];
     return { text: pair.duplicate ? "Agree: the same" : "Agree: two pictures", kind: pair.duplicate ? "duplicate" : "not_duplicate" };
   }
+  if (item.kind === "apart") return { text: "Agree: two pictures", kind: "not_duplicate" };
   if (item.kind === "rejected") return { text: "Agree: reject", kind: "reject" };
   if (["copies", "leaks"].includes(item.kind)) {
     return item.pairs.length ? { text: item.pairs.length + item.more > 1 ? "Agree: all the same" : "Agree: the same", kind: "duplicate" } : { text: "Agree: keep one", kind: "keep" };
@@ -285,7 +287,7 @@ function renderState() {
 function renderItem(item, at) {
   const first = item.images[0], wanted = agreement(item);
   const total = item.images.length + item.more;
-  const pair = item.kind === "candidates" || (item.kind === "decided" && item.images.length === 2);
+  const pair = ["candidates", "apart"].includes(item.kind) || (item.kind === "decided" && item.images.length === 2);
   const what = pair ? null : total > 1 ? `${count(total - 1)} ${total === 2 ? "copy" : "copies"}` : null;
   const shape = pair ? "images two" : total === 1 ? "images one" : "images";
   const images = make("div", { class: shape }, ...item.images.map((image, n) => renderImage(item, image, n, at, pair)));
