@@ -32,7 +32,7 @@ import pandas as pd
 from benchmarks.processes import REPOSITORY, Took, run
 from darkroom.core import shards, tables
 from darkroom.embedding.network import Network
-from darkroom.images.decode import decode_at_least
+from darkroom.images.decode import decode
 from darkroom.images.resize import resize
 
 PROCESSES = 2
@@ -83,7 +83,7 @@ def decode_alone(contents: list[bytes]) -> Took:
     size = Network().size_px
     started, cpu = time.perf_counter(), time.process_time()
     for content in contents:
-        resize(decode_at_least(content, size), size, size)
+        resize(decode(content, min_side=size), size, size)
     return Took(time.perf_counter() - started, time.process_time() - cpu)
 
 

@@ -20,7 +20,7 @@ from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
 from darkroom.images.integrity import check, jpeg, tiff
 from darkroom.images.orientation import read_orientation, upright
 
-__all__ = ["DecodeError", "DecodedImage", "Pixels", "decode", "decode_at_least", "read_image"]
+__all__ = ["DecodeError", "DecodedImage", "Pixels", "decode", "read_image"]
 
 _PILLOW_CONVERTS = {"CMYK", "YCCK"}  # it knows Adobe's inverted ones
 
@@ -164,8 +164,3 @@ _UNSUPPORTED = (
     "unsupported", "unknown pixel mode", "cannot handle", "unknown data organization",
     "not supported", "not installed", "determine subsampling level",
 )  # fmt: skip
-
-
-def decode_at_least(content: bytes, min_side: int | None) -> Pixels:
-    """Decode for a network: a JPEG may come at 1/2 to 1/8 of its size, never below `min_side`."""
-    return decode(content, min_side=min_side)

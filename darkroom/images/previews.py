@@ -9,7 +9,6 @@ WebP takes twenty times as long to write, PNG six times the space. Previews are 
 has decoded the small originals under its limits: reading either needs no guard.
 """
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +55,7 @@ def read_picture(root: Path, place: Place) -> Pixels:
     """Return the picture that lies at `place`. Raises DecodeError where its bytes are damaged."""
     content = shards.read_member(root / place.folder, shards.Location(*place[1:]))
     if place.folder != str(PREVIEWS):
-        return decode(content, sys.maxsize)  # clean has looked at its size
+        return decode(content)  # clean has looked at its size
     try:
         return np.asarray(simplejpeg.decode_jpeg(content, "RGB"), np.uint8)
     except ValueError as error:

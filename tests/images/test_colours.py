@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from darkroom.images.decode import decode, decode_at_least, read_image
+from darkroom.images.decode import decode, read_image
 from tests.images.integrity.test_check import SAMPLES, encode, photograph
 
 GREYS = np.linspace(0, 255, 40 * 30).round().astype(np.uint8).reshape(30, 40)
@@ -132,8 +132,8 @@ def test_an_embedded_profile_is_applied(kind):
     plain = decode(encode(photograph(), kind)).astype(int)
     assert np.abs(decode(content).astype(int) - plain[:, :, ::-1]).max() <= 3
     for side in (10, 100):
-        reduced = decode_at_least(content, side).astype(int)
-        expected = decode_at_least(encode(photograph(), kind), side).astype(int)
+        reduced = decode(content, min_side=side).astype(int)
+        expected = decode(encode(photograph(), kind), min_side=side).astype(int)
         assert np.abs(reduced - expected[:, :, ::-1]).max() <= 3
     assert np.array_equal(decode(content, 10**6, 100), decode(content))
 
@@ -162,7 +162,7 @@ def test_a_grey_profile_is_applied():
     assert decoded[0, 0].tolist() == [188, 188, 188]
     jpeg = encode(flat(128, "L"), "JPEG", icc_profile=linear)
     assert np.abs(decode(jpeg).astype(int) - 188).max() <= 1
-    assert np.abs(decode_at_least(jpeg, 8).astype(int) - 188).max() <= 1
+    assert np.abs(decode(jpeg, min_side=8).astype(int) - 188).max() <= 1
 
 
 def grey_profile(gamma: float) -> bytes:

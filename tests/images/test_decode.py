@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
-from darkroom.images.decode import DecodeError, decode, decode_at_least, read_image
+from darkroom.images.decode import DecodeError, decode, read_image
 from darkroom.images.resize import resize
 from tests.harness import fault_of
 
@@ -137,7 +137,7 @@ def test_exif_orientation_is_applied_as_pillow_does(orientation):
     image = Image.open(io.BytesIO(content))
     expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     assert np.array_equal(decode(content), expected)
-    reduced = decode_at_least(content, 30)  # half
+    reduced = decode(content, min_side=30)  # half
     assert reduced.shape == (expected.shape[0] // 2, expected.shape[1] // 2, 3)
     halved = resize(expected, reduced.shape[1], reduced.shape[0])
     assert np.abs(reduced.astype(float) - halved).mean() < 3
@@ -162,8 +162,8 @@ def test_deep_grey_is_scaled_and_alpha_laid_over_white():
 
 @pytest.mark.parametrize("min_side", [1, 16, 30, 60, 200])
 def test_a_network_gets_at_least_the_side_it_asks_for(min_side):
-    assert min(decode_at_least(ENCODED["jpeg"](), min_side).shape[:2]) >= min(min_side, 60)
-    assert decode_at_least(ENCODED["jpeg_cmyk"](), min_side).shape == (60, 84, 3)
+    assert min(decode(ENCODED["jpeg"](), min_side=min_side).shape[:2]) >= min(min_side, 60)
+    assert decode(ENCODED["jpeg_cmyk"](), min_side=min_side).shape == (60, 84, 3)
 
 
 @pytest.mark.skipif(not ODD.exists(), reason="the odd files are not here")
