@@ -1,6 +1,7 @@
 """Dedupe on small stores: copies, exact duplicates, conflicts, leaks across official splits."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,7 +10,8 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from stages import clean, dedupe, embed
-from tests.harness import png, store_records
+from tests.harness import damage_raw, png, store_records
+from tests.review.stores import develop
 
 
 @pytest.fixture
@@ -228,3 +230,13 @@ def test_an_empty_store_gives_empty_tables(build, patches):
     records, groups = build([("broken", b"no image", {})], clean={"max_failed_fraction": 1.0})
     assert records.loc["broken", "reason"] == "not_an_image"
     assert groups.empty
+
+
+def test_a_picture_that_no_longer_decodes_is_nobodys_copy_and_said(store, caplog):
+    root, keys = store
+    shutil.rmtree(root / ".darkroom/dedupe")  # what was found before the damage
+    damage_raw(root, keys["alpha.png"])
+    ends = develop(root, dedupe)["status"]
+    assert (ends["alpha.png"], ends["alpha copy.png"]) == ("kept", "kept")
+    assert ends["beta copy.png"] == "rejected"
+    assert "a picture that embed could read: not_an_image" in caplog.text
