@@ -76,10 +76,9 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode in {"RGBA", "LA", "PA", "RGBa"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+        clear = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), clear)
+    return image if image.mode == "RGB" else image.convert("RGB")  # a copy would take its memory
 
 
 def _scale_deep(image: Image.Image) -> Pixels:

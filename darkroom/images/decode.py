@@ -18,6 +18,7 @@ from darkroom.images import formats, header_size
 from darkroom.images.colours import Pixels, has_broken_profile, to_rgb, to_srgb
 from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
 from darkroom.images.integrity import check, jpeg, tiff
+from darkroom.images.integrity.picture import Picture
 from darkroom.images.orientation import read_orientation, upright
 
 __all__ = ["DecodeError", "DecodedImage", "Pixels", "decode", "read_image"]
@@ -46,38 +47,43 @@ def read_image(content: bytes, max_pixels: int | None, min_side: int | None = No
     kind = _kind_of(content)
     with _naming_faults(kind, content):
         _check_size(header_size.announced_size(kind, content), max_pixels)
-        picture = check.picture(kind, content)
         try:
-            image = _decode_picture(kind, picture.content, max_pixels, min_side)
+            return _decode(kind, check.picture(kind, content), max_pixels, min_side)
+        except DecodeError:
+            raise
         except Exception as error:
             if kind != "JPEG":
                 raise
             try:  # what stands beside the picture may be the fault
-                image = _decode_picture(kind, jpeg.bare(content), max_pixels, min_side)
+                bare = Picture(jpeg.bare(content), is_odd=True)
+                return _decode(kind, bare, max_pixels, min_side)
             except DecodeError:
                 raise
             except Exception:
                 raise error from None
-            return image._replace(odd_structure=True)
-    return image._replace(odd_structure=image.odd_structure or picture.is_odd)
 
 
-def _decode_picture(
-    kind: str, content: bytes, max_pixels: int | None, min_side: int | None
+def _decode(
+    kind: str, picture: Picture, max_pixels: int | None, min_side: int | None
 ) -> DecodedImage:
     """Return what the plugin of this format reads."""
+    (content, is_odd), pixels = picture, None
     image = formats.open_as(kind, content)
     _check_size(image.size, max_pixels)
     size, mode = image.size, image.mode
-    pixels = _decode_jpeg(image, content, min_side) if kind == "JPEG" else None
+    if kind == "JPEG":
+        pixels = _decode_jpeg(image, content, min_side)
+    elif kind == "TIFF":
+        tiff.check_data(content)
     if pixels is None:
-        if kind == "TIFF":
-            tiff.check_data(content)
         image.load()  # before EXIF, which of a PNG loads the pixels and forgets what failed
+        if kind == "PNG":  # whose rows Pillow would keep, for later frames
+            vars(image).pop("_fp", None)
+            del picture, content
         pixels = to_rgb(image)
     turn, is_sound = read_orientation(image)
     width, height = size[::-1] if turn >= 5 else size
-    is_odd = not is_sound or has_broken_profile(image)
+    is_odd |= not is_sound or has_broken_profile(image)
     tables = getattr(image, "quantization", None)
     return DecodedImage(upright(pixels, turn), width, height, kind, mode, tables, is_odd)
 

@@ -65,8 +65,8 @@ def picture(content: bytes) -> Picture:
     is_odd = surplus or len(sound) < len(beside) or not ends or not _is_animated_well(beside)
     kept = [chunk.whole for chunk in sound if chunk.kind != b"IEND" and _is_needed(chunk)]
     stored = _store(raw)
-    head = struct.pack(">I4s", len(stored), b"IDAT")
-    return Picture(b"".join([_SIGNATURE, *kept, head, stored, bytes(4), _END]), is_odd)
+    head = struct.pack(">I4s", sum(map(len, stored)), b"IDAT")
+    return Picture(b"".join([_SIGNATURE, *kept, head, *stored, bytes(4), _END]), is_odd)
 
 
 def size(content: bytes) -> tuple[int, int]:
@@ -122,14 +122,14 @@ def _bytes_of_rows(content: bytes) -> int:
     return total
 
 
-def _store(raw: bytes) -> bytes:
+def _store(raw: bytes) -> list[bytes | memoryview]:
     """Return a zlib stream of stored blocks: what was inflated once need not be twice."""
     view, parts = memoryview(raw), list[bytes | memoryview]()
     for start in range(0, len(raw), 65535):
         block = view[start : start + 65535]
         is_last = start + len(block) == len(raw)
         parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 65535), block]
-    return b"".join([b"\x78\x01", *parts, struct.pack(">I", zlib.adler32(raw))])
+    return [b"\x78\x01", *parts, struct.pack(">I", zlib.adler32(raw))]
 
 
 def _is_sound(chunk: _Chunk, colour_type: int) -> bool:
