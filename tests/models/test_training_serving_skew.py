@@ -1,6 +1,7 @@
 """What train, evaluate and predict see of one file is the same to the last pixel."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,14 @@ def test_one_file_is_decoded_alike_everywhere(tmp_path, photograph, rule, task, 
     rows = pd.DataFrame([place._asdict() | {"folder": "."}])
     (trained,) = StoredImages(tmp_path, rows, steps, least, max_pixels=10**8)
     np.testing.assert_array_equal(inputs.views(trained, 64, rule), saved._views(evaluated))
+
+
+def test_predict_keeps_to_the_limit_of_clean_that_the_model_was_trained_under(tmp_path, photograph):
+    (tmp_path / "a.jpg").write_bytes(photograph)
+    for limit, refused in ((512 * 512, False), (512 * 512 - 1, True)):
+        saved = replace(model("resize", [], "classification"), max_pixels=limit)
+        read = predict._read(saved, tmp_path / "a.jpg")
+        assert (isinstance(read, str) and read.startswith("too_many_pixels")) == refused
 
 
 @pytest.mark.parametrize(
