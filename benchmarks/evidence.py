@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from darkroom.dedupe.verify import Evidence, Picture, compare
+from darkroom.dedupe import matching
+from darkroom.dedupe.verify import NEAR, NOTHING, Evidence, Picture, compare
 from darkroom.images.decode import Pixels
 
 WORKERS = 2
@@ -54,8 +55,16 @@ def _load(load: Callable[[], Sequence[Pixels]], local: Path) -> None:
 
 
 def _verify(task: Sequence[Pair]) -> list[Evidence]:
+    if not task:
+        return []
     with threadpool_limits(1):  # as the pipeline's workers do
-        return [compare(_picture(a), _picture(b), normalised) for a, b, normalised in task]
+        local = _held[0][1]
+        a, b = (matching.coarse(local[[pair[side] for pair in task]]) for side in (0, 1))
+        likely = matching.coarse_strength(a, b) >= matching.MIN_COARSE_STRENGTH
+        return [
+            compare(_picture(a), _picture(b), normalised) if fits or normalised >= NEAR else NOTHING
+            for (a, b, normalised), fits in zip(task, likely, strict=True)
+        ]
 
 
 @lru_cache(maxsize=2048)

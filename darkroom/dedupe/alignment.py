@@ -50,7 +50,7 @@ class Points:
         right = self._gradients[0][rows, columns] * (width / GRID)  # per place
         down = self._gradients[1][rows, columns] * (height / GRID)
         x, y = (self.at - GRID / 2).T / (GRID / 2)
-        gain = self.values - self.values.mean()
+        gain = self.values - self.values.mean() if len(self.values) else self.values
         columns = [right * x, right * y, right, down * x, down * y, down, gain, np.ones_like(x)]
         return np.stack(columns, axis=1)
 

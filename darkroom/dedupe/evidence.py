@@ -10,9 +10,10 @@ that a worker has most of them at hand; memory does not grow with the pairs.
 import logging
 import shutil
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
@@ -32,8 +33,9 @@ from darkroom.core import tables
 from darkroom.core.files import publish
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
+from darkroom.dedupe import matching
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.verify import VERSION, Evidence, Picture, compare
+from darkroom.dedupe.verify import NEAR, NOTHING, VERSION, Evidence, Picture, compare
 from darkroom.embedding.network import LOCAL_DIMENSIONS, PLACES
 from darkroom.images.decode import DecodeError, Pixels
 from darkroom.images.previews import Place, Previews, read_picture
@@ -228,16 +230,31 @@ def verify_task(root: Path, descriptors: Path, task: list[Comparison]) -> list[E
     """Return the evidence on a run of pairs, in their order."""
     cv2.setNumThreads(1)
     with threadpool_limits(1):  # the workers share the cores already
+        local = _mapped(descriptors, descriptors.stat().st_mtime_ns)
+        rows, at = np.unique([[pair.a.row, pair.b.row] for pair in task], return_inverse=True)
+        a, b = matching.coarse(local[rows])[at.reshape(-1, 2)].swapaxes(0, 1)
+        strength = matching.coarse_strength(a, b)
+        likely = strength >= matching.MIN_COARSE_STRENGTH
         return [
-            compare(_picture(root, descriptors, a), _picture(root, descriptors, b), normalised)
-            for a, b, normalised in task
+            compare(_picture(root, local, pair.a), _picture(root, local, pair.b), pair.normalised)
+            if fits or pair.normalised >= NEAR
+            else NOTHING
+            for pair, fits in zip(task, likely, strict=True)
         ]
 
 
-@lru_cache(maxsize=HELD_PICTURES)
-def _picture(root: Path, descriptors: Path, stored: Stored) -> Picture:
-    local = _mapped(descriptors, descriptors.stat().st_mtime_ns)[stored.row]
-    return Picture(local, partial(_read, root, stored.place))
+_held: OrderedDict[tuple[Path, str], Picture] = OrderedDict()  # in each worker
+
+
+def _picture(root: Path, local: NDArray[np.int8], stored: Stored) -> Picture:
+    """Return a picture, perhaps one of those that this worker has had last."""
+    key = root, stored.key
+    if key not in _held:
+        _held[key] = Picture(local[stored.row], partial(_read, root, stored.place))
+        if len(_held) > HELD_PICTURES:
+            _held.popitem(last=False)
+    _held.move_to_end(key)
+    return _held[key]
 
 
 @cache

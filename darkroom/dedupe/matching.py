@@ -21,10 +21,33 @@ MIN_SIMILARITY = 0.4 * UNIT  # of descriptors, for a match
 STRONG = 0.5 * UNIT  # similarity above this adds to the strength
 NEIGHBOUR = 2  # places: matches of neighbours lie so near to each other
 MIN_STRENGTH, MIN_COHERENT = 14.0, 18  # benchmarks/copies.py: 0.9998 of the copies, 0.4 of others
+COARSE = 2  # places a side that are averaged for a first look
+MIN_COARSE_STRENGTH = 5.0  # the same of those
 REACH = 0.7  # places: so near to where the map puts it lies a match that fits
 MIN_FITTING = 8
 
 Descriptors = NDArray[np.int8]  # (PLACES, d)
+
+
+def coarse(local: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return the descriptors of fewer, larger places: (n, PLACES, d) → (n, PLACES / COARSE², d)."""
+    side = GRID // COARSE
+    split = local.reshape(-1, side, COARSE, side, COARSE, local.shape[-1])
+    mean = split.mean(axis=(2, 4), dtype=np.float32).reshape(-1, side * side, local.shape[-1])
+    length = np.linalg.norm(mean, axis=2, keepdims=True)
+    return np.asarray(mean / np.maximum(length, 1e-6), np.float32)
+
+
+def coarse_strength(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return for each pair of coarse descriptors (n, m, d) the strength of their matches, (n,).
+
+    A tenth of the work of `match`, for many pairs at once.
+    """
+    similarity = a @ b.transpose(0, 2, 1)
+    mutual = similarity >= similarity.max(axis=2, keepdims=True)
+    mutual &= similarity >= similarity.max(axis=1, keepdims=True)
+    beyond = np.maximum(similarity - STRONG / UNIT, 0)
+    return np.asarray((beyond * mutual).sum(axis=(1, 2)), np.float32)
 
 
 class Matches(NamedTuple):

@@ -41,11 +41,11 @@ VERSION = "5"  # raise it when the same two pictures give other evidence
 
 SIDE_PX = 160  # long side for comparing
 THUMB_PX = 32
-NEAR = 0.45  # normalised similarity from which a pair is looked at whatever its descriptors say
+NEAR = 0.6  # normalised similarity from which a pair is looked at whatever its descriptors say
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
 ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; may be made to lie
 SURE_AGREEMENT = 0.7  # with less, the whole pictures are tried as well
-PROMISING = 10  # matches that fit: worth a second estimate of the map
+PROMISING, SURE = 14, 24  # matches that fit: worth a look at the pictures, and a second try
 HARDLY_ALIGNED, SURELY_ALIGNED = 0.25, 0.9  # agreement between which a finer alignment is tried
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
@@ -150,7 +150,10 @@ def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
     """
     matches = match(a.local, b.local)
     matching = matches.strength >= MIN_STRENGTH and matches.coherent >= MIN_COHERENT
-    if (not matching and normalised < NEAR) or a.is_flat or b.is_flat:
+    found = find_map(matches) if matching else None
+    if normalised < NEAR and (found is None or found.fitting < PROMISING):
+        return NOTHING
+    if a.is_flat or b.is_flat:
         return NOTHING
     alike = b.thumbs @ a.thumbs[0]  # (8,)
     turn = int(np.argmax(alike))
@@ -159,14 +162,12 @@ def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
         if is_same_whole(laid):
             return laid
     best = NOTHING
-    for again in (False, True):
-        found = find_map(matches, again)
-        if found is None or (again and found.fitting < PROMISING):
-            break
-        if _is_plausible(found.matrix, a, b):
-            best = max(best, _align(a, b, found, None if again else found.support), key=_agreement)
-        if best.agreement >= SURE_AGREEMENT:
-            break
+    if found is not None and _is_plausible(found.matrix, a, b):
+        best = _align(a, b, found, found.support)
+    if best.agreement < SURE_AGREEMENT and found is not None and found.fitting >= SURE:
+        found = find_map(matches, again=True)
+        if found is not None and _is_plausible(found.matrix, a, b):
+            best = max(best, _align(a, b, found), key=_agreement)
     if best.agreement < SURE_AGREEMENT and normalised >= NEAR and alike[turn] >= HARDLY_ALIKE:
         refined = _align(a, b, Map(_turn(turn), 0))
         # A free change lays any edge over any other.
