@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from darkroom.dedupe import matching
-from darkroom.dedupe.verify import NEAR, NOTHING, Evidence, Picture, compare
+from darkroom.dedupe.verify import NOTHING, VERY_NEAR, Evidence, Picture, compare
 from darkroom.images.decode import Pixels
 
 WORKERS = 2
@@ -62,7 +62,9 @@ def _verify(task: Sequence[Pair]) -> list[Evidence]:
         a, b = (matching.coarse(local[[pair[side] for pair in task]]) for side in (0, 1))
         likely = matching.coarse_strength(a, b) >= matching.MIN_COARSE_STRENGTH
         return [
-            compare(_picture(a), _picture(b), normalised) if fits or normalised >= NEAR else NOTHING
+            compare(_picture(a), _picture(b), normalised)
+            if fits or normalised >= VERY_NEAR
+            else NOTHING
             for (a, b, normalised), fits in zip(task, likely, strict=True)
         ]
 

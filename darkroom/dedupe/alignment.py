@@ -18,8 +18,8 @@ Matrix = NDArray[np.float64]  # (2, 3), in places of the grid, of `b` to `a`
 LEAST_GRADIENT = 0.5  # grey levels per pixel
 MIN_POINTS = 30
 STEP_DONE = 0.004  # places; a step below this is the last
-HOPELESS = 0.3  # correlation below this after EARLY steps
-EARLY = 3
+HOPELESS, TOO_LITTLE = 0.35, 0.5  # correlation below this after EARLY steps, and at the end
+EARLY = 2
 
 
 class Points:
@@ -109,10 +109,11 @@ def refine(
         seen -= seen.mean()
         centred = wanted - wanted.mean()
         product, power = float(centred @ seen), float(seen @ seen) + 1e-6
-        correlation = product / np.sqrt(power * (float(centred @ centred) + 1e-6))
-        if step == EARLY and correlation < HOPELESS:
+        own_power = float(centred @ centred) + 1e-6
+        correlation = product / np.sqrt(power * own_power)
+        if correlation < (TOO_LITTLE if step == steps - 1 else HOPELESS) and step >= EARLY:
             return None
-        gain = product / power if product > 0 else np.sqrt(float(centred @ centred) / power)
+        gain = product / power if product > 0 else np.sqrt(own_power / power)
         error = gain * seen - centred
         spread = 1.4826 * float(np.median(np.abs(error[::4]))) + 0.5  # a quarter tells it as well
         weighted = slope * (1 / (1 + (error / (2 * spread)) ** 2) ** 2)[:, None]

@@ -35,7 +35,7 @@ from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
 from darkroom.dedupe import matching
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.verify import NEAR, NOTHING, VERSION, Evidence, Picture, compare
+from darkroom.dedupe.verify import NOTHING, VERSION, VERY_NEAR, Evidence, Picture, compare
 from darkroom.embedding.network import LOCAL_DIMENSIONS, PLACES
 from darkroom.images.decode import DecodeError, Pixels
 from darkroom.images.previews import Place, Previews, read_picture
@@ -237,7 +237,7 @@ def verify_task(root: Path, descriptors: Path, task: list[Comparison]) -> list[E
         likely = strength >= matching.MIN_COARSE_STRENGTH
         return [
             compare(_picture(root, local, pair.a), _picture(root, local, pair.b), pair.normalised)
-            if fits or pair.normalised >= NEAR
+            if fits or pair.normalised >= VERY_NEAR
             else NOTHING
             for pair, fits in zip(task, likely, strict=True)
         ]

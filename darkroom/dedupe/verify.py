@@ -41,7 +41,9 @@ VERSION = "5"  # raise it when the same two pictures give other evidence
 
 SIDE_PX = 160  # long side for comparing
 THUMB_PX = 32
-NEAR = 0.6  # normalised similarity from which a pair is looked at whatever its descriptors say
+# Normalised similarity from which a second try is worth it, and from which a pair is looked at
+# whatever its descriptors say.
+NEAR, VERY_NEAR = 0.45, 0.6
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
 ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; may be made to lie
 SURE_AGREEMENT = 0.7  # with less, the whole pictures are tried as well
@@ -151,7 +153,7 @@ def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
     matches = match(a.local, b.local)
     matching = matches.strength >= MIN_STRENGTH and matches.coherent >= MIN_COHERENT
     found = find_map(matches) if matching else None
-    if normalised < NEAR and (found is None or found.fitting < PROMISING):
+    if normalised < VERY_NEAR and (found is None or found.fitting < PROMISING):
         return NOTHING
     if a.is_flat or b.is_flat:
         return NOTHING
@@ -164,7 +166,8 @@ def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
     best = NOTHING
     if found is not None and _is_plausible(found.matrix, a, b):
         best = _align(a, b, found, found.support)
-    if best.agreement < SURE_AGREEMENT and found is not None and found.fitting >= SURE:
+    hopeful = normalised >= NEAR and found is not None and found.fitting >= SURE
+    if best.agreement < SURE_AGREEMENT and hopeful:
         found = find_map(matches, again=True)
         if found is not None and _is_plausible(found.matrix, a, b):
             best = max(best, _align(a, b, found), key=_agreement)
