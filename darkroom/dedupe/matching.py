@@ -135,7 +135,22 @@ def in_pixels(
 
     Pixels are counted from the centre of the first, as OpenCV does.
     """
-    from_places = np.array([[size_a[1] / GRID, 0, -0.5], [0, size_a[0] / GRID, -0.5], [0, 0, 1]])
-    to_places = np.diag([GRID / size_b[1], GRID / size_b[0], 1.0])
-    to_places[:2, 2] = 0.5 * to_places.diagonal()[:2]
-    return np.asarray((from_places @ np.vstack([matrix, [0, 0, 1]]) @ to_places)[:2])
+    return np.asarray(
+        (_to_pixels(size_a) @ np.vstack([matrix, [0, 0, 1]]) @ _to_places(size_b))[:2]
+    )
+
+
+def in_places(
+    matrix: NDArray[np.floating], size_a: tuple[int, int], size_b: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return what `in_pixels` has made of the map that is returned."""
+    to_a, of_b = _to_places(size_a), _to_pixels(size_b)
+    return np.asarray((to_a @ np.vstack([matrix, [0, 0, 1]]) @ of_b)[:2])
+
+
+def _to_pixels(size: tuple[int, int]) -> NDArray[np.float64]:
+    return np.array([[size[1] / GRID, 0, -0.5], [0, size[0] / GRID, -0.5], [0, 0, 1]])
+
+
+def _to_places(size: tuple[int, int]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(_to_pixels(size)))
