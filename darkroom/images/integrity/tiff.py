@@ -28,6 +28,9 @@ _WANTED = {
     _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH,
     _TILE_HEIGHT, *_STRIPS, *_TILES, *_OLD_JPEG,
 }  # fmt: skip
+# Words about the picture, its resolution, and what programs attach under numbers of their own.
+_BESIDE = {269, 270, 271, 272, 282, 283, 285, 305, 306, 315, 316, 700, *range(32768, 65536)}
+_LOST = -1  # stands among the tags of a page for the entries of these that lie beyond the end
 _FAX, _DEFLATE, _JPEG, _LZMA = {2, 3, 4, 32771}, {8, 32946}, 7, 34925
 _CODES = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # of the types of whole numbers
 _WIDTHS = {
@@ -56,7 +59,8 @@ def picture(content: bytes) -> Picture:
 
     What later pages lack is only noted.
     """
-    pages = _directories(content, _Layout(content))
+    layout = _Layout(content)
+    pages = _directories(content, layout)
     try:
         first = next(pages, None)
     except struct.error as error:
@@ -64,7 +68,13 @@ def picture(content: bytes) -> Picture:
     if first is None:
         raise corrupt("there is no page")
     _check_first(content, first)
-    return Picture(content, not _are_whole(content, pages))
+    is_odd = not _are_whole(content, pages)
+    if _LOST in first:  # Pillow reads no tag behind such a one: let them hold nothing
+        emptied = bytearray(content)
+        for at in first[_LOST]:
+            struct.pack_into(layout.order + layout.offset, emptied, at + 4, 0)
+        return Picture(bytes(emptied), is_odd=True)
+    return Picture(content, is_odd)
 
 
 def _check_first(content: bytes, tags: Tags) -> None:
@@ -179,7 +189,13 @@ def _tags(content: bytes, layout: _Layout, entries: range) -> Tags:
         tag = layout.number("H", content, at)
         if tag in tags:  # the first of a tag counts; thousands could point to the same megabytes
             continue
-        kind, start, count = _place(content, layout, at)
+        try:
+            kind, start, count = _place(content, layout, at)
+        except struct.error:
+            if tag not in _BESIDE:
+                raise
+            tags[_LOST] = (*tags.get(_LOST, ()), at)
+            continue
         code = _CODES.get(kind) if tag in _WANTED else None
         values = struct.unpack_from(f"{layout.order}{count}{code}", content, start) if code else ()
         tags[tag] = tuple(map(int, values))

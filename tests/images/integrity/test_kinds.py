@@ -110,6 +110,13 @@ def bmp_of_runs(*runs: bytes) -> bytes:
     return struct.pack("<2sIII", b"BM", start + len(data), 0, start) + header + colours + data
 
 
+def tiff_with_far_words() -> bytes:
+    """Return a TIFF whose description lies beyond the end."""
+    content = still("TIFF", compression="tiff_lzw", description="x" * 99)
+    at = content.index(struct.pack("<HHI", 270, 2, 100)) + 8
+    return content[:at] + struct.pack("<I", len(content)) + content[at + 4 :]
+
+
 def half_zeros(data: bytes) -> bytes:
     return data[: len(data) // 2].ljust(len(data), b"\0")
 
@@ -206,6 +213,9 @@ BESIDE = {
     "webp, later frame cut": lambda: (moving("WEBP"), moving("WEBP")[:-40]),
     "webp, cut comment": lambda: (
         still("WEBP", xmp=b"x" * 99), still("WEBP", xmp=b"x" * 99)[:-50]),
+    "tiff, cut words": lambda: (
+        still("TIFF", compression="tiff_lzw", description="x" * 99),
+        tiff_with_far_words()),
     "tiff, later page cut": lambda: (moving("TIFF"), moving("TIFF")[:-200]),
     "jpeg 2000, cut box behind the picture": lambda: (
         still("JPEG2000"), still("JPEG2000") + struct.pack(">I", 99) + b"xml <x>"),
