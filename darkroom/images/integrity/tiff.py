@@ -28,8 +28,9 @@ _WANTED = {
     _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH,
     _TILE_HEIGHT, *_STRIPS, *_TILES, *_OLD_JPEG,
 }  # fmt: skip
-# Words about the picture, its resolution, and what programs attach under numbers of their own.
+# Words about the picture, its resolution, and what programs attach, except the colour profile.
 _BESIDE = {269, 270, 271, 272, 282, 283, 285, 305, 306, 315, 316, 700, *range(32768, 65536)}
+_BESIDE -= {34675}
 _LOST = -1  # stands among the tags of a page for the entries of these that lie beyond the end
 _FAX, _DEFLATE, _JPEG, _LZMA = {2, 3, 4, 32771}, {8, 32946}, 7, 34925
 _CODES = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # of the types of whole numbers
