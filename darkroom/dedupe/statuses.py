@@ -114,7 +114,9 @@ def _labels(keys: pd.DataFrame, decisions: Decisions) -> dict[str, set[str]]:
 
 def rated_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return for each pair whether both images are rated, and differently."""
-    ratings = [rating_of(*row) for row in tables.rows(keys, ["ratings", "mean", "std"])]
+    columns = ["ratings", "mean", "std"]
+    keys = keys[keys[columns].notna().any(axis=1)]
+    ratings = [rating_of(*row) for row in tables.rows(keys, columns)]
     code = pd.Series(pd.factorize(pd.Series(ratings, dtype=object))[0], keys["key"])
     a, b = pairs["key_a"].map(code), pairs["key_b"].map(code)  # -1 where there is none
     return (a >= 0) & (b >= 0) & (a != b)
