@@ -321,6 +321,7 @@ def dedupe_folder(folder: Path, project: Path, labelled: bool) -> pd.DataFrame:
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     source = {"kind": "folder", "name": "files", "path": str(folder.resolve())}
     values["download"]["sources"] = [source | ({"label_from": "parent"} if labelled else {})]
+    values["engine"]["workers"] = 1  # starting more costs more than these few images
     (project / "data").mkdir(parents=True)
     shutil.copy(REPOSITORY / "data/review.csv", project / "data/review.csv")
     params = check_params(values, Params)

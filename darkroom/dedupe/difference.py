@@ -28,10 +28,10 @@ FAR_OFF = 20.0  # grey levels, from where on it does not matter how far
 CURVE_PARTS = 16  # of the curve of greys, for what no polynomial of third degree follows
 BASE, MAX_NOISE, MAX_SLIP = 3.0, 8.0, 0.5  # grey levels, grey levels, px
 BEYOND = 2.5  # times what is expected: such pixels differ
-MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what is expected
+MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what is expected …
+SMALL_PX = 130  # … and in proportion to the side of what is compared below this
 MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
 MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
-LITTLE = 0.05  # of all that differs: specks beside it
 ONE_TONE, TWO_TONES = 0.88, 0.7  # shares of what lies over: a sticker; a strip with letters
 FEW_TONES = 0.75  # a photograph has no two greys that make up more of it
 MIN_WIDE = 0.5  # of its side: a strip
@@ -82,13 +82,14 @@ def _judge(target: Floats, picture: Floats, covered: Mask) -> Difference:
     slope = np.asarray(cv2.dilate(slope, SQUARE), np.float32)
     noise, slip = _expected(off, slope, core)
     beyond = np.maximum(np.abs(off) / (BASE + noise + slip * slope) - BEYOND, 0)
-    if beyond.sum() < MIN_MASS:
+    enough = MIN_MASS * min(1.0, float(np.sqrt(core.sum()) / SMALL_PX))
+    if beyond.sum() < enough:
         return NONE._replace(mass=float(beyond.sum()))
     places = cv2.morphologyEx((beyond > 0).astype(np.uint8), cv2.MORPH_CLOSE, SQUARE)
     masses = _masses(places > 0, beyond)[1]
-    if masses.max() < MIN_MASS:
+    if masses.max() < enough:
         return NONE._replace(mass=float(masses.max()))
-    share, laid = _is_laid_over(raw, core, beyond, noise)
+    share, laid = _is_laid_over(raw, core, beyond, noise, enough)
     return Difference(not laid, float(masses.max()), share, laid)
 
 
@@ -101,7 +102,7 @@ def _masses(places: Mask, beyond: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _is_laid_over(
-    raw: tuple[Floats, Floats], core: Mask, beyond: Floats, noise: float
+    raw: tuple[Floats, Floats], core: Mask, beyond: Floats, noise: float, enough: float
 ) -> tuple[float, bool]:
     """Return the share of the strongest place, and whether it looks laid over a photograph.
 
@@ -113,22 +114,22 @@ def _is_laid_over(
     wide = np.pad((beyond > 0).astype(np.uint8), near)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (near, near))
     joined = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, disc)[near:-near, near:-near]
-    joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, SQUARE)
     numbers, masses = _masses(joined > 0, beyond)
-    if masses.max() == 0:
+    differing = (masses >= min(enough, masses.max()))[numbers] & (numbers > 0)
+    if not differing.any():
         return 0.0, False
-    differing = (masses > LITTLE * masses.sum())[numbers]
     corners = cv2.convexHull(np.argwhere(differing)[:, ::-1].astype(np.int32))
     hull = cv2.fillConvexPoly(np.zeros(core.shape, np.uint8), corners, 1).astype(bool) & core
     share = float(hull.sum() / core.sum())
     if any(_tones(picture, core, noise)[1] > FEW_TONES for picture in raw):
         return share, False
-    one = max(_tones(picture, hull, noise)[0] for picture in raw)
+    middle = cv2.erode(hull.astype(np.uint8), SQUARE, iterations=2) > 0  # the rim mixes both
+    one = max(_tones(picture, middle, noise)[0] for picture in raw)
     if MIN_LAID_OVER <= share <= MAX_LAID_OVER and one >= ONE_TONE:
         return share, True
     strip = _strip(differing, core)
     laid = MIN_LAID_OVER <= strip.sum() / core.sum() <= MAX_LAID_OVER
-    return share, laid and max(_tones(p, strip, noise)[1] for p in raw) >= TWO_TONES
+    return share, bool(laid) and max(_tones(p, strip, noise)[1] for p in raw) >= TWO_TONES
 
 
 def _strip(differing: Mask, core: Mask) -> Mask:
@@ -215,10 +216,11 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> _Line:
 
 
 def _equally_sharp(target: Floats, picture: Floats, core: Mask) -> tuple[Floats, Floats]:
-    """Blur the sharper one as far as the other, judged where there is most detail."""
+    """Blur the sharper one as far as the other, judged where both have most detail."""
     height, width = target.shape
     size = min(width, WINDOW_PX), min(height, WINDOW_PX)
-    detail = cv2.boxFilter(_fine(target) * core, -1, size, borderType=cv2.BORDER_CONSTANT)
+    shared = np.minimum(_fine(target), _fine(picture)) * (core & (np.abs(target - picture) < 25))
+    detail = cv2.boxFilter(shared, -1, size, borderType=cv2.BORDER_CONSTANT)
     y, x = np.unravel_index(int(detail.argmax()), detail.shape)
     top, left = (
         max(0, min(y - size[1] // 2, height - size[1])),
