@@ -35,10 +35,8 @@ from darkroom.core.graphs import connected_components
 from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
-from darkroom.dedupe.decide import decide
 from darkroom.dedupe.normalise import NEAREST, load_background, mean_of_nearest, nearest_background
 from darkroom.dedupe.search import find_neighbours, score_pairs
-from darkroom.dedupe.verify import Evidence
 from darkroom.embedding.network import BUNDLED, Embedded, Network
 from darkroom.evaluation.intervals import proportion_interval, wilson
 from darkroom.images.decode import DecodeError, Pixels, decode
@@ -342,17 +340,9 @@ def verify(
     """Return the candidates with evidence and verdict."""
     unique = candidates.drop_duplicates(["key_a", "key_b"])
     order = unique.sort_values(["photograph", "key_a", "key_b"], ignore_index=True)
-    pairs, seconds = gather_evidence(load, local, order)
+    pairs, seconds = gather_evidence(load, local, order, dedupe.threshold)
     print(f"  ({len(pairs)} pairs verified, {1000 * seconds / len(pairs):.1f} ms each, 2 workers)")
-    fields = Evidence._fields
-    verdicts = [
-        decide(row.normalised, Evidence(*(getattr(row, f) for f in fields)), dedupe.threshold)
-        for row in pairs.itertuples()
-    ]
-    return pairs.assign(
-        duplicate=[verdict.duplicate for verdict in verdicts],
-        decided_by=[verdict.decided_by for verdict in verdicts],
-    )
+    return pairs
 
 
 def main() -> None:

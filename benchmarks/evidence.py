@@ -4,9 +4,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from darkroom.dedupe import matching
+from darkroom.dedupe.confirm import is_plain, show_different
+from darkroom.dedupe.decide import Verdict, decide
 from darkroom.dedupe.verify import NOTHING, VERY_NEAR, Evidence, Picture, compare
 from darkroom.images.decode import Pixels
 
@@ -26,9 +29,14 @@ Pair = tuple[int, int, float]  # two positions, and their normalised similarity
 
 
 def gather_evidence(
-    load: Callable[[], Sequence[Pixels]], local: NDArray[np.int8], pairs: pd.DataFrame
+    load: Callable[[], Sequence[Pixels]],
+    local: NDArray[np.int8],
+    pairs: pd.DataFrame,
+    threshold: float,
 ) -> tuple[pd.DataFrame, float]:
-    """Return `pairs` with the columns of Evidence, and the seconds that it took in all.
+    """Return `pairs` with evidence, verdict and last word, and the seconds that it took in all.
+
+    The verdict is that of `decide`, taken back where `confirm` finds that the two differ.
 
     `key_a` and `key_b` are positions in what `load` returns, as text; every worker loads it again.
     `local` (n, PLACES, d) has the descriptors of each.
@@ -41,12 +49,14 @@ def gather_evidence(
         np.save(stored, local)
         context = get_context("spawn")
         with ProcessPoolExecutor(WORKERS, context, _load, (load, stored)) as pool:
-            list(pool.map(_verify, [[]] * WORKERS))  # starting and loading is not measured
+            list(
+                pool.map(partial(_verify, threshold), [[]] * WORKERS)
+            )  # starting and loading is not measured
             start = time.perf_counter()
-            evidence = [found for part in pool.map(_verify, tasks) for found in part]
+            told = [each for part in pool.map(partial(_verify, threshold), tasks) for each in part]
             seconds = time.perf_counter() - start
-    frame = pd.DataFrame(evidence, columns=Evidence._fields, index=pairs.index)
-    return pairs.join(frame), seconds
+    columns = [*Evidence._fields, "duplicate", "decided_by"]
+    return pairs.join(pd.DataFrame(told, columns=columns, index=pairs.index)), seconds
 
 
 def _load(load: Callable[[], Sequence[Pixels]], local: Path) -> None:
@@ -54,19 +64,27 @@ def _load(load: Callable[[], Sequence[Pixels]], local: Path) -> None:
     _held.append((load(), np.load(local, mmap_mode="r")))
 
 
-def _verify(task: Sequence[Pair]) -> list[Evidence]:
+def _verify(threshold: float, task: Sequence[Pair]) -> list[tuple[Any, ...]]:
     if not task:
         return []
     with threadpool_limits(1):  # as the pipeline's workers do
         local = _held[0][1]
         a, b = (matching.coarse(local[[pair[side] for pair in task]]) for side in (0, 1))
         likely = matching.coarse_strength(a, b) >= matching.MIN_COARSE_STRENGTH
-        return [
-            compare(_picture(a), _picture(b), normalised)
-            if fits or normalised >= VERY_NEAR
-            else NOTHING
-            for (a, b, normalised), fits in zip(task, likely, strict=True)
-        ]
+        told = []
+        for (a, b, normalised), fits in zip(task, likely, strict=True):
+            looked_at = fits or normalised >= VERY_NEAR
+            evidence = compare(_picture(a), _picture(b), normalised) if looked_at else NOTHING
+            verdict = decide(normalised, evidence, threshold)
+            if verdict.duplicate and _differ(a, b, evidence, verdict.decided_by == "covered"):
+                verdict = Verdict(False, "difference")
+            told.append((*evidence, *verdict))
+        return told
+
+
+def _differ(a: int, b: int, evidence: Evidence, covered: bool) -> bool:
+    one, other = _held[0][0][a], _held[0][0][b]
+    return not is_plain(evidence, covered, one) and show_different(one, other, evidence)
 
 
 @lru_cache(maxsize=2048)

@@ -103,7 +103,7 @@ def main() -> None:
         )
     pairs = pairs[pairs["normalised"] >= dedupe.candidate_threshold]
     load = partial(pictures, given.folder, given.photographs)
-    pairs, seconds = gather_evidence(load, local, pairs)
+    pairs, seconds = gather_evidence(load, local, pairs, min(LIMITS))
     print(f"{len(pairs)} verified, {1000 * seconds / len(pairs):.1f} ms each")
     found = [Evidence(*row) for row in pairs[list(Evidence._fields)].itertuples(index=False)]
     for limit in LIMITS:

@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]  # (2, 3), in places of the grid, of `b` to `a`
 LEAST_GRADIENT = 0.5  # grey levels per pixel
 MIN_POINTS = 30
 STEP_DONE = 0.004  # places; a step below this is the last
-HOPELESS, TOO_LITTLE = 0.35, 0.5  # correlation below this after EARLY steps, and at the end
+HOPELESS, TOO_LITTLE = 0.25, 0.4  # correlation below this after EARLY steps, and at the end
 EARLY = 2
 
 

@@ -113,16 +113,25 @@ def confirm_task(root: Path, task: list[Doubt]) -> list[bool]:
 
 
 def _differ(root: Path, doubt: Doubt) -> bool:
-    plain = not doubt.covered and doubt.evidence.worst >= PLAINLY_THE_SAME
     try:
-        if plain and not _is_drawn(previews.read_picture(root, doubt.a.picture)):
+        picture = previews.read_picture(root, doubt.a.picture)
+        if is_plain(doubt.evidence, doubt.covered, picture):
             return False
         a, b = (_read_original(root, image) for image in (doubt.a, doubt.b))
     except DecodeError as error:
         logger.warning("dedupe: %s: an image that clean could read: %s", doubt.a.key, error)
         return True
-    matrix = in_pixels(doubt.evidence.matrix, a.shape[:2], b.shape[:2])
-    return differs(a, b, matrix).differs
+    return show_different(a, b, doubt.evidence)
+
+
+def is_plain(evidence: Evidence, covered: bool, picture: Pixels) -> bool:
+    """Return whether two copies are plainly the same; `picture` is one of the two, of any size."""
+    return not covered and evidence.worst >= PLAINLY_THE_SAME and not _is_drawn(picture)
+
+
+def show_different(a: Pixels, b: Pixels, evidence: Evidence) -> bool:
+    """Return whether two images in full size, which have this evidence, show different things."""
+    return differs(a, b, in_pixels(evidence.matrix, a.shape[:2], b.shape[:2])).differs
 
 
 def _read_original(root: Path, image: Image) -> Pixels:

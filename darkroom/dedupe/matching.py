@@ -20,9 +20,9 @@ UNIT = LOCAL_SCALE**2  # product of two equal descriptors
 MIN_SIMILARITY = 0.4 * UNIT  # of descriptors, for a match
 STRONG = 0.5 * UNIT  # similarity above this adds to the strength
 NEIGHBOUR = 2  # places: matches of neighbours lie so near to each other
-MIN_STRENGTH, MIN_COHERENT = 14.0, 18  # benchmarks/copies.py: 0.9998 of the copies, 0.4 of others
+MIN_STRENGTH, MIN_COHERENT = 12.0, 16  # benchmarks/copies.py: 0.9998 of the copies, 0.4 of others
 COARSE = 2  # places a side that are averaged for a first look
-MIN_COARSE_STRENGTH = 5.0  # the same of those
+MIN_COARSE_STRENGTH = 4.5  # the same of those
 REACH = 0.7  # places: so near to where the map puts it lies a match that fits
 MIN_FITTING = 8
 
