@@ -31,7 +31,7 @@ VERSION = "2"  # raise it when the same two pictures are told otherwise
 SCHEMA = pa.schema([("key_a", pa.string()), ("key_b", pa.string()), ("differs", pa.bool_())])
 
 PER_TASK = 16
-PLAINLY_THE_SAME = 0.75  # agreement of the tile that agrees least
+PLAINLY_THE_SAME = 0.95  # agreement of the tile that agrees least
 TONE_BITS, FEW_TONES = 3, 0.6  # two greys of 32 that make up so much: a drawing, a document
 FULL_SIDE_PX = 800  # what `difference` looks at; a JPEG is decoded no larger than it must be
 

@@ -68,13 +68,13 @@ def certainty(pairs: pd.DataFrame, threshold: float) -> NDArray[np.float64]:
     """Return for each pair, in [-1, 1], how surely it is a copy (1) or none (-1); 0 is open.
 
     The mean of what the network says (`normalised`), what detail says (`agreement`), and the
-    stronger of keypoints (`inliers`) and whole picture (`ssim`).
+    stronger of matching places (`inliers`) and whole picture (`ssim`).
     """
     network = (pairs["normalised"] - threshold) / NORMALISED_SPAN
     detail = (pairs["agreement"] - AGREEMENT[0]) / AGREEMENT[1]
-    keypoints = (np.log2(1 + pairs["inliers"]) - INLIERS[0]) / INLIERS[1]
+    places = (np.log2(1 + pairs["inliers"]) - INLIERS[0]) / INLIERS[1]
     whole = (pairs["ssim"] - SSIM[0]) / SSIM[1]
-    signs = (network, detail, np.maximum(keypoints, whole))
+    signs = (network, detail, np.maximum(places, whole))
     clipped = [np.clip(np.nan_to_num(np.asarray(s, np.float64), nan=-1.0), -1, 1) for s in signs]
     return np.asarray(np.mean(clipped, axis=0))
 

@@ -351,7 +351,7 @@ function thumbnail(image, at, n) {
 function evidence(pair) {
   if (pair.similarity === undefined) return null;
   const values = [["normalised", real(pair.normalised), "similarity beyond that to foreign photographs"], ["cosine", real(pair.similarity), "similarity of the embeddings"],
-    ["inliers", pair.inliers === null ? "–" : count(pair.inliers), "keypoints that agree on one map"], ["agreement", real(pair.agreement), "of detail, after alignment"],
+    ["inliers", pair.inliers === null ? "–" : count(pair.inliers), "matching places that agree on one map"], ["agreement", real(pair.agreement), "of detail, after alignment"],
     ["SSIM", real(pair.ssim), "structure, after alignment"], ["MSE", real(pair.mse), "difference of grey values, after alignment"]];
   return make("dl", { class: "evidence" }, ...values.map(([name, value, title]) => make("div", { title }, make("dt", {}, name), make("dd", {}, value))));
 }
