@@ -43,7 +43,7 @@ from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.dedupe.counts import count_leaks, count_review, say_labelled_otherwise, summarise
 from darkroom.dedupe.normalise import load_background
-from darkroom.dedupe.pairs import find_pairs
+from darkroom.dedupe.pairs import find_pairs, take_out_different
 from darkroom.dedupe.representative import rank_images
 from darkroom.dedupe.statuses import group_images, record_statuses
 from darkroom.images.previews import Previews
@@ -81,9 +81,14 @@ def run(root: Path, params: Params) -> None:
     settled = keys[keys["status"] == "kept"]
     names, vectors = tables.read_vectors(root / EMBEDDINGS, settled["key"])
     background = load_background() if params.embed.network == "bundled" else None
+    pictures, scratch = Previews(root), root / SCRATCH
     pairs = find_pairs(
-        Previews(root), shards.stored(index).set_index("key"), root / EMBEDDINGS, names, vectors,
-        background, rank_images(settled), params.dedupe, params.engine, root / SCRATCH,
+        pictures, root / EMBEDDINGS, names, vectors, background, rank_images(settled),
+        params.dedupe, params.engine, scratch,
+    )  # fmt: skip
+    pairs = take_out_different(
+        pairs, lambda pairs: group_images(keys, pairs, params.dedupe, decisions), pictures,
+        shards.stored(index).set_index("key"), params.engine, scratch,
     )  # fmt: skip
     progress.advance(len(settled))
     groups = group_images(keys, pairs, params.dedupe, decisions)

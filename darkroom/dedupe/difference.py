@@ -32,7 +32,8 @@ MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what
 SMALL_PX = 130  # … and in proportion to the side of what is compared below this
 MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
 MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
-ONE_TONE, TWO_TONES = 0.88, 0.7  # shares of what lies over: a sticker; a strip with letters
+# Shares of what lies over that are of one tone or two: a sticker, a logo, a strip with letters.
+ONE_TONE, LOGO, TWO_TONES = 0.88, 0.92, 0.7
 FEW_TONES = 0.75  # a photograph has no two greys that make up more of it
 MIN_WIDE = 0.5  # of its side: a strip
 SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # px, blurs that are tried
@@ -107,8 +108,8 @@ def _is_laid_over(
     """Return the share of the strongest place, and whether it looks laid over a photograph.
 
     All that differs then lies in one large place, which in one of the two pictures is of one tone,
-    or of two, letters on a strip along a side. Drawings have few tones throughout: of them a bar of
-    another height would be a sticker.
+    or of two, a logo or letters on a strip along a side. Drawings have few tones throughout: of
+    them a bar of another height would be a sticker.
     """
     near = max(3, round(max(core.shape) / 40)) | 1
     wide = np.pad((beyond > 0).astype(np.uint8), near)
@@ -124,8 +125,8 @@ def _is_laid_over(
     if any(_tones(picture, core, noise)[1] > FEW_TONES for picture in raw):
         return share, False
     middle = cv2.erode(hull.astype(np.uint8), SQUARE, iterations=2) > 0  # the rim mixes both
-    one = max(_tones(picture, middle, noise)[0] for picture in raw)
-    if MIN_LAID_OVER <= share <= MAX_LAID_OVER and one >= ONE_TONE:
+    one, two = np.max([_tones(picture, middle, noise) for picture in raw], axis=0)
+    if MIN_LAID_OVER <= share <= MAX_LAID_OVER and (one >= ONE_TONE or two >= LOGO):
         return share, True
     strip = _strip(differing, core)
     laid = MIN_LAID_OVER <= strip.sum() / core.sum() <= MAX_LAID_OVER

@@ -1,5 +1,6 @@
 """Find the pairs of copies: candidates by their embeddings, verified by their pixels."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from darkroom.images.previews import Previews
 
 def find_pairs(
     pictures: Previews,
-    originals: pd.DataFrame,
     embeddings: Path,
     names: list[str],
     vectors: NDArray[np.float32],
@@ -30,10 +30,9 @@ def find_pairs(
 ) -> pd.DataFrame:
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well.
 
-    `originals` says where the bytes of each key lie, `embeddings` is the folder of embed; `vectors`
-    (n, d) are the embeddings of `names`, `background` those of background photographs; `ranked`
-    holds every key, best first. What `scratch` remembers of earlier runs is not searched or
-    verified again.
+    `embeddings` is the folder of embed; `vectors` (n, d) are the embeddings of `names`,
+    `background` those of background photographs; `ranked` holds every key, best first. What
+    `scratch` remembers of earlier runs is not searched or verified again.
     """
     graph = find_neighbours(
         names, vectors, background, params.neighbours, params.candidate_threshold,
@@ -51,40 +50,38 @@ def find_pairs(
     more = score_pairs(names, vectors, graph.to_background, rows)
     verified = verify_pairs(pictures, embeddings, more, params.threshold, engine, cache)
     pairs = pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
-    pairs = take_out_different(pairs, ranked, pictures, originals, cache, engine)
     cache.compact(set(names))
     return pairs
 
 
 def take_out_different(
     pairs: pd.DataFrame,
-    ranked: list[str],
+    group: Callable[[pd.DataFrame], pd.DataFrame],
     pictures: Previews,
     originals: pd.DataFrame,
-    evidence: PairCache,
     engine: EngineParams,
+    scratch: Path,
 ) -> pd.DataFrame:
-    """Return PAIRS in which no image would go for one that shows something else.
+    """Return PAIRS in which no image goes for one that shows something else.
 
-    What would represent an image is compared with it; if they differ, another may represent it.
+    `group` gives GROUPS for PAIRS. What would represent an image is compared with it once more; if
+    they differ, another may represent it. `originals` says by key where the bytes of each lie.
     """
-    cache = PairCache(evidence.scratch, "differences", VERSION, SCHEMA)
-    duplicates = links_of(pairs[pairs["duplicate"]])
+    evidence = evidence_cache(scratch)
+    cache = PairCache(scratch, "differences", VERSION, SCHEMA)
     asked: set[Pair] = set()
-    different: set[Pair] = set()
     while True:
-        representative = group_duplicates(ranked, duplicates)
-        rejecting = {(min(pair), max(pair)) for pair in representative.items() if len({*pair}) > 1}
-        if not (new := rejecting - asked):
+        groups = group(pairs).dropna(subset="representative")
+        ends = zip(groups["key"], groups["representative"], strict=True)
+        said = set(links_of(pairs[pairs["duplicate"]]))
+        new = ({(min(pair), max(pair)) for pair in ends} & said) - asked
+        if not new:
             break
         asked |= new
-        different |= find_different(
-            sorted(new), pairs, pictures, originals, evidence, cache, engine
-        )
-        duplicates = [pair for pair in duplicates if pair not in different]
-    cache.compact(set(ranked))
-    told = [pair in different for pair in links_of(pairs)]
-    pairs.loc[told, ["duplicate", "decided_by"]] = False, "difference"
+        different = find_different(sorted(new), pairs, pictures, originals, evidence, cache, engine)
+        told = [pair in different for pair in links_of(pairs)]
+        pairs.loc[told, ["duplicate", "decided_by"]] = False, "difference"
+    cache.compact(set(originals.index))
     return pairs
 
 

@@ -113,9 +113,9 @@ def test_what_clean_did_not_find_whole_is_never_decoded(tmp_path, monkeypatch):
 
 
 def noting(seen):
-    def decode_and_note(content, max_pixels):
+    def decode_and_note(content, *settings):
         seen.append(content)
-        return decode(content, max_pixels)
+        return decode(content, *settings)
 
     return decode_and_note
 
