@@ -10,9 +10,12 @@ from darkroom.dedupe.verify import Evidence, is_same_whole
 MIN_OVERLAP = 0.75  # of the smaller one: two photographs of a scene overlap by less
 MIN_OVERLAP_SURE, SURELY_AGREES = 0.7, 0.95  # a turn within the frame loses more
 MIN_AGREEMENT, MIN_INLIERS = 0.65, 10  # matching places on one map
+# Textures repeat: the next patch of a wall agrees so far on a map that fits its bricks. Below this
+# agreement a pair must have many matches, or agree in its greys.
+SURE_AGREEMENT, MANY_INLIERS = 0.85, 80
 # Where embeddings are as near as `dedupe.threshold`, less will do: under a caption or a sticker,
 # and where the whole pictures were laid on each other.
-MIN_AGREEMENT_COVERED, MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.5, 0.7, 40
+MIN_AGREEMENT_COVERED, MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.5, 0.7, 80
 MIN_LIKENESS, MIN_LIKENESS_NEXT, MAX_MSE = 0.75, 0.6, 0.02
 SCENE_INLIERS, SCENE_AGREEMENT = 40, 0.3  # the same scene, seen otherwise
 
@@ -33,14 +36,24 @@ def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
     agreement, near = evidence.agreement, normalised >= threshold
     sure = agreement >= SURELY_AGREES
     if evidence.overlap >= (MIN_OVERLAP_SURE if sure else MIN_OVERLAP):
-        if evidence.inliers >= MIN_INLIERS and agreement >= MIN_AGREEMENT:
+        fits = evidence.inliers >= MIN_INLIERS and agreement >= MIN_AGREEMENT
+        if fits and agrees_as_copies_do(evidence):
             return Verdict(True, "matches")
         rest = agreement >= MIN_AGREEMENT_COVERED or evidence.uncovered >= MIN_UNCOVERED
         if near and evidence.inliers >= MIN_INLIERS_COVERED and rest:
             return Verdict(True, "covered")
         smooth = agreement >= MIN_LIKENESS_NEXT and evidence.mse <= MAX_MSE
-        if near and (agreement >= MIN_LIKENESS or smooth):
+        if near and evidence.inliers == 0 and (agreement >= MIN_LIKENESS or smooth):
             return Verdict(True, "likeness")
     if evidence.inliers >= SCENE_INLIERS and agreement >= SCENE_AGREEMENT:
         return Verdict(False, "scene")
     return Verdict(False, "none")
+
+
+def agrees_as_copies_do(evidence: Evidence) -> bool:
+    """Return whether the pictures agree as copies do, and not as two places of one texture."""
+    return (
+        evidence.agreement >= SURE_AGREEMENT
+        or evidence.inliers >= MANY_INLIERS
+        or evidence.mse <= MAX_MSE
+    )

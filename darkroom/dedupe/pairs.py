@@ -65,16 +65,20 @@ def take_out_different(
     """Return PAIRS in which no image goes for one that shows something else.
 
     `group` gives GROUPS for PAIRS. What would represent an image is compared with it once more; if
-    they differ, another may represent it. `originals` says by key where the bytes of each lie.
+    they differ, another may represent it. So are copies that are kept apart all the same, by their
+    labels or ratings. `originals` says by key where the bytes of each lie.
     """
     evidence = evidence_cache(scratch)
     cache = PairCache(scratch, "differences", VERSION, SCHEMA)
     asked: set[Pair] = set()
     while True:
         groups = group(pairs).dropna(subset="representative")
-        ends = zip(groups["key"], groups["representative"], strict=True)
-        said = set(links_of(pairs[pairs["duplicate"]]))
-        new = ({(min(pair), max(pair)) for pair in ends} & said) - asked
+        best = dict(zip(groups["key"], groups["representative"], strict=True))
+        new = {
+            (a, b)
+            for a, b in links_of(pairs[pairs["duplicate"]])
+            if best.get(a) in {b, None} or best.get(b) in {a, None} or best[a] != best[b]
+        } - asked
         if not new:
             break
         asked |= new
