@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import yaml
@@ -196,7 +197,13 @@ def test_images_taken_away_are_withdrawn(fewer):
     gone = set(index.loc[index["status"] == "withdrawn", "key"])
     split = tables.read_table(repository / "data/split.parquet", tables.SPLIT)
     assert not gone & set(split["key"])
-    assert times_of(repository, *PARTS) == before
+    parts = tables.read_parts(repository / "data/clean/parts", ["key"])
+    assert not gone & set(parts["key"])  # nor have they a preview
+    after = times_of(repository, *PARTS)
+    changed = {Path(name) for name in before if after[name] != before[name]}
+    hit = {Path(shard).stem for shard in index.loc[index["key"].isin(gone), "shard"]}
+    assert {path.stem for path in changed} <= hit
+    assert Path("data/raw") not in {path.parent for path in changed}
 
 
 def test_a_changed_label_alone_decodes_and_embeds_nothing(fewer):
