@@ -35,6 +35,7 @@ def run(command: list[str], folder: Path, every_s: float = 0.1) -> tuple[Took, s
     """
     if sys.platform == "linux":  # processor time of what outlives the command counts as well
         ctypes.CDLL(None).prctl(_SUBREAPER, 1)
+    others = set(children_of(os.getpid()))
     started, before, peak = time.perf_counter(), processor_s(), 0.0
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "SENTRY_OPT_OUT": "1"}
     with tempfile.TemporaryFile("w+") as said:
@@ -45,9 +46,9 @@ def run(command: list[str], folder: Path, every_s: float = 0.1) -> tuple[Took, s
                 break
             peak = max(peak, memory_mb(process.pid))
         seconds = time.perf_counter() - started
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.wait()
+        for orphan in set(children_of(os.getpid())) - others:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(orphan, 0)
         said.seek(0)
         words = said.read()
     if process.returncode:
@@ -65,9 +66,14 @@ def memory_mb(pid: int) -> float:
     """Return the proportional set size of a process and all that it started."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        children = " ".join((thread / "children").read_text() for thread in threads)
+        children = children_of(pid)
     except OSError:  # it has just ended
         return 0.0
     own = re.search(r"Pss:\s+(\d+) kB", rollup)
-    return (int(own[1]) / 1e3 if own else 0.0) + sum(memory_mb(int(c)) for c in children.split())
+    return (int(own[1]) / 1e3 if own else 0.0) + sum(map(memory_mb, children))
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started, or adopted; none where Linux does not say."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
