@@ -6,7 +6,7 @@ Of each photograph held out by `tools.fit_copy_network` there are six files: its
 87.5 %, both flips, a rotation by 25° and a square resize, hence 15 pairs that are copies. Every
 other pair is a mistake. The collection's own duplicates would count as mistakes, so they are
 taken out by hand: `duplicates.csv` lists what was seen on contact sheets of the 583 nearest pairs
-of the 1,828 held-out photographs, and of the 180 pairs with the most keypoints in common.
+of the 1,828 held-out photographs, and of the 180 pairs with the most SIFT matches.
 
 - `duplicate`: strictly the same picture (mirrored, cropped, captioned, stored again). One of the
   two is taken out.
@@ -15,9 +15,9 @@ of the 1,828 held-out photographs, and of the 180 pairs with the most keypoints 
 
 Printed are, for cosine similarity as it is and normalised: average precision over all pairs, recall
 at precision 0.999, the copies among the 5 and 20 nearest; precision and recall at the thresholds of
-params.yaml; and what the pipeline's rule (search, verification, decision) makes of it; all this
-for the transformed set, then for the hard edits, each against the originals. Intervals are 95 %,
-Wilson's at the effective sample size, with the photographs as clusters.
+params.yaml; and what the pipeline's rule (search, verification, decision, last look) makes of it;
+all this for the transformed set, then for the hard edits, each against the originals. Intervals are
+95 %, Wilson's at the effective sample size, with the photographs as clusters.
 """
 
 import argparse

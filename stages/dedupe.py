@@ -7,6 +7,8 @@ Enters: `data/raw` (labels), `data/previews` (pictures), `data/clean`, `data/emb
   of at least `dedupe.candidate_threshold`.
 - Every candidate is verified (`darkroom.dedupe.verify`): a pair is a copy when its alignment
   explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
+- What would be rejected and is not plainly the same is compared with what stays once more, at full
+  size (`darkroom.dedupe.confirm`): where the two show different things, both stay.
 - A group holds a representative, the best image (`darkroom.dedupe.representative`), and the images
   verified against it: no chains.
 - What is rejected of that, `dedupe.reject` says: nothing but files of the same bytes, edits (copies
