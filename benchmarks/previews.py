@@ -102,13 +102,13 @@ def compare(name: str, contents: list[bytes], network: Network) -> None:
         scale = previews.SIDE_PX / min(image.width, image.height)
         pixels = read_image(content, MAX_PIXELS, previews.SIDE_PX).pixels
         small.append(resize(pixels, round(image.width * scale), round(image.height * scale)))
-    wanted = network.embed([network.prepare(image.pixels) for image in whole])
+    wanted = network.embed([network.prepare(image.pixels) for image in whole]).vectors
     print(f"\n{len(contents)} {name}, {sum(map(len, contents)) / len(contents) / 1e3:.1f} KB")
     print(f"{'':14}{'KB':>8}{'write':>8}{'read':>8}{'cosine':>9}{'worst':>8}{'p99':>6}")
     for codec, encode in CODECS.items():
         written = [encode(pixels) for pixels in small]
         read = [decode(content) for content in written]
-        got = network.embed([network.prepare(pixels) for pixels in read])
+        got = network.embed([network.prepare(pixels) for pixels in read]).vectors
         cosines = (got * wanted).sum(axis=1)
         apart = [np.percentile(cv2.absdiff(a, b), 99) for a, b in zip(read, small, strict=True)]
         print(
