@@ -20,7 +20,7 @@ from darkroom.images.errors import OUT_OF_MEMORY
 from darkroom.workers.mapper import ShardTask
 
 # Raise when the same bytes give other measurements.
-VERSION = f"5, previews {previews.VERSION}"
+VERSION = f"6, previews {previews.VERSION}"
 
 MEASUREMENTS = {
     "width": pa.int64(),  # of the upright image

@@ -5,9 +5,10 @@ Member names are `<key>.<ext>`; the key is the first 32 hex digits of the sha256
 
 import hashlib
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pandas as pd
 
@@ -69,20 +70,25 @@ _HEADER = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
 
 def read_member(folder: Path, location: Location) -> bytes:
     """Return the bytes at `location`. Raises UserError when the shard is shorter than that."""
-    with (folder / location.shard).open("rb") as handle:
-        handle.seek(location.offset)
-        content = handle.read(location.size)
-    if len(content) != location.size:
-        raise cut_off(folder / location.shard, location.offset, location.size, len(content))
-    return content
+    return next(read_members(folder, [location]))
 
 
-def cut_off(path: Path, offset: int, size: int, got: int) -> UserError:
-    """Return the error for a shard that ends before a member does."""
-    return UserError(
-        f"{path} is cut off: expected {size} bytes at {offset}, got {got}; restore it with `dvc"
-        " checkout`, or delete it and run `dvc repro`"
-    )
+def read_members(folder: Path, locations: Iterable[Location]) -> Iterator[bytes]:
+    """Yield the bytes at each location, each shard opened once; as `read_member` otherwise."""
+    with ExitStack() as stack:
+        handles: dict[str, BinaryIO] = {}
+        for shard, offset, size in locations:
+            if shard not in handles:
+                handles[shard] = stack.enter_context((folder / shard).open("rb"))
+            handles[shard].seek(offset)
+            content = handles[shard].read(size)
+            if len(content) != size:
+                raise UserError(
+                    f"{folder / shard} is cut off: expected {size} bytes at {offset}, got"
+                    f" {len(content)}; restore it with `dvc checkout`, or delete it and run"
+                    " `dvc repro`"
+                )
+            yield content
 
 
 def read_locations(path: Path) -> list[tuple[str, Location]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from darkroom.core import tables
+from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.params.embed import EmbedParams
 from darkroom.embedding.feature_map import export_application
@@ -72,19 +72,24 @@ def embed_shard(task: ShardTask) -> None:
             return described
         return described._replace(vectors=network.embed([picture for picture, _ in batch]).vectors)
 
+    todo = task.members[~task.members["key"].isin([*known.index, *failed])]
+    places = [
+        previews.Place(*row)
+        for row in todo[[*previews.Place._fields]].itertuples(index=False, name=None)
+    ]
+    contents = shards.read_members(task.folder, (place.location for place in places))
     batch: list[tuple[Pixels, Pixels]] = []
     with ThreadPoolExecutor(1) as thread:
-        for key, *place in task.members[["key", *previews.Place._fields]].itertuples(index=False):
-            if key in known.index or key in failed:
-                continue
+        for key, place, content in zip(todo["key"], places, contents, strict=True):
             try:
                 with task.guard(key, TIMEOUT_S):
-                    picture = previews.read_picture(task.folder, previews.Place(*place))
-                batch.append((network.prepare(picture), describer.prepare(picture)))
+                    picture = previews.decode_picture(content, place.folder)
             except DecodeError as error:
                 failed[key] = error.reason
                 continue
             keys.append(key)
+            small = describer.prepare(picture)
+            batch.append((small if network is describer else network.prepare(picture), small))
             if len(batch) == describer.batch:
                 embedded.append(thread.submit(embed, batch))
                 batch = []

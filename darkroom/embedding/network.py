@@ -16,7 +16,7 @@ from darkroom.images.decode import Pixels
 from darkroom.images.resize import resize
 
 BUNDLED = Path(__file__).with_name("network.tflite")
-BATCH = 16  # as fast as any larger one on two cores
+BATCH = 8  # more do not fit into a core's cache, fewer have more overhead
 PLACES, LOCAL_DIMENSIONS = 256, 32  # a grid of 16 x 16
 LOCAL_SCALE = 127  # of descriptors as int8
 

@@ -37,6 +37,11 @@ class Place(NamedTuple):
     offset: int
     size: int
 
+    @property
+    def location(self) -> shards.Location:
+        """Return where the bytes lie, below the root."""
+        return shards.Location(f"{self.folder}/{self.shard}", self.offset, self.size)
+
 
 def encode_preview(pixels: Pixels, width: int, height: int) -> bytes | None:
     """Return the preview of an image of this size, None where its original is read instead.
@@ -53,8 +58,12 @@ def encode_preview(pixels: Pixels, width: int, height: int) -> bytes | None:
 
 def read_picture(root: Path, place: Place) -> Pixels:
     """Return the picture that lies at `place`. Raises DecodeError where its bytes are damaged."""
-    content = shards.read_member(root / place.folder, shards.Location(*place[1:]))
-    if place.folder != str(PREVIEWS):
+    return decode_picture(shards.read_member(root, place.location), place.folder)
+
+
+def decode_picture(content: bytes, folder: str) -> Pixels:
+    """Return the picture of bytes that lie in this folder of a Place, as `read_picture` does."""
+    if folder != str(PREVIEWS):
         return decode(content)  # clean has looked at its size
     try:
         return np.asarray(simplejpeg.decode_jpeg(content, "RGB"), np.uint8)

@@ -68,15 +68,10 @@ class ShardTask:
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every member that has not killed a worker."""
-        columns = (self.members[name].tolist() for name in ("key", "offset", "size"))
-        with (self.folder / self.shard).open("rb") as handle:
-            for key, offset, size in zip(*columns, strict=True):
-                if key not in self.poisoned:
-                    handle.seek(offset)
-                    content = handle.read(size)
-                    if len(content) != size:
-                        raise shards.cut_off(self.folder / self.shard, offset, size, len(content))
-                    yield key, content
+        members = self.members[~self.members["key"].isin(list(self.poisoned))]
+        places = members[[*shards.Location._fields]].itertuples(index=False, name=None)
+        contents = shards.read_members(self.folder, (shards.Location(*place) for place in places))
+        yield from zip(members["key"], contents, strict=True)
 
     def guard(
         self, key: str, timeout_s: float, max_memory_bytes: int | None = None

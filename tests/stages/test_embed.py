@@ -107,7 +107,7 @@ def test_images_that_stay_are_not_embedded_again(tmp_path, values, in_process, c
     index.loc[0, "status"] = "withdrawn"
     write_index(tmp_path, index)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(previews, "read_picture", None)  # would fail when called
+        patch.setattr(previews, "decode_picture", None)  # would fail when called
         after, _ = run(tmp_path, values)
     assert set(before) - set(after) == {index.loc[0, "key"]}
     incremental = parts_of(tmp_path)
