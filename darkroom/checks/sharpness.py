@@ -10,7 +10,9 @@ from darkroom.checks.exposure import histogram
 SIDE_PX = 64  # cleanvision: MAX_RESOLUTION_FOR_BLURRY_DETECTION
 FACTOR = 0.01  # cleanvision: normalizing_factor of blurry
 COLOUR_THRESHOLD = 0.18  # cleanvision: color_threshold of blurry
-GAP = 2.0  # Pillow then halves by boxes first: half the time, 1 score in 300 moves by more than 0.02
+GAP = (
+    2.0  # Pillow then halves by boxes first: half the time, 1 score in 300 moves by more than 0.02
+)
 
 _EDGES = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)  # Pillow's FIND_EDGES
 
