@@ -15,10 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from darkroom.dedupe import matching
 from darkroom.dedupe.confirm import is_plain, show_different
 from darkroom.dedupe.decide import Verdict, decide
-from darkroom.dedupe.verify import NOTHING, VERY_NEAR, Evidence, Picture, compare
+from darkroom.dedupe.verify import Evidence, Picture, Question, compare_all
 from darkroom.images.decode import Pixels
 
 WORKERS = 2
@@ -68,13 +67,9 @@ def _verify(threshold: float, task: Sequence[Pair]) -> list[tuple[Any, ...]]:
     if not task:
         return []
     with threadpool_limits(1):  # as the pipeline's workers do
-        local = _held[0][1]
-        a, b = (matching.coarse(local[[pair[side] for pair in task]]) for side in (0, 1))
-        likely = matching.coarse_strength(a, b) >= matching.MIN_COARSE_STRENGTH
+        questions = [Question(_picture(a), _picture(b), normalised) for a, b, normalised in task]
         told = []
-        for (a, b, normalised), fits in zip(task, likely, strict=True):
-            looked_at = fits or normalised >= VERY_NEAR
-            evidence = compare(_picture(a), _picture(b), normalised) if looked_at else NOTHING
+        for (a, b, normalised), evidence in zip(task, compare_all(questions), strict=True):
             verdict = decide(normalised, evidence, threshold)
             if verdict.duplicate and _differ(a, b, evidence, verdict.decided_by == "covered"):
                 verdict = Verdict(False, "difference")

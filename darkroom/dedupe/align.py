@@ -1,13 +1,12 @@
 """Lay one picture onto another, to a fraction of a pixel, from a rough map between them."""
 
-import math
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.dedupe.alignment import Points, refine
+from darkroom.dedupe.alignment import Level, refine
 from darkroom.dedupe.matching import in_pixels, in_places
 from darkroom.images.decode import Pixels
 
@@ -17,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 SIDE_PX = 800  # long side for comparing; what is larger is reduced
 SIDES_PX = (192, 512)  # long sides on which the alignment is refined
-POINTS = 3000  # that an alignment looks at
+POINTS_A_SIDE = 48  # that an alignment looks at
 STEPS = 8  # per level
 
 
@@ -28,11 +27,12 @@ def align(a: Pixels, b: Pixels, matrix: Matrix) -> tuple[Floats, Floats, Mask]:
     matrix = (_scaled(scale) @ whole(matrix) @ np.linalg.inv(_scaled(*reduction)))[:2]
     places = in_places(matrix, target.shape, picture.shape)
     for side in SIDES_PX:
-        scale = min(1.0, side / max(target.shape))
-        one, two = (blurred(_shrunk(each, scale), 1.0) for each in (target, picture))
-        square = max(2, math.isqrt(one.size // POINTS))
-        finer = refine(Points(one, square), two, places, STEPS)
-        places = places if finer is None else finer
+        side = min(side, max(target.shape))
+        one, two = (
+            Level(each, side, min(POINTS_A_SIDE, side // 2), 1.0) for each in (target, picture)
+        )
+        finer, correlation = refine([one], [two], places[None], STEPS)
+        places = finer[0] if correlation[0] > 0 else places
     inverse = np.linalg.inv(whole(in_pixels(places, target.shape, picture.shape)))[:2]
     size = target.shape[::-1]
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP

@@ -1,10 +1,12 @@
-"""Refine the map between two pictures until one lies on the other (Lucas and Kanade 1981).
+"""Refine the maps between pictures until one lies on the other (Lucas and Kanade 1981).
 
 Inverse compositional (Baker and Matthews 2004), on the points of strongest gradient alone, with
-gain and bias as further unknowns, and with weights that take out what differs (a caption).
+gain and bias as further unknowns, and with weights that take out what differs (a caption). Levels
+are square whatever the picture's shape, since maps are in places of the grid: so many pairs are
+refined at once, each as it would be alone.
 """
 
-from functools import cached_property
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,122 +14,210 @@ from numpy.typing import NDArray
 
 from darkroom.dedupe.matching import GRID
 
-Level = NDArray[np.float32]  # (height, width), smoothed grey
+Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]  # (2, 3), in places of the grid, of `b` to `a`
+Matrices = NDArray[np.float64]  # (n, 2, 3)
 
 LEAST_GRADIENT = 0.5  # grey levels per pixel
 MIN_POINTS = 30
 STEP_DONE = 0.004  # places; a step below this is the last
 HOPELESS, TOO_LITTLE = 0.25, 0.4  # correlation below this after EARLY steps, and at the end
 EARLY = 2
+SOME = 4  # one error of so many tells how far they spread
+AT_ONCE = 64  # pairs
 
 
-class Points:
-    """The strongest gradient in each small square of a picture."""
+class Level:
+    """A picture as a square of smoothed grey, and the strongest gradient in each cell of it."""
 
-    def __init__(self, level: Level, square_px: int) -> None:
-        """Keep the picture; the points are sought when first asked for."""
-        self.level, self.square_px = level, square_px
-
-    @cached_property
-    def at(self) -> NDArray[np.float64]:
-        """Return where they lie, (n, 2) x, y in places."""
-        return np.asarray((self._pixels[::-1].T + 0.5) * GRID / np.array(self.level.shape[::-1]))
-
-    @cached_property
-    def values(self) -> NDArray[np.float64]:
-        """Return the grey there, (n,)."""
-        return np.asarray(self.level[tuple(self._pixels)], np.float64)
-
-    @cached_property
-    def slopes(self) -> NDArray[np.float64]:
-        """Return what a change of each of eight unknowns does there, (n, 8).
-
-        The affine map about the middle (6), gain and bias.
-        """
-        height, width = self.level.shape
-        rows, columns = self._pixels
-        right = self._gradients[0][rows, columns] * (width / GRID)  # per place
-        down = self._gradients[1][rows, columns] * (height / GRID)
-        x, y = (self.at - GRID / 2).T / (GRID / 2)
-        gain = self.values - self.values.mean() if len(self.values) else self.values
-        columns = [right * x, right * y, right, down * x, down * y, down, gain, np.ones_like(x)]
-        return np.stack(columns, axis=1)
-
-    @cached_property
-    def _gradients(self) -> tuple[Level, Level]:
-        return (
-            np.asarray(cv2.Sobel(self.level, cv2.CV_32F, 1, 0, scale=1 / 8), np.float32),
-            np.asarray(cv2.Sobel(self.level, cv2.CV_32F, 0, 1, scale=1 / 8), np.float32),
+    def __init__(self, grey: NDArray[np.generic], side: int, cells: int, sigma: float) -> None:
+        """Reduce `grey` to `side` squared and smooth it; `cells` a side give a point each."""
+        method = cv2.INTER_AREA if min(grey.shape) >= side else cv2.INTER_LINEAR
+        small = cv2.resize(grey.astype(np.float32), (side, side), interpolation=method)
+        self.grey: Floats = np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), np.float32)
+        right, down = (
+            np.asarray(cv2.Sobel(self.grey, cv2.CV_32F, *order, scale=1 / 8), np.float32)
+            for order in ((1, 0), (0, 1))
         )
-
-    @cached_property
-    def _pixels(self) -> NDArray[np.int64]:  # (2, n) rows, columns
-        side = self.square_px
-        rows, columns = (length // side for length in self.level.shape)
-        across, down = self._gradients
-        strength = (across * across + down * down)[: rows * side, : columns * side]
+        length = side // cells
+        strength = (right * right + down * down)[: cells * length, : cells * length]
         squares = (
-            strength.reshape(rows, side, columns, side)
+            strength.reshape(cells, length, cells, length)
             .transpose(0, 2, 1, 3)
-            .reshape(rows * columns, side * side)
+            .reshape(cells * cells, length * length)
         )
-        best = squares.argmax(axis=1) if squares.size else np.zeros(0, np.int64)
-        number = np.arange(len(best))
-        found = np.stack([number // max(columns, 1), number % max(columns, 1)]) * side
-        found += np.stack(np.divmod(best, side))
-        return found[:, squares[number, best] >= LEAST_GRADIENT**2]
+        number, best = np.arange(cells * cells), squares.argmax(axis=1)
+        row = number // cells * length + best // length
+        column = number % cells * length + best % length
+        self.usable: NDArray[np.bool_] = squares[number, best] >= LEAST_GRADIENT**2  # (cells²,)
+        # Where the points lie, (2, cells²) x, y in places.
+        self.at: Floats = (np.stack([column, row]).astype(np.float32) + 0.5) * (GRID / side)
+        self.values: Floats = self.grey[row, column]  # (cells²,)
+        # What a change of each of eight unknowns does there, (cells², 8): the affine map about the
+        # middle (6), gain and bias.
+        x, y = (self.at - GRID / 2) / (GRID / 2)
+        right, down = (each[row, column] * (side / GRID) for each in (right, down))
+        gain = self.values - self.values.mean()
+        slopes = [right * x, right * y, right, down * x, down * y, down, gain, np.ones_like(x)]
+        self.slopes: Floats = np.stack(slopes, axis=1).astype(np.float32)
 
 
 def refine(
-    a: Points, b: Level, matrix: Matrix, steps: int, support: NDArray[np.bool_] | None = None
-) -> Matrix | None:
-    """Return the map with which `b` lies on `a`, None where there is none.
+    a: Sequence[Level],
+    b: Sequence[Level],
+    matrices: Matrices,
+    steps: int,
+    support: NDArray[np.bool_] | None = None,
+) -> tuple[Matrices, NDArray[np.float64]]:
+    """Return the maps with which each of `b` lies on that of `a`, and how far they correlate.
 
-    `support` (GRID, GRID) limits the points to places that are known to match.
+    All levels are of one size. `support` (n, GRID, GRID) limits the points to places that are known
+    to match. The correlation is that of the points at the last step, -1 where there is no map.
     """
-    at, values, slopes = a.at, a.values, a.slopes
+    parts = [
+        _refine(
+            a[i : i + AT_ONCE],
+            b[i : i + AT_ONCE],
+            matrices[i : i + AT_ONCE],
+            steps,
+            None if support is None else support[i : i + AT_ONCE],
+        )
+        for i in range(0, len(a), AT_ONCE)
+    ]
+    if not parts:
+        return matrices, np.zeros(0)
+    maps, correlations = zip(*parts, strict=True)
+    return np.concatenate(maps), np.concatenate(correlations)
+
+
+def _refine(
+    a: Sequence[Level],
+    b: Sequence[Level],
+    matrices: Matrices,
+    steps: int,
+    support: NDArray[np.bool_] | None,
+) -> tuple[Matrices, NDArray[np.float64]]:
+    at, values, slopes, usable = (
+        np.stack([getattr(level, name) for level in a])
+        for name in ("at", "values", "slopes", "usable")
+    )  # (n, 2, points), (n, points), (n, points, 8), (n, points)
     if support is not None:
-        cells = np.minimum(at.astype(np.int64), GRID - 1)
-        inside = support[cells[:, 1], cells[:, 0]]
-        if inside.sum() >= 2 * MIN_POINTS:
-            at, values, slopes = at[inside], values[inside], slopes[inside]
-    if len(at) < MIN_POINTS:
-        return None
-    height, width = b.shape
-    to_pixels = np.array([width, height]) / GRID
-    middle = np.full(2, GRID / 2)
-    forward = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))  # places of `a` to those of `b`
+        column, row = np.minimum(at.astype(np.int64), GRID - 1).swapaxes(0, 1)
+        inside = usable & np.take_along_axis(
+            support.reshape(len(a), -1), row * GRID + column, axis=1
+        )
+        enough = inside.sum(axis=1) >= 2 * MIN_POINTS
+        usable = np.where(enough[:, None], inside, usable)
+    greys = np.stack([level.grey for level in b])
+    forward = invert(matrices)  # places of `a` to those of `b`
+    correlation = np.full(len(a), -1.0)
+    live = np.arange(len(a))
     for step in range(steps):
-        pixels = (at @ forward[:2, :2].T + forward[:2, 2]) * to_pixels - 0.5
-        inside = np.all((pixels >= 0) & (pixels <= (width - 1, height - 1)), axis=1)
-        if inside.sum() < MIN_POINTS:
-            return None
-        x, y = pixels.astype(np.float32).T[:, :, None]
-        seen = np.asarray(cv2.remap(b, x, y, cv2.INTER_LINEAR)[:, 0], np.float64)[inside]
-        wanted, slope = values[inside], slopes[inside]
-        seen -= seen.mean()
-        centred = wanted - wanted.mean()
-        product, power = float(centred @ seen), float(seen @ seen) + 1e-6
-        own_power = float(centred @ centred) + 1e-6
-        correlation = product / np.sqrt(power * own_power)
-        if correlation < (TOO_LITTLE if step == steps - 1 else HOPELESS) and step >= EARLY:
-            return None
-        gain = product / power if product > 0 else np.sqrt(own_power / power)
-        error = gain * seen - centred
-        spread = 1.4826 * float(np.median(np.abs(error[::4]))) + 0.5  # a quarter tells it as well
-        weighted = slope * (1 / (1 + (error / (2 * spread)) ** 2) ** 2)[:, None]
-        normal = weighted.T @ slope
-        normal[np.diag_indices(8)] += 1e-4 * normal.diagonal() + 1e-6
-        change = np.linalg.solve(normal, weighted.T @ error)
-        moved = np.eye(3)
-        moved[:2, :2] += change[[0, 1, 3, 4]].reshape(2, 2) / (GRID / 2)
-        moved[:2, 2] = middle + change[[2, 5]] - moved[:2, :2] @ middle
-        if abs(np.linalg.det(moved[:2, :2])) < 0.1:
-            return None
-        forward = forward @ np.linalg.inv(moved)
-        if np.abs(change[:6]).max() < STEP_DONE:
+        if not len(live):
             break
-    if not np.isfinite(forward).all() or abs(np.linalg.det(forward[:2, :2])) < 1e-3:
-        return None
-    return np.asarray(np.linalg.inv(forward)[:2])
+        seen, inside = _sample(greys, live, forward[live], at[live])
+        inside &= usable[live]
+        held = inside.sum(axis=1)
+        weight = inside.astype(np.float32)
+        wanted, seen = (_centred(each, weight, held) for each in (values[live], seen))
+        product, power, own = (
+            (one * other).sum(axis=1)
+            for one, other in [(wanted, seen), (seen, seen), (wanted, wanted)]
+        )
+        power, own = power + 1e-6, own + 1e-6
+        alike = product / np.sqrt(power * own)
+        lost = (held < MIN_POINTS) | ((alike < HOPELESS) & (step >= EARLY))
+        gain = np.where(product > 0, product / power, np.sqrt(own / power))[:, None]
+        error = (gain * seen - wanted).astype(np.float32)
+        weight = weight / (1 + (error / (2 * _spread(error, inside))) ** 2) ** 2
+        change = _solve(slopes[live], weight, error)
+        moved = np.zeros((len(live), 2, 3))
+        moved[:, :, :2] = np.eye(2) + change[:, [0, 1, 3, 4]].reshape(-1, 2, 2) / (GRID / 2)
+        moved[:, :, 2] = GRID / 2 + change[:, [2, 5]] - moved[:, :, :2].sum(axis=2) * (GRID / 2)
+        lost |= np.abs(determinant(moved)) < 0.1
+        forward[live] = _after(forward[live], invert(moved))
+        correlation[live] = np.where(lost, -1.0, alike)
+        live = live[~lost & (np.abs(change[:, :6]).max(axis=1) >= STEP_DONE)]
+    correlation[correlation < TOO_LITTLE] = -1.0
+    bad = ~np.isfinite(forward).all(axis=(1, 2)) | (np.abs(determinant(forward)) < 1e-3)
+    correlation[bad] = -1.0
+    return invert(forward), correlation
+
+
+def invert(maps: Matrices) -> Matrices:
+    """Return the inverse of affine maps, not a number where there is none."""
+    scale = determinant(maps)
+    scale = np.where(np.abs(scale) < 1e-9, np.nan, scale)
+    inverse = np.empty(maps.shape)
+    inverse[:, 0, 0], inverse[:, 0, 1] = maps[:, 1, 1] / scale, -maps[:, 0, 1] / scale
+    inverse[:, 1, 0], inverse[:, 1, 1] = -maps[:, 1, 0] / scale, maps[:, 0, 0] / scale
+    inverse[:, :, 2] = -_turned(inverse, maps[:, :, 2])
+    return inverse
+
+
+def determinant(maps: Matrices) -> NDArray[np.float64]:
+    """Return by how much affine maps enlarge areas, (n,); below 0 where they mirror."""
+    return np.asarray(maps[:, 0, 0] * maps[:, 1, 1] - maps[:, 0, 1] * maps[:, 1, 0])
+
+
+def _after(maps: Matrices, first: Matrices) -> Matrices:
+    """Return the maps that do `first`, then `maps`."""
+    both = np.empty(maps.shape)
+    for column in range(3):
+        both[:, :, column] = _turned(maps, first[:, :, column])
+    both[:, :, 2] += maps[:, :, 2]
+    return both
+
+
+def _turned(maps: Matrices, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the linear part of maps times vectors (n, 2)."""
+    return np.asarray(maps[:, :, 0] * vectors[:, :1] + maps[:, :, 1] * vectors[:, 1:])
+
+
+def _sample(
+    greys: Floats, rows: NDArray[np.int64], forward: Matrices, at: Floats
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return what `greys[rows]` hold where `forward` puts the points, and which lie inside."""
+    side = greys.shape[1]
+    to_pixels = (forward * (side / GRID)).astype(np.float32)
+    x, y = (
+        to_pixels[:, i, 0, None] * at[:, 0] + to_pixels[:, i, 1, None] * at[:, 1]
+        + (to_pixels[:, i, 2, None] - np.float32(0.5))
+        for i in (0, 1)
+    )  # fmt: skip
+    inside = (x >= 0) & (x <= side - 1) & (y >= 0) & (y <= side - 1)
+    x, y = (np.where(inside, each, np.float32(0)) for each in (x, y))
+    column, row = (np.minimum(each.astype(np.int32), side - 2) for each in (x, y))
+    right, down = x - column, y - row
+    first = (rows[:, None] * side + row) * side + column
+    flat = greys.reshape(-1)
+    above = flat[first] + (flat[first + 1] - flat[first]) * right
+    below = flat[first + side] + (flat[first + side + 1] - flat[first + side]) * right
+    return np.asarray(above + (below - above) * down, np.float32), inside
+
+
+def _centred(values: Floats, weight: Floats, held: NDArray[np.int64]) -> Floats:
+    """Return values without their mean over the points inside, 0 outside."""
+    mean = (values * weight).sum(axis=1) / np.maximum(held, 1)
+    return np.asarray((values - mean[:, None].astype(np.float32)) * weight, np.float32)
+
+
+def _spread(error: Floats, inside: NDArray[np.bool_]) -> Floats:
+    """Return the robust spread of errors, (n, 1): their median size, of some of them."""
+    some = inside[:, ::SOME]
+    sizes = np.where(some, np.abs(error[:, ::SOME]), np.float32(np.inf))
+    sizes.sort(axis=1)
+    middle = np.maximum(some.sum(axis=1) - 1, 0) // 2
+    median = np.take_along_axis(sizes, middle[:, None], axis=1)
+    return np.asarray(np.where(np.isfinite(median), 1.4826 * median + 0.5, 1.0), np.float32)
+
+
+def _solve(slopes: Floats, weight: Floats, error: Floats) -> NDArray[np.float64]:
+    """Return the weighted least squares of the eight unknowns, (n, 8)."""
+    weighted = (slopes * weight[:, :, None]).transpose(0, 2, 1)
+    normal = (weighted @ slopes).astype(np.float64)
+    diagonal = np.arange(8)
+    normal[:, diagonal, diagonal] += 1e-4 * normal[:, diagonal, diagonal] + 1e-6
+    return np.asarray(
+        np.linalg.solve(normal, (weighted @ error[:, :, None]).astype(np.float64))[..., 0]
+    )

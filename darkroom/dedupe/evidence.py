@@ -33,9 +33,8 @@ from darkroom.core import tables
 from darkroom.core.files import publish
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
-from darkroom.dedupe import matching
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.verify import NOTHING, VERSION, VERY_NEAR, Evidence, Picture, compare
+from darkroom.dedupe.verify import VERSION, Evidence, Picture, Question, compare_all
 from darkroom.embedding.network import LOCAL_DIMENSIONS, PLACES
 from darkroom.images.decode import DecodeError, Pixels
 from darkroom.images.previews import Place, Previews, read_picture
@@ -231,16 +230,14 @@ def verify_task(root: Path, descriptors: Path, task: list[Comparison]) -> list[E
     cv2.setNumThreads(1)
     with threadpool_limits(1):  # the workers share the cores already
         local = _mapped(descriptors, descriptors.stat().st_mtime_ns)
-        rows, at = np.unique([[pair.a.row, pair.b.row] for pair in task], return_inverse=True)
-        a, b = matching.coarse(local[rows])[at.reshape(-1, 2)].swapaxes(0, 1)
-        strength = matching.coarse_strength(a, b)
-        likely = strength >= matching.MIN_COARSE_STRENGTH
-        return [
-            compare(_picture(root, local, pair.a), _picture(root, local, pair.b), pair.normalised)
-            if fits or pair.normalised >= VERY_NEAR
-            else NOTHING
-            for pair, fits in zip(task, likely, strict=True)
-        ]
+        return compare_all(
+            [
+                Question(
+                    _picture(root, local, pair.a), _picture(root, local, pair.b), pair.normalised
+                )
+                for pair in task
+            ]
+        )
 
 
 _held: OrderedDict[tuple[Path, str], Picture] = OrderedDict()  # in each worker
@@ -263,9 +260,9 @@ def _mapped(descriptors: Path, written: int) -> NDArray[np.int8]:
 
 
 def _read(root: Path, place: Place) -> Pixels:
-    """Return a picture; one that does not decode any more is flat, and so nobody's copy."""
+    """Return a picture's grey; one that does not decode any more is flat, and so nobody's copy."""
     try:
-        return read_picture(root, place)
+        return read_picture(root, place, grey=True)
     except DecodeError as error:
         logger.warning("dedupe: %s: a picture that embed could read: %s", place, error)
-        return np.zeros((8, 8, 3), np.uint8)
+        return np.zeros((8, 8), np.uint8)

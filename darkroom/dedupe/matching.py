@@ -6,6 +6,7 @@ nearest. Matches of an edit carry neighbours to neighbours; chance matches do no
 "GMS: grid-based motion statistics"). So most candidates are refused before any picture is read.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -18,11 +19,13 @@ GRID = 16
 assert GRID * GRID == PLACES
 UNIT = LOCAL_SCALE**2  # product of two equal descriptors
 MIN_SIMILARITY = 0.4 * UNIT  # of descriptors, for a match
-STRONG = 0.5 * UNIT  # similarity above this adds to the strength
+STRONG = 0.5  # cosine above which a match of averaged places adds to the strength
 NEIGHBOUR = 2  # places: matches of neighbours lie so near to each other
-MIN_STRENGTH, MIN_COHERENT = 12.0, 16  # benchmarks/copies.py: 0.9998 of the copies, 0.4 of others
+# benchmarks/copies.py: 0.9998 of the copies have as many, and a fifth of the other candidates.
+MIN_MATCHES, MIN_COHERENT = 45, 20
 COARSE = 2  # places a side that are averaged for a first look
-MIN_COARSE_STRENGTH = 4.5  # the same of those
+MIN_COARSE_STRENGTH = 4.8  # of the matches of those
+AT_ONCE = 32  # pairs
 REACH = 0.7  # places: so near to where the map puts it lies a match that fits
 MIN_FITTING = 8
 
@@ -46,17 +49,15 @@ def coarse_strength(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[n
     similarity = a @ b.transpose(0, 2, 1)
     mutual = similarity >= similarity.max(axis=2, keepdims=True)
     mutual &= similarity >= similarity.max(axis=1, keepdims=True)
-    beyond = np.maximum(similarity - STRONG / UNIT, 0)
+    beyond = np.maximum(similarity - STRONG, 0)
     return np.asarray((beyond * mutual).sum(axis=(1, 2)), np.float32)
 
 
 class Matches(NamedTuple):
-    """Places of `a` and of `b` that match."""
+    """Places of `a` and of `b` that are each other's nearest."""
 
     a: NDArray[np.int64]  # (m,) in [0, PLACES)
-    b: NDArray[np.int64]
-    similarity: NDArray[np.float32]  # (PLACES, PLACES), products of all places of `a` with `b`'s
-    strength: float  # sum over the matches of what their cosine exceeds 0.5
+    at: NDArray[np.float32]  # (m, 2) x, y of where in `b`, in places, the first's centre at 0.5
     coherent: int  # neighbours among the matches that match neighbours
 
 
@@ -65,26 +66,57 @@ class Map(NamedTuple):
 
     matrix: NDArray[np.float64]  # (2, 3), in places, of which the first has its centre at 0.5
     fitting: int  # matches that fit
-    support: NDArray[np.bool_] | None = None  # (GRID, GRID), where in `a` they lie, or next to them
+    support: NDArray[np.bool_]  # (GRID, GRID), where in `a` they lie, or next to them
 
 
-def match(a: Descriptors, b: Descriptors) -> Matches:
-    """Return the places that are each other's nearest."""
-    similarity = a.astype(np.float32) @ b.astype(np.float32).T
-    to_b, to_a = similarity.argmax(axis=1), similarity.argmax(axis=0)
-    places = np.arange(PLACES)
-    nearest = similarity[places, to_b]
-    mutual = (to_a[to_b] == places) & (nearest >= MIN_SIMILARITY)
-    strength = float(np.maximum(nearest[mutual] - STRONG, 0).sum()) / UNIT
-    row, column = (part.reshape(GRID, GRID) for part in np.divmod(to_b, GRID))
-    known = mutual.reshape(GRID, GRID)
-    coherent = 0
-    for one, other in [(np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])]:
+def match(a: Sequence[Descriptors], b: Sequence[Descriptors]) -> list[Matches]:
+    """Return the matches of each pair, as it would have them alone."""
+    found: list[Matches] = []
+    for start in range(0, len(a), AT_ONCE):
+        one, other = (np.stack(each[start : start + AT_ONCE]).astype(np.float32) for each in (a, b))
+        similarity = one @ other.transpose(0, 2, 1)  # (n, PLACES of a, PLACES of b)
+        to_b = similarity.argmax(axis=2)
+        nearest = np.take_along_axis(similarity, to_b[:, :, None], axis=2)[:, :, 0]
+        backward = np.take_along_axis(similarity.max(axis=1), to_b, axis=1)
+        mutual = (nearest >= backward) & (nearest >= MIN_SIMILARITY)
+        at, coherent = _peaks(similarity, to_b), _coherent(to_b, mutual)
+        for number, known in enumerate(mutual):
+            chosen = np.flatnonzero(known)
+            found.append(Matches(chosen, at[number, chosen], int(coherent[number])))
+    return found
+
+
+def _coherent(to_b: NDArray[np.int64], mutual: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how many neighbours among the matches match neighbours, (n,)."""
+    row, column = (part.reshape(-1, GRID, GRID) for part in np.divmod(to_b, GRID))
+    known = mutual.reshape(-1, GRID, GRID)
+    coherent = np.zeros(len(to_b), np.int64)
+    for one, other in [(np.s_[:, :, 1:], np.s_[:, :, :-1]), (np.s_[:, 1:], np.s_[:, :-1])]:
         near = abs(row[one] - row[other]) <= NEIGHBOUR
         near &= abs(column[one] - column[other]) <= NEIGHBOUR
-        coherent += int((near & known[one] & known[other]).sum())
-    chosen = np.flatnonzero(mutual)
-    return Matches(chosen, to_b[chosen], similarity, strength, coherent)
+        coherent += (near & known[one] & known[other]).sum(axis=(1, 2))
+    return coherent
+
+
+def _peaks(similarity: NDArray[np.float32], to_b: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return where in `b` each place's nearest lies, (n, PLACES, 2) x, y.
+
+    It is the peak of a parabola through three similarities.
+    """
+    row, column = np.divmod(to_b, GRID)
+    pair = np.arange(len(to_b))[:, None]
+    place = np.arange(to_b.shape[1])
+
+    def offset(near: NDArray[np.int64], step: int) -> NDArray[np.float32]:
+        within = (near > 0) & (near < GRID - 1)
+        before, middle, after = (
+            similarity[pair, place, np.where(within, to_b + d, to_b)] for d in (-step, 0, step)
+        )
+        bend = np.minimum(before - 2 * middle + after, np.float32(-1e-3))
+        return np.asarray(np.clip(0.5 * (before - after) / bend, -0.5, 0.5) * within, np.float32)
+
+    x, y = column + 0.5 + offset(column, 1), row + 0.5 + offset(row, GRID)
+    return np.stack([x, y], axis=2).astype(np.float32)
 
 
 def find_map(matches: Matches, again: bool = False) -> Map | None:
@@ -97,35 +129,18 @@ def find_map(matches: Matches, again: bool = False) -> Map | None:
         return None
     row, column = np.divmod(matches.a, GRID)
     of_a = np.stack([column + 0.5, row + 0.5], axis=1).astype(np.float32)
-    method, most = (cv2.USAC_MAGSAC, 2000) if again else (cv2.RANSAC, 500)
+    # What is found is refined on pixels, not on the matches.
+    method, most, refined = (cv2.USAC_MAGSAC, 2000, 10) if again else (cv2.RANSAC, 500, 0)
     matrix, inside = cv2.estimateAffine2D(
-        _refined(matches), of_a, method=method, ransacReprojThreshold=REACH, maxIters=most
-    )
-    if matrix is None or inside.sum() < MIN_FITTING:
+        matches.at, of_a, method=method, ransacReprojThreshold=REACH, maxIters=most,
+        refineIters=refined,
+    )  # fmt: skip
+    if matrix is None or inside.sum() < MIN_FITTING or not np.isfinite(matrix).all():
         return None
     support = np.zeros(PLACES, np.uint8)
     support[matches.a[inside.ravel() > 0]] = 1
     near = np.asarray(cv2.dilate(support.reshape(GRID, GRID), np.ones((3, 3), np.uint8)), np.bool_)
     return Map(np.asarray(matrix, np.float64), int(inside.sum()), near)
-
-
-def _refined(matches: Matches) -> NDArray[np.float32]:
-    """Return where in `b` the matches lie, (m, 2) x, y: the peak of a parabola through three."""
-    of_a = matches.similarity[matches.a].reshape(-1, GRID, GRID)
-    row, column = np.divmod(matches.b, GRID)
-    number = np.arange(len(of_a))
-    middle = of_a[number, row, column]
-
-    def offset(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float32]:
-        bend = np.minimum(before - 2 * middle + after, -1e-3)
-        return np.asarray(np.clip(0.5 * (before - after) / bend, -0.5, 0.5), np.float32)
-
-    last = GRID - 1
-    left, right = (of_a[number, row, np.clip(column + d, 0, last)] for d in (-1, 1))
-    above, below = (of_a[number, np.clip(row + d, 0, last), column] for d in (-1, 1))
-    x = np.where((column > 0) & (column < last), offset(left, right), 0)
-    y = np.where((row > 0) & (row < last), offset(above, below), 0)
-    return np.stack([column + 0.5 + x, row + 0.5 + y], axis=1).astype(np.float32)
 
 
 def in_pixels(
@@ -135,9 +150,10 @@ def in_pixels(
 
     Pixels are counted from the centre of the first, as OpenCV does.
     """
-    return np.asarray(
-        (_to_pixels(size_a) @ np.vstack([matrix, [0, 0, 1]]) @ _to_places(size_b))[:2]
-    )
+    to_a, of_b = np.array(size_a[::-1]) / GRID, GRID / np.array(size_b[::-1])
+    linear = matrix[:, :2] * to_a[:, None] * of_b
+    offset = to_a * (matrix[:, 2] + matrix[:, :2] @ of_b / 2) - 0.5
+    return np.concatenate([linear, offset[:, None]], axis=1)
 
 
 def in_places(

@@ -16,28 +16,31 @@ rest fits. What differs by details below a fiftieth of the long side (the number
 spreadsheets of one form) is not seen here: `difference` looks for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.dedupe.alignment import Matrix, Points, refine
+from darkroom.dedupe.alignment import Level, Matrices, Matrix, determinant, refine
 from darkroom.dedupe.matching import (
     GRID,
+    MIN_COARSE_STRENGTH,
     MIN_COHERENT,
-    MIN_STRENGTH,
+    MIN_MATCHES,
     Descriptors,
     Map,
+    coarse,
+    coarse_strength,
     find_map,
     in_pixels,
     match,
 )
 from darkroom.images.decode import Pixels
 
-VERSION = "5"  # raise it when the same two pictures give other evidence
+VERSION = "6"  # raise it when the same two pictures give other evidence
 
 SIDE_PX = 160  # long side for comparing
 THUMB_PX = 32
@@ -46,9 +49,11 @@ THUMB_PX = 32
 NEAR, VERY_NEAR = 0.45, 0.6
 FLAT_STD = 1.5  # grey levels; below this a picture has no structure to verify
 ALIKE, HARDLY_ALIKE = 0.85, 0.6  # correlation of thumbnails: lies as it is; may be made to lie
-SURE_AGREEMENT = 0.7  # with less, the whole pictures are tried as well
-PROMISING, SURE = 12, 24  # matches that fit: worth a look at the pictures, and a second try
-HARDLY_ALIGNED, SURELY_ALIGNED = 0.25, 0.9  # agreement between which a finer alignment is tried
+SURE_AGREEMENT = 0.7  # with less, blurred pictures are compared by their coarse detail
+ASTRAY = 0.62  # with less agreement, another map and the whole pictures are tried as well
+PROMISING, SURE = 14, 24  # matches that fit: worth a look at the pictures, and a second try
+ROUGH_PX, ROUGH_STEPS = 80, 12  # side on which a map is refined first, with a point in each place
+FINE_PX, FINE_CELLS, FINE_STEPS = 160, 32, 6
 FINE_SIGMA, COARSE_SIGMA = 1.5, 8.0  # px: the band that is compared
 WINDOW_SIGMA = 5.0  # px, over which contrast is evened out
 SSIM_STEP, SSIM_WINDOW = 2, 9  # the band holds no finer detail than every second pixel; pixels
@@ -97,23 +102,24 @@ class Picture:
     """A picture to verify; it is read, and whatever is asked of it computed, when first needed."""
 
     def __init__(self, local: Descriptors, read: Callable[[], Pixels]) -> None:
-        """Keep the descriptors of its places, and how to read it."""
+        """Keep the descriptors of its places, and how to read it, in colour or grey."""
         self.local, self._read = local, read
 
     @cached_property
     def grey(self) -> Grey:
         """Return the picture, its long side SIDE_PX."""
-        pixels = self._read()
-        scale = SIDE_PX / max(pixels.shape[:2])
+        pixels = np.ascontiguousarray(self._read())
+        if pixels.ndim == 3:
+            pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+        scale = SIDE_PX / max(pixels.shape)
         size = (max(8, round(pixels.shape[1] * scale)), max(8, round(pixels.shape[0] * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        small = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method)
-        return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
 
     @cached_property
     def is_flat(self) -> bool:
         """Return whether it has no structure to verify."""
-        return float(np.std(self._smooth)) < FLAT_STD
+        return float(np.std(self.rough.grey)) < FLAT_STD
 
     @cached_property
     def thumbs(self) -> NDArray[np.float32]:
@@ -126,57 +132,122 @@ class Picture:
         return np.stack(turned)
 
     @cached_property
-    def coarse(self) -> Points:
-        """Return the points of the picture at half its size."""
-        half = cv2.resize(self._smooth, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        return Points(np.asarray(half, np.float32), 3)
+    def coarse(self) -> NDArray[np.float32]:
+        """Return the descriptors of fewer, larger places."""
+        return np.asarray(coarse(self.local[None])[0])
 
     @cached_property
-    def fine(self) -> Points:
-        """Return the points of the picture."""
-        return Points(np.asarray(cv2.GaussianBlur(self._float, (0, 0), 1.0), np.float32), 5)
-
-    @property
-    def _float(self) -> NDArray[np.float32]:
-        return self.grey.astype(np.float32)
+    def smooth(self) -> Band:
+        """Return the picture without its finest detail."""
+        return _blurred(self.grey.astype(np.float32), FINE_SIGMA)
 
     @cached_property
-    def _smooth(self) -> NDArray[np.float32]:
-        return np.asarray(cv2.GaussianBlur(self._float, (0, 0), 2.0), np.float32)
+    def rough(self) -> Level:
+        """Return the points on which a map is refined first."""
+        return Level(self.grey, ROUGH_PX, GRID, 1.0)
+
+    @cached_property
+    def fine(self) -> Level:
+        """Return the points on which it is refined then."""
+        return Level(self.grey, FINE_PX, FINE_CELLS, 1.0)
 
 
-def compare(a: Picture, b: Picture, normalised: float) -> Evidence:
-    """Return the evidence of the best alignment of the two pictures.
+class Question(NamedTuple):
+    """Two pictures to compare; `a` is the one of the smaller key."""
 
-    It depends on the two and their normalised similarity alone; `a` is the one of the smaller key.
+    a: Picture
+    b: Picture
+    normalised: float  # similarity of their embeddings
+
+
+def compare_all(questions: Sequence[Question]) -> list[Evidence]:
+    """Return the evidence of the best alignment of each two pictures.
+
+    It depends on the two and their normalised similarity alone, not on the other questions.
     """
-    matches = match(a.local, b.local)
-    matching = matches.strength >= MIN_STRENGTH and matches.coherent >= MIN_COHERENT
-    found = find_map(matches) if matching else None
-    if normalised < VERY_NEAR and (found is None or found.fitting < PROMISING):
-        return NOTHING
-    if a.is_flat or b.is_flat:
-        return NOTHING
-    alike = b.thumbs @ a.thumbs[0]  # (8,)
-    turn = int(np.argmax(alike))
-    if alike[turn] >= ALIKE:
-        laid = lay(a, b, _turn(turn), 0)
-        if is_same_whole(laid):
-            return laid
-    best = NOTHING
-    if found is not None and _is_plausible(found.matrix, a, b):
-        best = _align(a, b, found, found.support)
-    hopeful = normalised >= NEAR and found is not None and found.fitting >= SURE
-    if best.agreement < SURE_AGREEMENT and hopeful:
-        found = find_map(matches, again=True)
-        if found is not None and _is_plausible(found.matrix, a, b):
-            best = max(best, _align(a, b, found), key=_agreement)
-    if best.agreement < SURE_AGREEMENT and normalised >= NEAR and alike[turn] >= HARDLY_ALIKE:
-        refined = _align(a, b, Map(_turn(turn), 0))
-        # A free change lays any edge over any other.
-        if _is_small_change(refined.matrix, _turn(turn)):
-            best = max(best, refined, key=_agreement)
+    best = [NOTHING] * len(questions)
+    likely = _likely(questions)
+    matches = dict(zip(likely, match(*_sides(questions, likely, "local")), strict=True))
+    maps = {
+        number: found
+        for number, each in matches.items()
+        if len(each.a) >= MIN_MATCHES and each.coherent >= MIN_COHERENT
+        if (found := find_map(each)) is not None and found.fitting >= PROMISING
+    }
+    turns: dict[int, tuple[Map, float]] = {}
+    for number in likely:
+        a, b, normalised = questions[number]
+        if (number not in maps and normalised < VERY_NEAR) or a.is_flat or b.is_flat:
+            maps.pop(number, None)
+            continue
+        alike = b.thumbs @ a.thumbs[0]  # (8,)
+        turn = int(np.argmax(alike))
+        turns[number] = _turn(turn), float(alike[turn])
+        if alike[turn] >= ALIKE:
+            laid = lay(a, b, _turn(turn).matrix, 0)
+            if is_same_whole(laid):
+                best[number] = laid
+    unsure = [number for number in turns if best[number] is NOTHING]
+    _improve(best, questions, {n: maps[n] for n in unsure if n in maps})
+    unsure = [n for n in unsure if best[n].agreement < ASTRAY and questions[n].normalised >= NEAR]
+    others = {
+        n: found
+        for n in unsure
+        if n in maps and maps[n].fitting >= SURE
+        if (found := find_map(matches[n], again=True)) is not None
+    }
+    _improve(best, questions, others)
+    unsure = [n for n in unsure if best[n].agreement < ASTRAY and turns[n][1] >= HARDLY_ALIKE]
+    # A free change lays any edge over any other.
+    _improve(best, questions, {n: turns[n][0] for n in unsure}, _is_small_change)
     return best
+
+
+def _likely(questions: Sequence[Question]) -> list[int]:
+    """Return the numbers of the questions that are worth a match."""
+    if not questions:
+        return []
+    everyone = range(len(questions))
+    strength = coarse_strength(*(np.stack(each) for each in _sides(questions, everyone, "coarse")))
+    near = np.array([question.normalised >= VERY_NEAR for question in questions])
+    return [int(n) for n in np.flatnonzero((strength >= MIN_COARSE_STRENGTH) | near)]
+
+
+def _sides(
+    questions: Sequence[Question], numbers: Iterable[int], name: str
+) -> tuple[list[Any], list[Any]]:
+    """Return this attribute of all `a`, and of all `b`."""
+    a, b = ([getattr(questions[n][side], name) for n in numbers] for side in (0, 1))
+    return a, b
+
+
+def _improve(
+    best: list[Evidence],
+    questions: Sequence[Question],
+    starts: Mapping[int, Map],
+    allowed: Callable[[Matrices, Matrices], NDArray[np.bool_]] | None = None,
+) -> None:
+    """Refine maps, and keep by the question's number what shows more than is known."""
+    numbers = list(starts)
+    begin = np.array([start.matrix for start in starts.values()]).reshape(-1, 2, 3)
+    support = np.array([start.support for start in starts.values()])
+    rough, correlation = refine(*_sides(questions, numbers, "rough"), begin, ROUGH_STEPS, support)
+    shapes = [[side.grey.shape for side in questions[n][:2]] for n in numbers]
+    good = (correlation > 0) & _are_plausible(rough, shapes)
+    chosen = np.flatnonzero(good)
+    rough, numbers = rough[chosen], [numbers[at] for at in chosen]
+    fine, correlation = refine(
+        *_sides(questions, numbers, "fine"), rough, FINE_STEPS, support[chosen]
+    )
+    good = (correlation > 0) & _are_plausible(fine, [shapes[at] for at in chosen])
+    found = np.where(good[:, None, None], fine, rough)
+    told = np.ones(len(found), bool) if allowed is None else allowed(found, begin[chosen])
+    for at in np.flatnonzero(told):
+        number = numbers[at]
+        a, b, _ = questions[number]
+        evidence = lay(a, b, found[at], starts[number].fitting)
+        if evidence.agreement > best[number].agreement:
+            best[number] = evidence
 
 
 def is_same_whole(evidence: Evidence) -> bool:
@@ -188,49 +259,36 @@ def is_same_whole(evidence: Evidence) -> bool:
     )
 
 
-def _turn(number: int) -> Matrix:
+def _turn(number: int) -> Map:
     """Return the map of one of the eight turns and flips, in the order of `Picture.thumbs`."""
     linear = np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), number % 4)
     if number >= 4:
         linear = linear @ np.diag([-1.0, 1.0])
     middle = np.full(2, GRID / 2)
-    return np.asarray(np.c_[linear, middle - linear @ middle], np.float64)
+    return Map(np.c_[linear, middle - linear @ middle], 0, np.ones((GRID, GRID), np.bool_))
 
 
-def _align(
-    a: Picture, b: Picture, found: Map, support: NDArray[np.bool_] | None = None
-) -> Evidence:
-    """Return the evidence after refining the map, at half the size first."""
-    coarse = refine(a.coarse, b.coarse.level, found.matrix, 12, support)
-    if coarse is None or not _is_plausible(coarse, a, b):
-        return NOTHING
-    best = lay(a, b, coarse, found.fitting)
-    if HARDLY_ALIGNED <= best.agreement < SURELY_ALIGNED:
-        fine = refine(a.fine, b.fine.level, coarse, 8, support)
-        if fine is not None and _is_plausible(fine, a, b):
-            best = max(best, lay(a, b, fine, found.fitting), key=_agreement)
-    return best
+def _are_plausible(
+    maps: Matrices, shapes: Sequence[Sequence[tuple[int, int]]]
+) -> NDArray[np.bool_]:
+    """Refuse maps that no copy has: scale beyond 4, strong shear, also of one that is squared.
+
+    `shapes` are the (height, width) of both pictures of each.
+    """
+    a, b = np.array(shapes, np.float64).reshape(-1, 2, 2)[:, :, ::-1].swapaxes(0, 1)
+    linear = np.where(np.isfinite(maps[:, :, :2]), maps[:, :, :2], 0.0)
+    in_places = np.linalg.svd(linear, compute_uv=False)
+    stretch = np.linalg.svd(a[:, :, None] * linear / b[:, None], compute_uv=False)
+    within = (stretch[:, 0] < 4) & (stretch[:, 1] > 0.25)
+    sheared = (stretch[:, 0] >= 2 * stretch[:, 1]) & (in_places[:, 0] >= 2 * in_places[:, 1])
+    return np.asarray(within & ~sheared)
 
 
-def _agreement(evidence: Evidence) -> float:
-    return evidence.agreement
-
-
-def _is_plausible(matrix: Matrix, a: Picture, b: Picture) -> bool:
-    """Refuse maps that no copy has: scale beyond 4, strong shear, also of one that is squared."""
-    in_places = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    stretch = np.linalg.svd(in_pixels(matrix, a.grey.shape, b.grey.shape)[:, :2], compute_uv=False)
-    return bool(
-        stretch[0] < 4
-        and stretch[1] > 0.25
-        and (stretch[0] / stretch[1] < 2 or in_places[0] / in_places[1] < 2)
-    )
-
-
-def _is_small_change(matrix: Matrix, before: Matrix) -> bool:
+def _is_small_change(after: Matrices, before: Matrices) -> NDArray[np.bool_]:
     """Return whether two maps put every corner within a quarter of the side."""
     corners = np.array([[0, 0, 1], [GRID, 0, 1], [0, GRID, 1], [GRID, GRID, 1]], np.float64)
-    return bool(np.abs(corners @ (matrix - before).T).max() <= GRID / 4)
+    moved = np.abs(corners @ (after - before).transpose(0, 2, 1))
+    return np.asarray(moved.max(axis=(1, 2)) <= GRID / 4)
 
 
 def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
@@ -244,7 +302,7 @@ def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
     inside = np.asarray(
         cv2.warpAffine(np.ones_like(picture), pixels, (width, height), flags=cv2.INTER_NEAREST)
     )
-    own = picture.size * abs(float(np.linalg.det(pixels[:, :2])))
+    own = picture.size * abs(float(determinant(pixels[None])[0]))
     covered = inside.astype(np.bool_)
     overlap = min(1.0, float(covered.sum()) / max(1.0, min(own, float(target.size))))
     every = slice(None, None, SSIM_STEP)
@@ -255,21 +313,23 @@ def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
     where = (float(value) for value in np.ravel(matrix))
     if core.sum() < MIN_CORE_PX or min(core.shape) < SSIM_WINDOW:
         return Evidence(inliers, overlap, 0.0, 0.0, 0.0, float("nan"), float("nan"), *where)
-    warped = np.asarray(cv2.warpAffine(picture, pixels, (width, height)), np.uint8)
-    one, other = (_fine(each, covered)[every, every].copy() for each in (target, warped))
+    warped = cv2.warpAffine(picture, pixels, (width, height)).astype(np.float32)
+    one, outside = a.smooth[every, every], ~covered
+    if outside.any():
+        warped[outside] = warped[covered].mean()
+        one = np.where(outside[every, every], one[covered[every, every]].mean(), one)
+    one = np.asarray(one, np.float32)
+    other = np.ascontiguousarray(_blurred(warped, FINE_SIGMA)[every, every])
     shares, ssim, contrast = _compare_detail(one, other, core, 1.0)
     if NO_DETAIL <= contrast < PLAIN and shares[0] < SURE_AGREEMENT:
         shares, ssim, _ = _compare_detail(one, other, core, COARSER)
-    error = float(np.mean((_standard(one[core]) - _standard(other[core])) ** 2))
+    error = 2 - 2 * _correlation(one[core], other[core])
     return Evidence(inliers, overlap, *shares, ssim, error, *where)
 
 
-def _fine(picture: Grey, covered: NDArray[np.bool_]) -> Band:
-    """Return the smoothed picture, with its mean where the two do not overlap."""
-    values = picture.astype(np.float32)
-    if not covered.all():
-        values = np.where(covered, values, values[covered].mean()).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), FINE_SIGMA), np.float32)
+def _blurred(values: Band, sigma: float) -> Band:
+    side = 2 * round(3 * sigma) + 1
+    return np.asarray(cv2.GaussianBlur(values, (side, side), sigma), np.float32)
 
 
 def _compare_detail(
@@ -292,14 +352,17 @@ def _compare_detail(
 
 def _shares_of_tiles(agrees: NDArray[np.bool_], detail: NDArray[np.bool_]) -> tuple[float, float]:
     """Return what agrees of the best tiles with UNCOVERED of the detail, and of the worst one."""
-    height, width = (length // TILE * TILE for length in detail.shape)
-    if not height or not width:
+    rows, columns = (length // TILE for length in detail.shape)
+    if not rows or not columns:
         return 0.0, 0.0
     agreeing, detailed = (
-        each[:height, :width].reshape(height // TILE, TILE, width // TILE, TILE).sum(axis=(1, 3))
+        cv2.resize(
+            each[: rows * TILE, : columns * TILE].astype(np.float32), (columns, rows),
+            interpolation=cv2.INTER_AREA,
+        )
         for each in (agrees, detail)
-    )
-    used = detailed >= TILE * TILE // 4
+    )  # fmt: skip
+    used = detailed >= 1 / 4
     if not used.any():
         return 0.0, 0.0
     agreeing, detailed = agreeing[used], detailed[used]
@@ -331,9 +394,9 @@ def local_ssim(one: Band, other: Band) -> Band:
     return np.asarray(above / below, np.float32)
 
 
-def _standard(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return values of zero mean and unit variance."""
-    return np.asarray((values - values.mean()) / (values.std() + 1e-6), np.float32)
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    return float(one @ other / (np.sqrt((one @ one) * (other @ other)) + 1e-6))
 
 
 def _evened_band(values: Band, core: NDArray[np.bool_], coarser: float) -> tuple[Band, Band, float]:
@@ -344,9 +407,9 @@ def _evened_band(values: Band, core: NDArray[np.bool_], coarser: float) -> tuple
     """
     if coarser > 1:
         extra = FINE_SIGMA * np.sqrt(coarser**2 - 1) / SSIM_STEP
-        values = np.asarray(cv2.GaussianBlur(values, (0, 0), extra), np.float32)
-    band = values - cv2.GaussianBlur(values, (0, 0), COARSE_SIGMA * coarser / SSIM_STEP)
-    local = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW_SIGMA * coarser / SSIM_STEP))
+        values = _blurred(values, extra)
+    band = values - _blurred(values, COARSE_SIGMA * coarser / SSIM_STEP)
+    local = np.sqrt(_blurred(band * band, WINDOW_SIGMA * coarser / SSIM_STEP))
     contrast = float(local[core].mean()) + 1e-6
     evened = np.asarray(band / (local + 0.2 * contrast), np.float32)
     return evened, np.asarray(local / contrast, np.float32), contrast

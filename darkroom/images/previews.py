@@ -12,6 +12,7 @@ has decoded the small originals under its limits: reading either needs no guard.
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import simplejpeg
@@ -56,19 +57,24 @@ def encode_preview(pixels: Pixels, width: int, height: int) -> bytes | None:
     return bytes(simplejpeg.encode_jpeg(small, QUALITY, "RGB", SUBSAMPLING))
 
 
-def read_picture(root: Path, place: Place) -> Pixels:
-    """Return the picture that lies at `place`. Raises DecodeError where its bytes are damaged."""
-    return decode_picture(shards.read_member(root, place.location), place.folder)
+def read_picture(root: Path, place: Place, grey: bool = False) -> Pixels:
+    """Return the picture that lies at `place`, (height, width, 3), or its `grey` (height, width).
+
+    Raises DecodeError where its bytes are damaged.
+    """
+    return decode_picture(shards.read_member(root, place.location), place.folder, grey)
 
 
-def decode_picture(content: bytes, folder: str) -> Pixels:
+def decode_picture(content: bytes, folder: str, grey: bool = False) -> Pixels:
     """Return the picture of bytes that lie in this folder of a Place, as `read_picture` does."""
     if folder != str(PREVIEWS):
-        return decode(content)  # clean has looked at its size
+        pixels = decode(content)  # clean has looked at its size
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8) if grey else pixels
     try:
-        return np.asarray(simplejpeg.decode_jpeg(content, "RGB"), np.uint8)
+        pixels = simplejpeg.decode_jpeg(content, "GRAY" if grey else "RGB")
     except ValueError as error:
         raise DecodeError("corrupt", str(error)) from error
+    return np.asarray(pixels[:, :, 0] if grey else pixels, np.uint8)
 
 
 def locate(root: Path) -> pd.DataFrame:

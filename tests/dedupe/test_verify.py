@@ -9,7 +9,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from darkroom.dedupe.decide import decide
-from darkroom.dedupe.verify import NOTHING, Picture, compare, local_ssim
+from darkroom.dedupe.verify import NOTHING, Picture, Question, compare_all, local_ssim
 from darkroom.embedding.embed import load_network
 from darkroom.embedding.network import BUNDLED
 
@@ -77,6 +77,10 @@ def picture(pixels):
     network = load_network(BUNDLED)
     pixels = np.ascontiguousarray(pixels)
     return Picture(network.embed([network.prepare(pixels)]).local[0], lambda: pixels)
+
+
+def compare(a, b, normalised):
+    return compare_all([Question(a, b, normalised)])[0]
 
 
 def _verdict(a, b, similarity=NEAR):
@@ -256,6 +260,20 @@ def test_the_order_of_the_two_changes_no_verdict(photograph, one, other, foreign
 def test_the_map_says_where_a_crop_lies(photograph):
     evidence = compare(picture(photograph), picture(photograph[32:224, 64:256]), FAR)
     assert evidence.matrix == pytest.approx(np.array([[0.75, 0, 4], [0, 0.75, 2]]), abs=0.05)
+
+
+def test_a_pair_among_others_has_the_evidence_that_it_has_alone(photograph):
+    edits = [picture(edit(photograph)) for edit in EDITS.values()]
+    others = [picture(make(seed)) for make in ALIKE.values() for seed in range(2)]
+    everyone = edits + others
+    pairs = [(i, j) for i in range(0, len(everyone), 3) for j in range(i + 1, len(everyone), 2)]
+    questions = [Question(everyone[i], everyone[j], (FAR, NEAR)[(i + j) % 2]) for i, j in pairs] + [
+        Question(everyone[0], everyone[0], NEAR)
+    ]
+    together = compare_all(questions)
+    assert sum(evidence.agreement > 0 for evidence in together) > len(edits)
+    np.testing.assert_array_equal(together, [compare(*question) for question in questions])
+    assert compare_all([]) == []
 
 
 def test_local_ssim_is_that_of_scikit_image():
