@@ -314,12 +314,14 @@ def lay(a: Picture, b: Picture, matrix: Matrix, inliers: int) -> Evidence:
     if core.sum() < MIN_CORE_PX or min(core.shape) < SSIM_WINDOW:
         return Evidence(inliers, overlap, 0.0, 0.0, 0.0, float("nan"), float("nan"), *where)
     warped = cv2.warpAffine(picture, pixels, (width, height)).astype(np.float32)
-    one, outside = a.smooth[every, every], ~covered
-    if outside.any():
-        warped[outside] = warped[covered].mean()
-        one = np.where(outside[every, every], one[covered[every, every]].mean(), one)
-    one = np.asarray(one, np.float32)
-    other = np.ascontiguousarray(_blurred(warped, FINE_SIGMA)[every, every])
+    if covered.all():
+        smooth = [a.smooth, _blurred(warped, FINE_SIGMA)]
+    else:  # both the same: their mean, where they do not overlap
+        both = [target.astype(np.float32), warped]
+        smooth = [
+            _blurred(np.where(covered, each, each[covered].mean()), FINE_SIGMA) for each in both
+        ]
+    one, other = (np.ascontiguousarray(each[every, every]) for each in smooth)
     shares, ssim, contrast = _compare_detail(one, other, core, 1.0)
     if NO_DETAIL <= contrast < PLAIN and shares[0] < SURE_AGREEMENT:
         shares, ssim, _ = _compare_detail(one, other, core, COARSER)
