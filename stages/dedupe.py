@@ -18,7 +18,8 @@ Enters: `data/raw` (labels), `data/previews` (pictures), `data/clean`, `data/emb
 - Two copies that are rated differently (both have ratings, and these differ) stay where
   `dedupe.rated_apart` is `keep`: to a model of quality a blurred copy is another example.
 - Images of a normalised similarity of `dedupe.family_threshold`, or that share a scene, are one
-  family: all stay, and `split` keeps them together.
+  family, as far as `dedupe.relatives` says, unless everything in the set is as near: all stay, and
+  `split` keeps them together.
 - A person's decisions (`data/review.csv`) stand above all of this: pairs called `duplicate` are
   merged, those called `not_duplicate` never share a group (though they stay one family), an image
   to `keep` is nobody's copy, and a `label` or `mean` replaces what the records say.
@@ -43,11 +44,17 @@ from darkroom.core.params.section import StageParams
 from darkroom.core.params.split import SplitParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
-from darkroom.dedupe.counts import count_leaks, count_review, say_labelled_otherwise, summarise
-from darkroom.dedupe.normalise import load_background
+from darkroom.dedupe.counts import (
+    count_leaks,
+    count_review,
+    say_everything_is_near,
+    say_labelled_otherwise,
+    summarise,
+)
+from darkroom.dedupe.normalise import load_background, unusual_similarity
 from darkroom.dedupe.pairs import find_pairs, take_out_different
 from darkroom.dedupe.representative import rank_images
-from darkroom.dedupe.statuses import group_images, record_statuses
+from darkroom.dedupe.statuses import group_images, mark_related, record_statuses
 from darkroom.images.previews import Previews
 from darkroom.labels.decisions import read_decisions
 from darkroom.labels.resolve import check_labels, resolve_records, standard_splits
@@ -88,8 +95,11 @@ def run(root: Path, params: Params) -> None:
         pictures, root / EMBEDDINGS, names, vectors, background, rank_images(settled),
         params.dedupe, params.engine, scratch,
     )  # fmt: skip
+    unusual = unusual_similarity(vectors, background)
+    say_everything_is_near(unusual, params.dedupe)
     pairs = take_out_different(
-        pairs, lambda pairs: group_images(keys, pairs, params.dedupe, decisions), pictures,
+        mark_related(pairs, params.dedupe, unusual),
+        lambda pairs: group_images(keys, pairs, params.dedupe, decisions), pictures,
         shards.stored(index).set_index("key"), params.engine, scratch,
     )  # fmt: skip
     progress.advance(len(settled))

@@ -40,7 +40,7 @@ INDEX = _schema(
 
 PAIRS = _schema(
     key_a=_TEXT, key_b=_TEXT, similarity=_REAL, normalised=_REAL, agreement=_REAL, ssim=_REAL,
-    mse=_REAL, inliers=_INT, duplicate=_FLAG, decided_by=_TEXT,
+    mse=_REAL, inliers=_INT, duplicate=_FLAG, decided_by=_TEXT, related=_FLAG,
 )  # fmt: skip
 
 GROUPS = _schema(

@@ -44,6 +44,16 @@ def summarise(
     }
 
 
+def say_everything_is_near(unusual: float, params: DedupeParams) -> None:
+    """Log that similarity relates nothing in this set, where it does not."""
+    if params.relatives == "near" and unusual > params.family_threshold:
+        logger.info(
+            "dedupe: the images of this set are near to each other throughout: two are relatives"
+            " above a similarity of %.2f only, not of %.2f (dedupe.family_threshold)",
+            unusual, params.family_threshold,
+        )  # fmt: skip
+
+
 def say_labelled_otherwise(metrics: MetricTree) -> None:
     """Log what became of copies that have different labels, each in a sentence."""
     apart, gone = metrics["pairs"]["labelled_apart"], metrics["copies_labelled_otherwise"]

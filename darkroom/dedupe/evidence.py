@@ -142,6 +142,7 @@ def verify_pairs(
         inliers=answered["inliers"].astype("int64"),
         duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),
         decided_by=[verdict.decided_by for verdict in verdicts],
+        related=False,  # until the whole set is known
     )[tables.PAIRS.names]
 
 

@@ -11,12 +11,16 @@ from pathlib import Path
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 BACKGROUND = Path(__file__).parents[1] / "embedding/background.npy"
 NEAREST = 2  # background photographs that are averaged; benchmarks/copies.py
 WEIGHT = 0.5
 DECIMALS = 6  # float32 sums differ behind this with the order of summation
 CHUNK = 4096  # vectors at a time, which keeps what is copied small
+LANDMARKS, FEW = 512, 50  # images that tell what is usual in a set; fewer than FEW tell nothing
+USUAL = 0.25, 0.05  # quantiles: below these, no pair is of relatives
+SPREADS = 4.0  # standard deviations above the mean of unrelated pairs that are unusual
 SPARE = 4  # more than are asked for, since float32 may misplace those of nearly equal similarity
 
 
@@ -63,6 +67,31 @@ def normalise(
     array([0.75])
     """
     return np.round(similarity - WEIGHT * (of_a + of_b) / 2, DECIMALS)
+
+
+def unusual_similarity(
+    vectors: NDArray[np.float32], background: NDArray[np.float32] | None
+) -> float:
+    """Return the normalised similarity above which two images are more alike than their set is.
+
+    In a set of digits or X-rays everything is near to everything; that says of no two images that
+    they are relatives. The pairs of the first `LANDMARKS` of `vectors`, (n, d) of unit length in
+    the order of their keys (and so a random choice that additions hardly change), are taken for
+    normally distributed but for relatives, which are among the nearer ones: mean and spread are
+    read off the lower quantiles, and a pair is unusual `SPREADS` above. -1 for fewer than `FEW`.
+    """
+    some = vectors[:LANDMARKS]
+    if len(some) < FEW:
+        return -1.0
+    foreign = np.zeros(len(some))
+    if background is not None:
+        foreign = mean_of_nearest(nearest_background(some, background, NEAREST)[1])
+    a, b = np.triu_indices(len(some), 1)
+    every = normalise((some @ some.T)[a, b].astype(np.float64), foreign[a], foreign[b])
+    upper, lower = np.quantile(every, USUAL)
+    at_upper, at_lower = ndtri(USUAL)
+    spread = (upper - lower) / (at_upper - at_lower)
+    return float(np.round(upper - at_upper * spread + SPREADS * spread, 3))
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from darkroom.core import tables
-from darkroom.core.graphs import connected_components
+from darkroom.core.graphs import Pair, connected_components
 from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.tables import null_to_none
 from darkroom.dedupe.groups import apply_decisions, group_duplicates
@@ -45,9 +45,7 @@ def group_images(
     representative = group_duplicates(ranked, duplicates, decisions.not_duplicate, labels)
     present = set(keys["key"])
     same = [pair for pair in decisions.duplicate if present.issuperset(pair)]
-    family = connected_components(
-        keys["key"], links_of(pairs[is_related(pairs, params)]) + sorted(same)
-    )
+    family = connected_components(keys["key"], _family_links(pairs, ranked) + sorted(same))
     groups["representative"] = [representative.get(key) for key in keys["key"]]
     groups["copy_group"] = [representative.get(key, key) for key in keys["key"]]
     groups["family"] = [family[key] for key in keys["key"]]
@@ -72,14 +70,28 @@ def is_redundant(pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
     Files of the same bytes are one image already: to `exact` no pair is.
     """
     if params.reject == "all":
-        return is_related(pairs, params)
+        return pairs["duplicate"] | pairs["related"]
     return pairs["duplicate"] & (params.reject == "edits")
 
 
-def is_related(pairs: pd.DataFrame, params: DedupeParams) -> pd.Series:
-    """Return for each pair whether the two are of one family: copies, one scene, or very near."""
-    near = pairs["normalised"] >= params.family_threshold
-    return pairs["duplicate"] | near | pairs["decided_by"].isin(["scene", "difference"])
+def mark_related(pairs: pd.DataFrame, params: DedupeParams, unusual: float) -> pd.DataFrame:
+    """Return PAIRS that say which two are related: by what is seen of both, or as very near.
+
+    Neither counts where the pair is no nearer than is usual in this set (`unusual_similarity`).
+    """
+    scene = (pairs["decided_by"] != "none") & (params.relatives != "copies")
+    near = (pairs["normalised"] >= params.family_threshold) & (params.relatives == "near")
+    return pairs.assign(related=(scene | near) & (pairs["normalised"] >= unusual))
+
+
+def _family_links(pairs: pd.DataFrame, ranked: list[str]) -> list[Pair]:
+    """Return the pairs that make a family: what was seen makes chains, nearness alone does not.
+
+    Of images that are only near, each goes with the best one that it is near to itself.
+    """
+    seen = pairs["duplicate"] | (pairs["related"] & (pairs["decided_by"] != "none"))
+    near = group_duplicates(ranked, links_of(pairs[pairs["related"] & ~seen]))
+    return links_of(pairs[seen]) + [(best, key) for key, best in near.items() if key != best]
 
 
 def labelled_differently(keys: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from darkroom.dedupe import normalise
-from darkroom.dedupe.normalise import load_background, mean_of_nearest, nearest_background
+from darkroom.dedupe.normalise import (
+    load_background,
+    mean_of_nearest,
+    nearest_background,
+    unusual_similarity,
+)
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((60, 16)).astype(np.float32)
@@ -44,3 +49,21 @@ def test_an_image_that_is_near_to_many_needs_more_to_be_near_to_one():
     assert normalise.normalise(similarity, plain, plain) < normalise.normalise(
         similarity, special, special
     )
+
+
+@pytest.mark.parametrize("background", [None, "some"])
+def test_what_is_unusual_depends_on_the_set(background):
+    """Relatives do not move it; what all have in common does."""
+    rng = np.random.default_rng(0)
+
+    def unit(vectors):
+        return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+    many = rng.normal(size=(400, 64))
+    beyond = None if background is None else unit(rng.normal(size=(50, 64)))
+    differing = unusual_similarity(unit(many), beyond)
+    bursts = np.repeat(many[:40], 10, axis=0) + 0.3 * rng.normal(size=(400, 64))
+    assert differing < 0.6
+    assert unusual_similarity(unit(bursts), beyond) == pytest.approx(differing, abs=0.1)
+    assert unusual_similarity(unit(many + 3 * many[0]), beyond) > 0.85
+    assert unusual_similarity(unit(many[:49]), beyond) == -1.0

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from darkroom.core.params.dedupe import DedupeParams
-from darkroom.dedupe.statuses import group_images
+from darkroom.dedupe.statuses import group_images, mark_related
 from darkroom.labels.decisions import Decisions
 
 
@@ -25,7 +25,7 @@ PAIRS = [
 def end(values):
     """Return a function that gives each key, best first, its status or the reason why it goes."""
 
-    def run(pairs, labels="", decisions=None, official=None, **changes):
+    def run(pairs, labels="", decisions=None, official=None, unusual=-1.0, **changes):
         keys = sorted({key for row in pairs for key in row[:2]})
         absent = [None] * len(keys)
         frame = pd.DataFrame(
@@ -41,7 +41,7 @@ def end(values):
         )  # fmt: skip
         columns = ["key_a", "key_b", "normalised", "agreement", "duplicate", "decided_by"]
         params = DedupeParams.model_validate({**values["dedupe"], **changes})
-        table = pd.DataFrame(pairs, columns=columns)
+        table = mark_related(pd.DataFrame(pairs, columns=columns), params, unusual)
         groups = group_images(frame, table, params, decisions or Decisions()).set_index("key")
         ends = groups["reason"].where(groups["status"] != "kept", "kept")
         return " ".join(ends), groups
@@ -61,6 +61,30 @@ def test_one_setting_says_what_goes(end, reject, ends):
     said, groups = end(PAIRS, reject=reject)
     assert said == ends
     assert "".join(groups["family"]) == "aaaae"
+
+
+@pytest.mark.parametrize(
+    ("settings", "families"),
+    [
+        ({}, "aaaae"),
+        ({"relatives": "scenes"}, "aaade"),
+        ({"relatives": "copies"}, "aacde"),
+        ({"unusual": 0.6}, "aacae"),  # a scene of 0.5 is nothing in a set like this
+        ({"unusual": 0.9}, "aacde"),  # copies stay together
+    ],
+    ids=str,
+)
+def test_relatives_are_what_the_setting_says_and_the_set_makes_unusual(end, settings, families):
+    assert "".join(end(PAIRS, **settings)[1]["family"]) == families
+
+
+def test_nearness_makes_no_chains_and_scenes_do(end):
+    def chain(decided_by):
+        links = [pair(a, b, decided_by) for a, b in zip("abcde", "bcdef", strict=False)]
+        return "".join(end(links)[1]["family"])
+
+    assert chain("none") == "aaccee"
+    assert chain("scene") == "aaaaaa"
 
 
 def test_the_unlabelled_best_takes_in_no_two_labels(end):

@@ -13,6 +13,7 @@ class DedupeParams(Section):
     reject: Literal["exact", "edits", "all"]
     threshold: Fraction
     candidate_threshold: Fraction
+    relatives: Literal["copies", "scenes", "near"]
     family_threshold: Fraction
     neighbours: Positive
     label_conflict: Literal["drop", "majority", "error"]
