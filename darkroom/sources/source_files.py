@@ -13,7 +13,7 @@ from typing import NamedTuple
 from darkroom.core.errors import UserError
 from darkroom.core.explain import explain
 from darkroom.core.params import download
-from darkroom.core.params.download import DownloadParams
+from darkroom.core.params.download import DownloadParams, TabledSource
 from darkroom.core.paths import is_url, original_root, resolve_path, without_secrets
 from darkroom.sources import remote_files
 from darkroom.sources.content_hashes import HashCache, hash_file
@@ -21,7 +21,6 @@ from darkroom.sources.entries import Unreadable, Version
 from darkroom.sources.failure_reasons import REASONS
 
 SCAN_CACHE = Path(".darkroom/scan")
-_TabledSource = download.LabelledSource | download.WebDatasetSource
 
 
 class SourceFile(NamedTuple):
@@ -108,35 +107,38 @@ def is_reachable(path: str, root: Path, params: DownloadParams) -> bool:
     return resolve_path(root, path).is_file()
 
 
-def find_label_table(
-    source: _TabledSource, root: Path, params: DownloadParams
-) -> SourceFile | None:
-    """Return the label table: below the repository, or beside the source. Raises UserError.
+def find_label_tables(
+    source: TabledSource, root: Path, params: DownloadParams
+) -> dict[str, SourceFile | None]:
+    """Return each label table: below the repository, or beside the source. Raises UserError.
 
-    None where no table is wanted, and where only the archive itself may still hold it.
+    None for one that only the archive itself may still hold.
     """
-    if source.labels is None:
-        return None
-    if is_url(source.labels):
-        return _find_remote(source.labels, root, params)
-    for path in _label_table_paths(source, root):
+    return {name: _find_label_table(source, name, root, params) for name in source.labels}
+
+
+def _find_label_table(
+    source: TabledSource, name: str, root: Path, params: DownloadParams
+) -> SourceFile | None:
+    if is_url(name):
+        return _find_remote(name, root, params)
+    for path in _label_table_paths(source, name, root):
         if is_url(path):
             version = remote_files.versions([path], params)[path]
             if isinstance(version, Version):
                 return remote_file(path, version, root, params)
         elif (file := Path(path)).is_file():
             try:
-                return SourceFile(source.labels, hash_file(file), partial(Path, file))
+                return SourceFile(name, hash_file(file), partial(Path, file))
             except OSError as error:
                 raise UserError(f"cannot read {explain(error)}") from error
     if isinstance(source, download.ArchiveSource):
         return None
-    raise missing_label_table(source, root)
+    raise missing_label_table(source, name, root)
 
 
-def _label_table_paths(source: _TabledSource, root: Path) -> list[str]:
+def _label_table_paths(source: TabledSource, name: str, root: Path) -> list[str]:
     """Return where a label table may lie: below the repository, or with the source."""
-    name = source.labels or ""
     inside = isinstance(source, download.FolderSource)
     paths = [str(resolve_path(root, name))]
     if is_url(source.path):
@@ -147,10 +149,10 @@ def _label_table_paths(source: _TabledSource, root: Path) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def missing_label_table(source: _TabledSource, root: Path, also: str = "") -> UserError:
+def missing_label_table(source: TabledSource, name: str, root: Path, also: str = "") -> UserError:
     """Return the error of a label table that is nowhere."""
-    paths = _label_table_paths(source, root)
+    paths = _label_table_paths(source, name, root)
     tried = " and ".join(without_secrets(path) if is_url(path) else path for path in paths)
     return UserError(
-        f"params.yaml: download.sources: labels: {source.labels} is not there; tried {tried}{also}"
+        f"params.yaml: download.sources: labels: {name} is not there; tried {tried}{also}"
     )

@@ -5,7 +5,10 @@ from tests.bad_input.cases import Rows, case
 AT = "params.yaml: download.sources: path: "
 TEXT = {"kind": "list", "path": "u.txt"}
 TABLE = {"kind": "list", "path": "u.csv"}
-COLUMN = "the first line names the columns, and commas, semicolons or tabs separate them"
+COLUMN = (
+    "the first line names the columns, and commas, semicolons or tabs separate them"
+    "; where it has another name, say url_column: … in download.sources"
+)
 
 CASES = (
     case("list absent", f"{AT}u.txt: there is no file ROOT/u.txt; correct the path", TEXT),

@@ -10,7 +10,10 @@ from tests.bad_input.folders import folder
 
 AT = "params.yaml: download.sources: labels: "
 PHOTOS = {"photos/a.jpg": "a", "photos/d/b.jpg": "b"}
-COLUMN = "the first line names the columns, and commas, semicolons or tabs separate them"
+COLUMN = (
+    "the first line names the columns, and commas, semicolons or tabs separate them"
+    "; where it has another name, say columns: {name: …} in download.sources"
+)
 
 
 def _table(id, says, content, files=None, warns=False, name="l.csv"):

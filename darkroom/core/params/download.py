@@ -1,11 +1,34 @@
 """Section `download`: the sources, and how images are fetched."""
 
-from typing import Annotated, ClassVar, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from darkroom.core.params.section import Fraction, Name, Positive, Section
 from darkroom.core.paths import is_url, without_secrets
+
+
+def _as_list(value: Any) -> Any:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+Tables = Annotated[
+    list[Name], BeforeValidator(_as_list, json_schema_input_type=Name | list[Name] | None)
+]
+
+
+def _known(meaning: str) -> str:
+    if re.fullmatch(r"name|label|mean|std|group|split|rating_[0-9]{1,3}", meaning) is None:
+        raise ValueError(
+            "expected name, label, mean, std, group, split or rating_1, rating_2, …; got"
+            f" {meaning[:40]!r}"
+        )
+    return meaning
+
+
+Meaning = Annotated[str, AfterValidator(_known)]
+Columns = dict[Meaning, Name | Positive]  # what a column means → its name, or its number from 1
 
 
 class SampleSource(Section):
@@ -32,17 +55,33 @@ class LocatedSource(Section):
         return self.name or self.shown_path
 
 
-class LabelledSource(LocatedSource):
-    """Labels from a table, or from the names of the folders that the files are in."""
+class TabledSource(LocatedSource):
+    """Labels from tables, one or several, whose columns may be named otherwise."""
 
-    labels: Name | None = None
+    labels: Tables = []
+    columns: Columns = {}
+
+    @model_validator(mode="after")
+    def _all_named_or_numbered(self) -> "TabledSource":
+        if len({isinstance(column, int) for column in self.columns.values()}) > 1:
+            raise ValueError(
+                "columns: expected names, or numbers where the table has no header; got both"
+            )
+        return self
+
+
+class LabelledSource(TabledSource):
+    """Labels from tables, or from the names of the folders that the files are in."""
+
     label_from: Literal["parent"] | None = None
-    split_from: Literal["parent", "grandparent"] | None = None
+    split_from: Literal["parent", "grandparent", "table"] | None = None
 
     @model_validator(mode="after")
     def _one_kind_of_label(self) -> "LabelledSource":
         if self.labels and self.label_from:
             raise ValueError("give either `labels` (a table) or `label_from`, not both")
+        if self.split_from == "table" and not self.labels:
+            raise ValueError("split_from: table needs `labels`, tables named train, test, …")
         return self
 
 
@@ -59,11 +98,10 @@ class ArchiveSource(LabelledSource):
     kind: Literal["archive"]
 
 
-class WebDatasetSource(LocatedSource):
+class WebDatasetSource(TabledSource):
     """Shards of WebDataset: a path, a glob, or a brace range as shards/{00000..00012}.tar."""
 
-    kind: Literal["webdataset"]
-    labels: Name | None = None  # a table; default: what the shards hold beside each image
+    kind: Literal["webdataset"]  # without `labels`: what the shards hold beside each image
 
 
 class ListSource(LocatedSource):
@@ -72,6 +110,13 @@ class ListSource(LocatedSource):
     kind: Literal["list"]
     url_column: Name = "url"
     checksum_column: Name | None = None  # md5, sha1, sha256 or sha512 of the bytes
+    columns: dict[Meaning, Name] = {}
+
+    @model_validator(mode="after")
+    def _named_by_url(self) -> "ListSource":
+        if "name" in self.columns:
+            raise ValueError("columns: a list has no name; say url_column")
+        return self
 
 
 Source = Annotated[

@@ -23,6 +23,7 @@ from darkroom.sources.archives.members import Member, check_member_name, refuse_
 from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, EntryStream, Labels, Unreadable
 from darkroom.sources.label_tables import match
+from darkroom.sources.source_files import SourceFile
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ class Archive:
 
     def describe(self) -> dict[str, Any]:
         """Return what scan notes of the archive. Raises UserError."""
-        archive, table = self._files()
-        text = f"{archive.version}\0{table.version if table else None}"
+        archive, tables = self._files()
+        versions = [table.version if table else None for table in tables.values()] or [None]
+        text = "\0".join(map(str, [archive.version, *versions]))
         return {"kind": "archive", "digest": hashlib.sha256(text.encode()).hexdigest()}
 
     def list_entries(self) -> EntryStream:
         """Return the archive's files as entries, in its order. Raises UserError."""
-        archive, table = self._files()
+        archive, tables = self._files()
         limits = limits_of(self.params)
 
         def read_all() -> Iterator[Member]:
@@ -56,50 +58,59 @@ class Archive:
         if listing.count() is None:
             where = f"params.yaml: download.sources: path: {self.source.shown_path}"
             formats.require_archive(archive.path(), limits, where)
-        labels, inside = self._labels(listing, table)
+        labels, inside = self._labels(listing, tables)
         count = listing.count()
-        expected = None if count is None else count - (inside is not None)
+        expected = None if count is None else count - len(inside)
         return EntryStream(_entries(self.source, listing.records(), labels, inside), expected)
 
-    def _files(self) -> tuple[source_files.SourceFile, source_files.SourceFile | None]:
-        """Return the archive and its label table. Raises UserError."""
+    def _files(self) -> tuple[SourceFile, dict[str, SourceFile | None]]:
+        """Return the archive, and each label table that is not in it. Raises UserError."""
         hashes = HashCache(source_files.hash_cache_path(self.root, self.source))
         archive = source_files.find_file(self.source.path, self.root, self.params, hashes)
-        table = source_files.find_label_table(self.source, self.root, self.params)
+        tables = source_files.find_label_tables(self.source, self.root, self.params)
         hashes.save()
-        return archive, table
+        return archive, tables
 
     def _labels(
-        self, listing: Listing, table: source_files.SourceFile | None
-    ) -> tuple[dict[str, Labels], str | None]:
-        """Return the labels by name, and the name of the table where it is in the archive."""
-        wanted, shown = self.source.labels, self.source.shown_path
-        if wanted is None:
-            return {}, None
+        self, listing: Listing, tables: dict[str, SourceFile | None]
+    ) -> tuple[dict[str, Labels], set[str]]:
+        """Return the labels by name, and the names of the tables that are in the archive."""
+        if not tables:
+            return {}, set()
         names = listing.names()
-        if table is not None:
-            return match.read_labels(Path(table.shown), table.read(), names), None
+        inside: set[str] = set()
+        given: list[tuple[Path, bytes]] = []
+        for wanted, table in tables.items():
+            if table is not None:
+                given.append((Path(table.shown), table.read()))
+                continue
+            name = self._name_inside(wanted, names)
+            inside.add(name)
+            try:
+                given.append((Path(wanted), listing.read(names.index(name))))
+            except Unreadable as failure:
+                raise UserError(
+                    f"params.yaml: download.sources: labels: {wanted} in {self.source.shown_path}"
+                    f" cannot be read: {failure.reason}"
+                ) from failure
+        names = [name for name in names if name not in inside]
+        return match.read_tables(self.source, given, names), inside
+
+    def _name_inside(self, wanted: str, names: list[str]) -> str:
+        """Return the name of a table in the archive. Raises UserError where it is not there."""
         checked = check_member_name(wanted)
-        inside = checked[0] if checked else None
-        if inside not in names:
-            raise source_files.missing_label_table(self.source, self.root, f" and {shown} itself")
-        try:
-            content = listing.read(names.index(inside))
-        except Unreadable as failure:
-            raise UserError(
-                f"params.yaml: download.sources: labels: {wanted} in {shown} cannot be read:"
-                f" {failure.reason}"
-            ) from failure
-        names = [name for name in names if name != inside]
-        return match.read_labels(Path(wanted), content, names), inside
+        if checked is None or checked[0] not in names:
+            also = f" and {self.source.shown_path} itself"
+            raise source_files.missing_label_table(self.source, wanted, self.root, also)
+        return checked[0]
 
 
 def _entries(
-    source: ArchiveSource, records: Iterator[Record], labels: dict[str, Labels], inside: str | None
+    source: ArchiveSource, records: Iterator[Record], labels: dict[str, Labels], inside: set[str]
 ) -> Iterator[Entry]:
     given: list[Labels] = []
     for record in records:
-        if record.name == inside:
+        if record.name in inside:
             continue
         known = labels.get(record.name, Labels())
         if ".." not in PurePosixPath(record.name).parts:  # refused: such folders name no class

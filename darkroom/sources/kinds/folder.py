@@ -22,7 +22,7 @@ from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, EntryStream, Unreadable
 from darkroom.sources.kinds import remote_folder
 from darkroom.sources.label_tables.match import labels_by_name
-from darkroom.sources.source_files import SourceFile, find_label_table, hash_cache_path
+from darkroom.sources.source_files import SourceFile, find_label_tables, hash_cache_path
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,25 @@ class Folder:
 
     def describe(self) -> dict[str, Any]:
         """Return what scan notes of the folder. Raises UserError."""
-        table = find_label_table(self.source, self.root, self.params)
+        tables = self._tables()
         if is_url(self.source.path):
-            remote = remote_folder.list_files(self.source, table)
+            remote = remote_folder.list_files(self.source, tables)
             lines = [f"{file.name}\0{file.version}\n" for file in remote]
         else:
-            local = _list_files(self.source, self.root, table)
+            local = _list_files(self.source, self.root, tables)
             lines = [f"{file.name}\0{file.key or file.reason}\n" for file in local]
         files = len(lines)
-        if table is not None:
-            lines.append(f"\0labels\0{table.version}\n")
+        lines += [f"\0labels\0{table.version}\n" for table in tables]
         digest = hashlib.sha256("".join(lines).encode()).hexdigest()
         return {"kind": "folder", "files": files, "digest": digest}
 
     def list_entries(self) -> EntryStream:
         """Return the folder's files as entries, by name. Raises UserError."""
-        table = find_label_table(self.source, self.root, self.params)
+        tables = self._tables()
         if is_url(self.source.path):
-            return remote_folder.list_entries(self.source, self.root, self.params, table)
-        files = _list_files(self.source, self.root, table)
-        labels = labels_by_name(self.source, table, [file.name for file in files])
+            return remote_folder.list_entries(self.source, self.root, self.params, tables)
+        files = _list_files(self.source, self.root, tables)
+        labels = labels_by_name(self.source, tables, [file.name for file in files])
         entries = [
             Entry(
                 name=file.name,
@@ -75,6 +74,11 @@ class Folder:
             for file in files
         ]
         return EntryStream(iter(entries), len(entries))
+
+    def _tables(self) -> list[SourceFile]:
+        """Return the label tables, all of which are outside an archive. Raises UserError."""
+        found = find_label_tables(self.source, self.root, self.params)
+        return [table for table in found.values() if table is not None]
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,15 @@ class _File:
     reason: str | None = None
 
 
-def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> list[_File]:
-    """Return the folder's files with their keys, by name, without the label table.
+def _list_files(source: FolderSource, root: Path, tables: list[SourceFile]) -> list[_File]:
+    """Return the folder's files with their keys, by name, without the label tables.
 
     Raises UserError when the folder is missing, cannot be read, or holds no file.
     """
     folder = resolve_path(root, source.path)
     _require_folder(source, folder)
     _refuse_own_output(source, folder, original_root(root))
-    leave_out = None if table is None else table.path().stat()
+    leave_out = [table.path().stat() for table in tables]
     hashes = HashCache(hash_cache_path(root, source))
     files = []
     for name, path in sorted(_named(folder, source.follow_links)):
@@ -105,7 +109,7 @@ def _list_files(source: FolderSource, root: Path, table: SourceFile | None) -> l
             file = _File(name, path, state.size, state.key)
         except OSError as error:
             file = _File(name, path, 0, None, _reason(error))
-        if leave_out is None or not _is_same_file(path, leave_out):
+        if not any(_is_same_file(path, table) for table in leave_out):
             files.append(file)
     if not files:
         raise UserError(

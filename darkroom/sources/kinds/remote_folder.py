@@ -23,14 +23,15 @@ from darkroom.sources.source_files import SourceFile, hash_cache_path, unreachab
 BATCH_FILES, BATCH_BYTES = 32, 64 * 2**20  # requested at a time
 
 
-def list_files(source: FolderSource, table: SourceFile | None) -> list[remote_files.RemoteFile]:
-    """Return the files by name, without the label table. Raises UserError when there are none."""
+def list_files(source: FolderSource, tables: list[SourceFile]) -> list[remote_files.RemoteFile]:
+    """Return the files by name, without the label tables. Raises UserError when there are none."""
     try:
         listed = remote_files.list_folder(source.path)
     except Unreadable as failure:
         raise unreachable(source.path, failure) from failure
-    own = None if table is None else table.shown.removeprefix(f"{source.shown_path.rstrip('/')}/")
-    files = [file for file in listed if file.name != own]
+    below = f"{source.shown_path.rstrip('/')}/"
+    own = {table.shown.removeprefix(below) for table in tables}
+    files = [file for file in listed if file.name not in own]
     if not files:
         raise UserError(
             f"params.yaml: download.sources: path: {source.shown_path}: no file there;"
@@ -40,11 +41,11 @@ def list_files(source: FolderSource, table: SourceFile | None) -> list[remote_fi
 
 
 def list_entries(
-    source: FolderSource, root: Path, params: DownloadParams, table: SourceFile | None
+    source: FolderSource, root: Path, params: DownloadParams, tables: list[SourceFile]
 ) -> EntryStream:
     """Return the folder's files as entries, by name."""
-    files = list_files(source, table)
-    labels = labels_by_name(source, table, [file.name for file in files])
+    files = list_files(source, tables)
+    labels = labels_by_name(source, tables, [file.name for file in files])
     key_cache = hash_cache_path(root, source).with_suffix(".jsonl")
     known = _read_keys(key_cache)
     keys = [known.get((file.name, str(file.version))) for file in files]

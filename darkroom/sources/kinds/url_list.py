@@ -92,7 +92,7 @@ _Line = tuple[str, Labels, Checksum | None]
 
 
 def _read_table(path: Path, content: bytes, source: ListSource) -> list[_Line]:
-    rows, column = read_rows(path, content), source.checksum_column
+    rows, column = read_rows(path, content, source.columns), source.checksum_column
     if column is None:
         return [(url, labels, None) for url, labels in parse_rows(path, rows, source.url_column)]
     if column not in rows[0]:

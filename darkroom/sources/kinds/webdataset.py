@@ -24,7 +24,7 @@ from darkroom.sources.archives.listing import Listing
 from darkroom.sources.archives.members import Member
 from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, EntryStream, Labels, Unreadable, Version
-from darkroom.sources.label_tables.match import read_labels
+from darkroom.sources.label_tables.match import read_tables
 from darkroom.sources.source_files import SourceFile
 
 logger = logging.getLogger(__name__)
@@ -61,27 +61,29 @@ class WebDataset:
 
     def describe(self) -> dict[str, Any]:
         """Return what scan notes of the shards. Raises UserError."""
-        shards, index, table = self._find_shards()
+        shards, index, tables = self._find_shards()
         lines = [f"{shard.name}\0{shard.file.version}\n" for shard in shards]
-        lines += [f"\0{file.version if file else None}\n" for file in (index, table)]
+        beside = [index, *tables] if tables else [index, None]
+        lines += [f"\0{file.version if file else None}\n" for file in beside]
         digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
         return {"kind": "webdataset", "shards": len(shards), "digest": digest}
 
     def list_entries(self) -> EntryStream:
         """Return the images of all shards as entries, shard by shard. Raises UserError."""
-        shards, index, table = self._find_shards()
+        shards, index, tables = self._find_shards()
         listings = [(shard, self._listing(shard)) for shard in shards]
         counts = [listing.count() for _, listing in listings]
         labels = None
-        if table is not None:
+        if tables:
             names = [_name(shard, name) for shard, each in listings for name in each.names()]
-            labels = read_labels(Path(table.shown), table.read(), names)
+            given = [(Path(table.shown), table.read()) for table in tables]
+            labels = read_tables(self.source, given, names)
         known = None if index is None or labels is not None else _read_index(index)
         expected = None if None in counts or known else sum(count or 0 for count in counts)
         return EntryStream(_entries(self.source, listings, labels, known), expected)
 
-    def _find_shards(self) -> tuple[list[Shard], SourceFile | None, SourceFile | None]:
-        """Return the shards, the index of `data/raw` beside them, and the label table."""
+    def _find_shards(self) -> tuple[list[Shard], SourceFile | None, list[SourceFile]]:
+        """Return the shards, the index of `data/raw` beside them, and the label tables."""
         source, root, params = self.source, self.root, self.params
         if is_url(source.path):
             shards, index = _remote_shards(source, root, params), None
@@ -89,7 +91,8 @@ class WebDataset:
             hashes = HashCache(source_files.hash_cache_path(root, source))
             shards, index = _local_shards(source, root, hashes)
             hashes.save()
-        return shards, index, source_files.find_label_table(source, root, params)
+        tables = source_files.find_label_tables(source, root, params).values()
+        return shards, index, [table for table in tables if table is not None]
 
     def _listing(self, shard: Shard) -> Listing:
         limits = limits_of(self.params)

@@ -3,21 +3,22 @@
 Columns: `name` (path relative to the source, or the file name alone where it is unique, with or
 without its extension), then `label`, or `mean` [and `std`], or `rating_1` to `rating_n` (votes per
 score bin); optionally `group` and `split`. Other columns are ignored, with a log line. Empty cells
-mean unknown. How a table is read: `read`.
+mean unknown. A source's `columns` say which is which where they are named otherwise, and several
+tables add up. How a table is read: `read`.
 """
 
 import logging
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from darkroom.core.errors import UserError
-from darkroom.core.params.download import LabelledSource
+from darkroom.core.params.download import LabelledSource, TabledSource
 from darkroom.sources.entries import Labels
-from darkroom.sources.label_tables.read import Row, read_rows
+from darkroom.sources.label_tables.read import NO_COLUMNS, Row, read_rows
 from darkroom.sources.source_files import SourceFile
 
 logger = logging.getLogger(__name__)
@@ -29,9 +30,46 @@ _RATING = re.compile(r"rating_([0-9]{1,9})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def read_labels(path: Path, content: bytes, names: list[str]) -> dict[str, Labels]:
+def read_tables(
+    source: TabledSource, tables: list[tuple[Path, bytes]], names: list[str]
+) -> dict[str, Labels]:
+    """Return what one or several tables say of a source's names, each perhaps a part of it.
+
+    Raises UserError where they contradict each other.
+    """
+    labels: dict[str, Labels] = {}
+    for path, content in tables:
+        for name, said in read_labels(path, content, names, source.columns).items():
+            if getattr(source, "split_from", None) == "table" and said.official_split is None:
+                said = replace(said, official_split=path.stem)
+            labels[name] = _joined(path, name, labels[name], said) if name in labels else said
+    if bare := len(set(names)) - len(labels):
+        of = ", ".join(path.name for path, _ in tables)
+        logger.warning("%s: %d of %d files have no label", of, bare, len(set(names)))
+    return labels
+
+
+def _joined(path: Path, name: str, before: Labels, said: Labels) -> Labels:
+    """Return what two tables say of one file. Raises UserError where they disagree."""
+    known = {column: value for column, value in vars(before).items() if value is not None}
+    new = {column: value for column, value in vars(said).items() if value is not None}
+    joined = known | new
+    for column in known:
+        if joined[column] != known[column]:
+            raise UserError(
+                f"{path}: {name} has the {column} {new[column]!r}, and {known[column]!r} in another"
+                " table of `labels`; keep one of them"
+            )
+    if "ratings" in joined and "mean" in joined:
+        raise UserError(f"{path}: {name} has a mean, and votes in another table; give one of them")
+    return Labels(**joined)
+
+
+def read_labels(
+    path: Path, content: bytes, names: list[str], columns: Mapping[str, str | int] = NO_COLUMNS
+) -> dict[str, Labels]:
     """Return the labels that a table has for a source's names. Raises UserError."""
-    rows = read_rows(path, content)
+    rows = read_rows(path, content, columns)
     parsed = parse_rows(path, rows, "name")
     if not has_labels(path, rows):
         raise UserError(
@@ -42,13 +80,14 @@ def read_labels(path: Path, content: bytes, names: list[str]) -> dict[str, Label
 
 
 def labels_by_name(
-    source: LabelledSource, table: SourceFile | None, names: list[str]
+    source: LabelledSource, tables: list[SourceFile], names: list[str]
 ) -> dict[str, Labels]:
-    """Return the labels of each name: from a table or the folders' names, and the split likewise.
+    """Return the labels of each name: from tables or the folders' names, and the split likewise.
 
     Raises UserError.
     """
-    labels = {} if table is None else read_labels(Path(table.shown), table.read(), names)
+    contents = [(Path(table.shown), table.read()) for table in tables]
+    labels = read_tables(source, contents, names) if tables else {}
     given = {name: add_folder_labels(source, name, labels.get(name, Labels())) for name in names}
     check_folder_depth(source, given.values())
     return given
@@ -61,7 +100,7 @@ def check_folder_depth(source: LabelledSource, given: Collection[Labels]) -> Non
         ("label_from", source.label_from, labels),
         ("split_from", source.split_from, splits),
     ):
-        bare = values.count(None) if folder else 0
+        bare = values.count(None) if folder in {"parent", "grandparent"} else 0
         if bare and bare == len(values):
             form = "cat/1.jpg" if folder == "parent" else "train/cat/1.jpg"
             raise UserError(
@@ -112,9 +151,11 @@ def parse_rows(
     """
     columns = list(rows[0])
     if name_column not in columns:
+        other = "columns: {name: …}" if name_column == "name" else "url_column: …"
         raise UserError(
             f"{path}: expected a column `{name_column}`; got {', '.join(columns)[:200] or 'none'};"
-            " the first line names the columns, and commas, semicolons or tabs separate them"
+            " the first line names the columns, and commas, semicolons or tabs separate them; where"
+            f" it has another name, say {other} in download.sources"
         )
     ratings = rating_columns(path, columns)
     if ratings and {"mean", "std"} & set(columns):
@@ -221,8 +262,6 @@ def match_names(path: Path, table: list[tuple[str, Labels]], names: list[str]) -
             "%s: %d of %d names are no files of the source and are passed over: %s",
             path.name, len(unknown), len(table), examples,
         )  # fmt: skip
-    if bare := len(set(names)) - len(matched):
-        logger.warning("%s: %d of %d files have no label", path.name, bare, len(set(names)))
     return {name: labels for name, (labels, _) in matched.items()}
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _AVA = re.compile(rb"\s*\d+([ \t]+\d+){14}[ \t]*(\r?\n|$)")
 _BINS = 10  # of AVA
 PARQUET = b"PAR1"  # with which such a file begins
+NO_COLUMNS: Mapping[str, str | int] = {}
 
 
 class Row(dict[str, str]):
@@ -36,22 +37,47 @@ class Row(dict[str, str]):
         self.where = where
 
 
-def read_rows(path: Path, content: bytes) -> list[Row]:
-    """Read the content of a table; `path` is for messages. Raises UserError."""
+def read_rows(path: Path, content: bytes, named: Mapping[str, str | int] = NO_COLUMNS) -> list[Row]:
+    """Read the content of a table; `path` is for messages. Raises UserError.
+
+    `named` says which columns have which meaning, by their names, or by their numbers in a text
+    without a header.
+    """
+    bare = any(isinstance(column, int) for column in named.values())
     if content[:4] == b"PK\3\4":
         raise UserError(f"{path}: expected a table, got a spreadsheet or a zip; save it as CSV")
     if content[:4] == PARQUET:
         rows = _parquet(path, content)
     elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{"}:
         rows = _json(path, content)
-    elif _AVA.match(content):
+    elif _AVA.match(content) and not bare:
         rows = _ava(path, content)
     else:
-        rows = _csv(path, decode_text(path, content))
+        rows = _csv(path, decode_text(path, content), bare)
     if not rows:
         got = "no rows below its header" if content.strip() else "no rows: it is empty"
         raise UserError(f"{path}: expected a header and a row per image, got {got}")
-    return rows
+    return _renamed(path, rows, named) if named else rows
+
+
+def _renamed(path: Path, rows: list[Row], named: Mapping[str, str | int]) -> list[Row]:
+    """Return the rows with columns under the names of their meanings; one may have several."""
+    theirs = {meaning: str(column) for meaning, column in named.items()}
+    for meaning, column in theirs.items():
+        if column not in rows[0]:
+            raise UserError(
+                f"{path}: expected a column {column} (download.sources: columns: {meaning});"
+                f" got {', '.join(rows[0])[:200]}"
+            )
+    taken = {*theirs, *theirs.values()}
+    return [
+        Row(
+            row.where,
+            {meaning: row[column] for meaning, column in theirs.items()}
+            | {column: cell for column, cell in row.items() if column not in taken},
+        )
+        for row in rows
+    ]
 
 
 def decode_text(path: Path, content: bytes) -> str:
@@ -67,11 +93,17 @@ def decode_text(path: Path, content: bytes) -> str:
         ) from error
 
 
-def _csv(path: Path, text: str) -> list[Row]:
+def _csv(path: Path, text: str, bare: bool = False) -> list[Row]:
+    """Read rows of cells; a `bare` text has no header, and perhaps blanks between its cells."""
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
+    if bare and delimiter not in header:
+        delimiter = " "
     # strict: a quotation mark left open would swallow every row after it
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True,
+        skipinitialspace=delimiter == " ",
+    )  # fmt: skip
     rows: list[Row] = []
     columns: list[str] | None = None
     line = 1
@@ -79,8 +111,11 @@ def _csv(path: Path, text: str) -> list[Row]:
         for cells in reader:
             where, line = f"{path}:{line}", reader.line_num + 1
             if columns is None:
-                columns = _columns(where, cells)
-            elif cells:
+                numbers = [str(number + 1) for number in range(len(cells))]
+                columns = numbers if bare else _columns(where, cells)
+                if not bare:
+                    continue
+            if cells:
                 rows.append(Row(where, _fit(where, columns, cells)))
     except csv.Error as error:
         raise UserError(f"{path}:{line}: not valid CSV: {error}; correct that line") from error

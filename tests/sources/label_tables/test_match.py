@@ -1,12 +1,14 @@
 """Label tables: what they may hold, and what is said of wrong ones."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from darkroom.core.errors import UserError
+from darkroom.core.params.download import FolderSource
 from darkroom.sources.entries import Labels
-from darkroom.sources.label_tables.match import match_names, parse_rows
+from darkroom.sources.label_tables.match import match_names, parse_rows, read_tables
 from darkroom.sources.label_tables.read import read_rows
 
 
@@ -93,4 +95,60 @@ def test_unknown_and_missing_names_are_counted_in_warnings(tmp_path, caplog):
         parse(tmp_path, "name,label\na.jpg,x\ny.jpg,x\nz.jpg,x\n")
     assert "2 of 3 names are no files of the source" in caplog.text
     assert "'y.jpg', 'z.jpg'" in caplog.text
-    assert "1 of 2 files have no label" in caplog.text
+
+
+def tell(*tables, names=("a.jpg", "sub/b.jpg"), **source):
+    """Return what tables, each (file name, text), say of the names of a source."""
+    given = [(Path(name), text.encode()) for name, text in tables]
+    settings = {"kind": "folder", "path": "p", "labels": [name for name, _ in tables]}
+    return read_tables(FolderSource(**settings, **source), given, list(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "expected"),
+    [
+        ("Image Name,MOS\na.jpg,3.5\n", {"name": "Image Name", "mean": "MOS"}, Labels(mean=3.5)),
+        ("Image Name,MOS,mean\na.jpg,3,9\n", {"name": "Image Name", "mean": "MOS"},
+         Labels(mean=3.0)),
+        ("f,c1,c2\na.jpg,1,2\n", {"name": "f", "rating_1": "c1", "rating_2": "c2"},
+         Labels(ratings=(1, 2))),
+        ("name,kind\na.jpg,x\n", {"label": "kind", "group": "kind"},
+         Labels(label="x", source_group="x")),
+        ("5.5  a.jpg\n3 b.jpg\n", {"name": 2, "mean": 1}, Labels(mean=5.5)),
+        ("a.jpg,1469.27\n", {"name": 1, "mean": 2}, Labels(mean=1469.27)),
+    ],
+    ids=["names with blanks", "the one that is named", "votes", "one column twice",
+         "no header, blanks", "no header, commas"],
+)  # fmt: skip
+def test_columns_as_a_public_set_names_them(text, columns, expected):
+    assert tell(("t.csv", text), columns=columns)["a.jpg"] == expected
+
+
+def test_a_column_that_is_not_there_is_named_with_its_setting():
+    expected = r"expected a column MOS \(download.sources: columns: mean\); got name, mos"
+    with pytest.raises(UserError, match=expected):
+        tell(("t.csv", "name,mos\na.jpg,3\n"), columns={"mean": "MOS"})
+
+
+def test_several_tables_add_up_by_file_and_by_column(caplog):
+    said = tell(
+        ("train.csv", "name,label\na.jpg,cat\n"),
+        ("test.csv", "name,label\nb.jpg,dog\n"),
+        ("people.csv", "name,group\na.jpg,ann\nb.jpg,bob\n"),
+    )
+    assert said["a.jpg"] == Labels(label="cat", source_group="ann")
+    assert said["sub/b.jpg"] == Labels(label="dog", source_group="bob")
+    assert "no label" not in caplog.text
+
+
+def test_a_table_may_be_a_split():
+    said = tell(
+        ("train.csv", "name,label\na.jpg,cat\n"), ("val.csv", "name,label\nb.jpg,dog\n"),
+        split_from="table",
+    )  # fmt: skip
+    assert [said[name].official_split for name in ("a.jpg", "sub/b.jpg")] == ["train", "val"]
+
+
+def test_tables_that_contradict_each_other_are_refused():
+    with pytest.raises(UserError, match=r"a.jpg has the label 'dog', and 'cat' in another table"):
+        tell(("a.csv", "name,label\na.jpg,cat\n"), ("b.csv", "name,label\na.jpg,dog\n"))
