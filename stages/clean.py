@@ -128,7 +128,7 @@ def run(root: Path, params: Params) -> None:
         )  # fmt: skip
     tables.write_table(decided, root / TARGET, issues.SUMMARY)
     write_metrics(root / METRICS, metrics)
-    progress.close(metrics["kept"], metrics["rejected"], sum(metrics["failed"].values()))
+    progress.close(metrics["kept"], metrics["rejected"], metrics["failed"])
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ Enters: the sources of `download.sources`, in order; `data/sources.json` only sa
 `data/purged.csv`, whose keys are never stored and leave the shards (see `darkroom purge`).
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
-place; a URL that was fetched is not fetched again, a failed one keeps its reason until `make
-retry`; a failure is a row. Nothing is checked here, not even whether it is an image: `clean` does.
+place; a URL that was fetched is not fetched again, a failed one keeps its reason until the setting
+behind it changes, or until `make retry`; a failure is a row. Nothing is checked here, not even whether it is an image: `clean` does.
 What is not published yet waits in `.darkroom/download/`, so that a killed run loses none and a
 rerun ends with the same bytes. Run alone: `python -m stages.download`.
 """
 
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -74,14 +75,14 @@ def run(root: Path, params: Params) -> None:
     index = store.finish()
     write_metrics(root / METRICS, summarise(index))
     journal.clear()
-    if over_limit := len(failed) - len(faults):
-        logger.warning(
-            "download: download.max_total_bytes = %s is reached: %d records did not come in "
-            "(%s); raise it and `make retry` to take them in",
-            settings.max_total_bytes, over_limit, TOTAL_LIMIT,
-        )  # fmt: skip
     shutil.rmtree(root / remote_files.SCRATCH, ignore_errors=True)
-    progress.close(int((index["status"] == "kept").sum()), {}, failed=len(failed))
+    reasons = Counter(reason for reason, _ in failed)
+    for reason, count in reasons.most_common(10):
+        meaning = REASONS.get(reason, "what the server answered")
+        logger.warning("download: %d %s: %s", count, reason, meaning)
+    if failed:
+        logger.warning("download: failed URLs are left alone from now on; `make retry` tries again")
+    progress.close(int((index["status"] == "kept").sum()), {}, reasons)
 
 
 def list_sources(root: Path, settings: DownloadParams, store: RawStore) -> dict[str, Entries]:

@@ -67,7 +67,7 @@ def run(root: Path, params: Params) -> None:
     reasons, dimensions = read_failed(root / TARGET)
     failed = count_failed("embed", reasons)
     embedded = len(members) - len(reasons)
-    progress.close(kept=embedded, rejected={}, failed=len(reasons))
+    progress.close(embedded, {}, failed)
     write_metrics(
         root / METRICS,
         {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tqdm import tqdm
 
 SECONDS_PER_LINE = 5.0
+NONE: Mapping[str, int] = {}
 
 logger = logging.getLogger(__name__)
 
@@ -52,17 +53,23 @@ class Progress:
         """Take the bar away."""
         self._bar.close()
 
-    def close(self, kept: int, rejected: Mapping[str, int], failed: int = 0) -> None:
-        """Log in, kept, rejected by reason, failed, seconds and rate in one line."""
+    def close(
+        self, kept: int, rejected: Mapping[str, int], failed: Mapping[str, int] = NONE
+    ) -> None:
+        """Log in, kept, rejected and failed by reason, seconds and rate in one line."""
         self.finish()
         seconds = time.monotonic() - self._started
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items()))
         logger.info(
-            "%s: %d in, %d kept, %d rejected%s, %d failed, %.1f s, %.0f images/s",
-            self.stage, self.total, kept, sum(rejected.values()),
-            f" ({reasons})" if reasons else "", failed, seconds,
+            "%s: %d in, %d kept, %d rejected%s, %d failed%s, %.1f s, %.0f images/s",
+            self.stage, self.total, kept, sum(rejected.values()), _by_reason(rejected),
+            sum(failed.values()), _by_reason(failed), seconds,
             self.total / seconds if seconds else 0.0,
         )  # fmt: skip
+
+
+def _by_reason(counts: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+    return f" ({reasons})" if reasons else ""
 
 
 def log_to_stderr() -> None:

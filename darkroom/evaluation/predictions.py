@@ -1,5 +1,6 @@
 """The prediction table, one row per labelled image of validation and test, and its metrics."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def read_images(
             failed[key] = pixels.reason
         else:
             yield pixels
-    progress.close(kept=len(keys) - len(failed), rejected={}, failed=len(failed))
+    progress.close(len(keys) - len(failed), {}, Counter(failed.values()))
 
 
 def predict(

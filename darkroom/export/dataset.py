@@ -7,6 +7,7 @@ Each format comes with labels.csv and labels.parquet. Only an empty or new folde
 written to; images stream, so that memory holds tables and one row group.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def read_images(root: Path, rows: pd.DataFrame, failed: dict[str, str]) -> Itera
         labels = {name: tables.null_to_none(row[name]) for name in LABELS}
         name = f"{row['key']}.{sniff_extension(content)}"
         yield ExportedImage(name, content, int(row["part"]), labels)
-    progress.close(len(rows) - len(failed), {}, len(failed))
+    progress.close(len(rows) - len(failed), {}, Counter(failed.values()))
 
 
 def prepare_target(root: Path, target: Path) -> Path:

@@ -4,6 +4,8 @@ Two reasons belong to withdrawn records: `gone` and `replaced`, or `purged`. `ht
 name the status that a server answered.
 """
 
+from darkroom.core.params.download import DownloadParams
+
 REASONS = {
     # files
     "permission_denied": "you may not read the file",
@@ -37,7 +39,7 @@ REASONS = {
     "too_slow": "the body dripped: under 1,024 bytes per second over download.timeout_s",
     "robots_tag": "the server asks by X-Robots-Tag; see download.obey_robots_tag",
     "wrong_checksum": "the bytes are not those of the list's checksum column",
-    "total_limit": "download.max_total_bytes was reached before",
+    "total_limit": "download.max_total_bytes was reached before; raise it",
     "bad_certificate": "the server's certificate is not valid",
     "private_address": "a private address; see download.allow_private_hosts",
     "too_many_redirects": "more than five redirects",
@@ -46,3 +48,12 @@ REASONS = {
     "replaced": "the source has other bytes under this name now",
     "purged": "a takedown request: see `darkroom purge`",
 }
+
+
+def is_cured(reason: str, params: DownloadParams) -> bool:
+    """Return whether a setting that has changed since lets in what failed for this reason."""
+    return {
+        "private_address": params.allow_private_hosts,
+        "robots_tag": not params.obey_robots_tag,
+        "total_limit": params.max_total_bytes is None,
+    }.get(reason, False)

@@ -228,8 +228,8 @@ SOURCES = (
             "{kind: folder, path: a, name: ''}"),
     _source("labels a number", ".labels.0: expected text; got 1; put it in quotes",
             "{kind: folder, path: a, labels: 1}"),
-    _source("a column of no meaning", ".columns.mos: expected name, label, mean, std, group, split or "
-            "rating_1, rating_2, …; got 'mos'", "{kind: folder, path: a, columns: {mos: x}}"),
+    _source("a column of no meaning", ".columns.mos: expected name, label, mean, std, group, split"
+            " or rating_1, rating_2, …; got 'mos'", "{kind: folder, path: a, columns: {mos: x}}"),
     _source("columns named and numbered", ": columns: expected names, or numbers where the table "
             "has no header; got both", "{kind: folder, path: a, columns: {name: 1, mean: x}}"),
     _source("labels from two places", ": give either `labels` (a table) or `label_from`, not both",

@@ -18,9 +18,12 @@ def test_the_closing_line_has_every_count(caplog, clock):
         progress = Progress("clean", 10)
         progress.advance(10)
         clock[0] += 4
-        progress.close(kept=6, rejected={"truncated": 1, "too_small": 2}, failed=1)
+        progress.close(
+            kept=6, rejected={"truncated": 1, "too_small": 2}, failed={"decoder_hung": 1}
+        )
     assert caplog.messages[-1] == (
-        "clean: 10 in, 6 kept, 3 rejected (too_small 2, truncated 1), 1 failed, 4.0 s, 2 images/s"
+        "clean: 10 in, 6 kept, 3 rejected (too_small 2, truncated 1), 1 failed (decoder_hung 1),"
+        " 4.0 s, 2 images/s"
     )
 
 

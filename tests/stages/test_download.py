@@ -363,7 +363,7 @@ def test_the_limit_in_all_leaves_out_what_comes_later_and_says_so(tmp_path, serv
         index = download_now(tmp_path, LIST, **changes, max_total_bytes=10_000)
     assert list(index.loc[urls, "status"]) == ["kept"] * 3 + ["failed"] * 17
     assert set(index.loc[urls[3:], "reason"]) == {"total_limit"}
-    assert "max_total_bytes = 10000 is reached: 17 records did not come in" in caplog.text
+    assert "17 total_limit: download.max_total_bytes was reached before; raise it" in caplog.text
     forget_failures(tmp_path)
     index = download_now(tmp_path, LIST, **changes, max_total_bytes=30_000)
     assert list(index.loc[urls, "status"]) == ["kept"] * 10 + ["failed"] * 10

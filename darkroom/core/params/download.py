@@ -58,8 +58,8 @@ class LocatedSource(Section):
 class TabledSource(LocatedSource):
     """Labels from tables, one or several, whose columns may be named otherwise."""
 
-    labels: Tables = []
-    columns: Columns = {}
+    labels: Tables = Field(default=[])
+    columns: Columns = Field(default={})
 
     @model_validator(mode="after")
     def _all_named_or_numbered(self) -> "TabledSource":
@@ -110,7 +110,7 @@ class ListSource(LocatedSource):
     kind: Literal["list"]
     url_column: Name = "url"
     checksum_column: Name | None = None  # md5, sha1, sha256 or sha512 of the bytes
-    columns: dict[Meaning, Name] = {}
+    columns: dict[Meaning, Name] = Field(default={})
 
     @model_validator(mode="after")
     def _named_by_url(self) -> "ListSource":

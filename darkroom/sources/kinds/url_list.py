@@ -1,8 +1,8 @@
 """A list of image URLs, each line of which is a record: CSV, TSV or Parquet, or plain text.
 
 A URL that was fetched is never fetched again; one that failed in a finished run keeps its reason,
-until `make retry` takes that away. A run that was stopped is resumed; what failed in it
-is tried again if it may pass.
+until the setting that caused it changes, or `make retry` takes it away. A run that was stopped is
+resumed; what failed in it is tried again if it may pass.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from darkroom.core.params.download import DownloadParams, ListSource
 from darkroom.core.paths import is_url, resolve_path, without_secrets
 from darkroom.sources.content_hashes import HashCache
 from darkroom.sources.entries import Entry, Labels, refuse
+from darkroom.sources.failure_reasons import is_cured
 from darkroom.sources.http.checksums import Checksum, parse_checksum
 from darkroom.sources.label_tables.match import parse_rows
 from darkroom.sources.label_tables.read import PARQUET, Row, decode_text, read_rows
@@ -150,8 +151,14 @@ class _UrlEntries:
         from darkroom.sources.store.raw_store import TOTAL_LIMIT
 
         requests, source = self._requests, self._list.source.title
-        stored, failed = store.stored_keys(source), store.failures(source)
-        outcomes = _usable(journal, store)
+        params = self._list.params
+        stored = store.stored_keys(source)
+        failed = {
+            name: reason
+            for name, reason in store.failures(source).items()
+            if not is_cured(reason, params)
+        }
+        outcomes = _usable(journal, store, params)
         digests = {
             request.name: request.digest
             for request in requests
@@ -164,7 +171,7 @@ class _UrlEntries:
         }
         advance(len(requests) - len(wanted))
         uses = Counter(digests.values())
-        fetched = fetch_all(list(wanted.values()), journal, self._list.params, advance)
+        fetched = fetch_all(list(wanted.values()), journal, params, advance)
         waiting: dict[str, Outcome] = {}  # what is fetched and not in a shard yet
         written = store.writer.written
         try:
@@ -195,14 +202,15 @@ class _UrlEntries:
             fetched.close()
 
 
-def _usable(journal: "Journal", store: "RawStore") -> dict[str, "Outcome"]:
+def _usable(journal: "Journal", store: "RawStore", params: DownloadParams) -> dict[str, "Outcome"]:
     """Return the outcomes of a stopped run that hold now."""
     from darkroom.sources.http.fetch import is_transient  # here: it brings aiohttp
 
     usable, needed = {}, []
     for digest, outcome in journal.outcomes().items():
         if outcome.key is None:
-            if not is_transient(str(outcome.reason)):
+            reason = str(outcome.reason)
+            if not is_transient(reason) and not is_cured(reason, params):
                 usable[digest] = outcome
         elif outcome.key in store.writer or outcome.key in store.purged:
             usable[digest] = outcome._replace(location=None)

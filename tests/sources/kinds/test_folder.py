@@ -73,3 +73,13 @@ def test_an_ava_user_names_the_folder_and_the_file(tmp_path):
     )
     _, index = run(tmp_path, {"kind": "folder", "path": "images", "labels": "AVA.txt"})
     assert list(index.loc["953619.jpg", "ratings"]) == [0, 1, 5, 17, 38, 36, 15, 6, 5, 1]
+
+
+def test_what_is_hidden_is_counted_and_named(tmp_path, caplog):
+    for name in ("a.png", ".trash/b.png", ".trash/c/d.png", ".e.png", ".DS_Store", "._a.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(picture(1))
+    with caplog.at_level(logging.WARNING):
+        _, index = run(tmp_path, {"kind": "folder", "path": "photos"})
+    assert list(index.index) == ["a.png"]
+    assert "3 files are hidden, or in hidden folders, and are passed over, as .e.png" in caplog.text

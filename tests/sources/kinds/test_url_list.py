@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import logging
 import time
 
 import pandas as pd
@@ -267,6 +268,24 @@ def test_a_wrong_checksum_column_stops_before_any_work(tmp_path, server, column,
     with pytest.raises(UserError, match=message):
         download_now(tmp_path, {**LIST, "checksum_column": column}, **LOCAL)
     assert server.seen == {}
+
+
+def test_what_a_changed_setting_cures_is_tried_again_and_nothing_else(tmp_path, server, caplog):
+    urls = [server.url + path for path in ("/image", "/noai", "/gone")]
+    write_list(tmp_path, *urls)
+    with caplog.at_level(logging.INFO):
+        index = download_now(tmp_path, LIST, **LOCAL | {"allow_private_hosts": False})
+    assert set(index["reason"]) == {"private_address"}
+    assert "3 private_address: a private address; see download.allow_private_hosts" in caplog.text
+    assert caplog.messages[-1].startswith(
+        "download: 3 in, 0 kept, 0 rejected, 3 failed (private_address 3), "
+    )
+    index = download_now(tmp_path, LIST, **LOCAL)
+    assert list(index.loc[urls, "reason"].fillna("")) == ["", "robots_tag", "http_404"]
+    server.seen.clear()
+    index = download_now(tmp_path, LIST, **LOCAL, obey_robots_tag=False)
+    assert list(index.loc[urls, "reason"].fillna("")) == ["", "", "http_404"]
+    assert list(server.seen) == ["/noai"]
 
 
 def test_retry_tries_again_what_failed_and_that_alone(tmp_path, server, monkeypatch):
