@@ -5,9 +5,10 @@ Enters: the sources of `download.sources`, in order; `data/sources.json` only sa
 Leaves: `data/raw/00000.tar …`, `data/raw/index.parquet` (published last), `metrics/download.json`.
 Rules: bytes are stored once per key; finished shards never change; unchanged records keep their
 place; a URL that was fetched is not fetched again, a failed one keeps its reason until the setting
-behind it changes, or until `make retry`; a failure is a row. Nothing is checked here, not even whether it is an image: `clean` does.
-What is not published yet waits in `.darkroom/download/`, so that a killed run loses none and a
-rerun ends with the same bytes. Run alone: `python -m stages.download`.
+behind it changes, or until `make retry`; a failure is a row. Nothing is checked here, not even
+whether it is an image: `clean` does. What is not published yet waits in `.darkroom/download/`, so
+that a killed run loses none and a rerun ends with the same bytes. Run alone:
+`python -m stages.download`.
 """
 
 import logging
