@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import keras
@@ -45,18 +44,16 @@ COLOUR_RESIDUALS = (_SIDE, _DOWN, _SQUARE)
 def build_small(size_px: int) -> "keras.Model":
     """Build the network: (n, size, size, 3) in [0, 255] → (n, HIDDEN)."""
     import keras
-    from keras import layers, ops
+    from keras import layers
 
     image = keras.Input((size_px, size_px, 3), name="image")
-    planes = [  # each (n, size, size, 1)
-        ops.sum(image * np.array(weights, np.float32), axis=-1, keepdims=True) for weights in PLANES
-    ]
-    features = _brightness_shares(planes[0])
+    features, smaller = _brightness_shares(image), image
     for size in range(SIZES):
-        residuals = _residuals(planes[: 3 if size < COLOUR_SIZES else 1])
-        features += _moments(residuals) + _local_strengths(residuals)
-        features += _learned(residuals, strides=2 if size == 0 else 1)
-        planes = [layers.AveragePooling2D(2)(plane) for plane in planes]
+        residuals = _residuals(smaller, PLANES[: 3 if size < COLOUR_SIZES else 1])
+        brightness = residuals[..., : len(BRIGHTNESS_RESIDUALS)]
+        features += _moments(residuals) + _local_strengths(brightness)
+        features += _learned(residuals, brightness, strides=2 if size == 0 else 1)
+        smaller = layers.AveragePooling2D(2)(smaller)
     x = layers.Concatenate()(features)
     x = layers.BatchNormalization(momentum=0.9)(x)
     x = layers.Dropout(DROPOUT)(x)
@@ -64,25 +61,28 @@ def build_small(size_px: int) -> "keras.Model":
     return keras.Model(image, x, name="small")
 
 
-def _kernels(shapes: Sequence[Sequence[Sequence[float]]]) -> NDArray[np.float32]:
-    return np.array(shapes, np.float32).transpose(1, 2, 0)[:, :, None, :]  # (3, 3, 1, filters)
+def _residuals(image: Any, planes: Sequence[Sequence[float]]) -> Any:
+    """Return the differences between neighbouring pixels of each plane: (n, h − 2, w − 2, filters).
 
-
-def _residuals(planes: list[Any]) -> Any:
-    """Return the differences between neighbouring pixels: (n, h − 2, w − 2, filters)."""
+    One convolution makes planes and differences: both are linear.
+    """
     from keras import ops
 
-    kernels = [_kernels(BRIGHTNESS_RESIDUALS), *[_kernels(COLOUR_RESIDUALS)] * (len(planes) - 1)]
-    maps = [ops.conv(p, k, padding="valid") for p, k in zip(planes, kernels, strict=True)]
-    return ops.concatenate(maps, axis=-1) if len(maps) > 1 else maps[0]
+    shapes = [BRIGHTNESS_RESIDUALS, *[COLOUR_RESIDUALS] * (len(planes) - 1)]
+    kernels = [
+        np.multiply.outer(k, plane) for p, plane in zip(shapes, planes, strict=True) for k in p
+    ]
+    kernel = np.array(kernels, np.float32).transpose(1, 2, 3, 0)  # (3, 3, 3, filters)
+    return ops.conv(image, kernel, padding="valid")
 
 
-def _brightness_shares(brightness: Any) -> list[Any]:
-    """Return the share of pixels above each step of brightness, softly."""
+def _brightness_shares(image: Any) -> list[Any]:
+    """Return the share of pixels above each step of brightness, softly: (n, steps)."""
     from keras import ops
 
+    brightness = ops.sum(image * np.array(PLANES[0], np.float32), axis=-1, keepdims=True)
     steps = np.linspace(0, 255, BRIGHTNESS_STEPS, dtype=np.float32)
-    return [ops.mean(ops.sigmoid((brightness - s) / 8), axis=(1, 2)) for s in steps]
+    return [_mean(ops.sigmoid((brightness - steps) / 8))]
 
 
 def _moments(residuals: Any) -> list[Any]:
@@ -91,27 +91,25 @@ def _moments(residuals: Any) -> list[Any]:
 
     strength = ops.abs(residuals)
     square = ops.square(residuals)
-    mean = ops.log(ops.mean(strength, axis=(1, 2)) + 0.1)
-    root = ops.log(ops.mean(square, axis=(1, 2)) + 0.01) / 2
-    fourth = ops.log(ops.mean(ops.square(square), axis=(1, 2)) + 0.001) / 4
-    near_zero = [ops.mean(ops.exp(-strength / width), axis=(1, 2)) for width in NEAR_ZERO]
+    mean = ops.log(_mean(strength) + 0.1)
+    root = ops.log(_mean(square) + 0.01) / 2
+    fourth = ops.log(_mean(ops.square(square)) + 0.001) / 4
+    near_zero = [_mean(ops.exp(strength * (-1 / width))) for width in NEAR_ZERO]
     return [mean, root - mean, fourth - root, *near_zero]
 
 
-def _local_strengths(residuals: Any) -> list[Any]:
+def _local_strengths(brightness: Any) -> list[Any]:
     """Return how strong the residuals of brightness are by cell: blur leaves no strong cell."""
     from keras import layers, ops
 
-    strength = ops.abs(residuals[..., : len(BRIGHTNESS_RESIDUALS)])
-    cells = ops.log(layers.AveragePooling2D(CELL_PX)(strength) + 0.5)
+    cells = ops.log(layers.AveragePooling2D(CELL_PX)(ops.abs(brightness)) + 0.5)
     return _mean_and_spread(cells)
 
 
-def _learned(residuals: Any, strides: int) -> list[Any]:
+def _learned(residuals: Any, brightness: Any, strides: int) -> list[Any]:
     """Return the mean and the spread of learned maps over the limited residuals."""
     from keras import layers, ops
 
-    brightness = residuals[..., : len(BRIGHTNESS_RESIDUALS)]
     around = layers.AveragePooling2D(NEIGHBOURHOOD_PX, strides=1, padding="same")
     relative = brightness / (ops.sqrt(around(ops.square(brightness))) + 1.0)
     x = ops.concatenate([*(ops.tanh(residuals / limit) for limit in LIMITS), relative], axis=-1)
@@ -126,5 +124,14 @@ def _mean_and_spread(maps: Any) -> list[Any]:
     """Return the mean and the standard deviation over each map: (n, h, w, c) → 2 × (n, c)."""
     from keras import ops
 
+    mean = _mean(maps)
+    variance = _mean(ops.square(maps)) - ops.square(mean)
     # Under the root a little is added: its slope at 0 is infinite.
-    return [ops.mean(maps, axis=(1, 2)), ops.sqrt(ops.var(maps, axis=(1, 2)) + 1e-3)]
+    return [mean, ops.sqrt(ops.relu(variance) + 1e-3)]
+
+
+def _mean(maps: Any) -> Any:
+    """Return the mean of each map: (n, h, w, c) → (n, c); by rows first, which is twice as fast."""
+    from keras import ops
+
+    return ops.mean(ops.mean(maps, axis=1), axis=1)

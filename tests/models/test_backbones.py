@@ -7,7 +7,7 @@ import pytest
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
-from darkroom.models import backbones
+from darkroom.models import backbones, small_backbone
 
 # Keras 3.15 saves TensorFlow variables through NumPy's old protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -159,3 +159,19 @@ def test_weights_of_another_network_are_said(values, tmp_path):
         params = train_params(values, backbone="VGG16", image_size=32, weights=str(tmp_path / name))
         with pytest.raises(UserError, match=f"{name}(.|\n)*weights of that network"):
             backbones.build_backbone(params)
+
+
+def test_residuals_are_differences_within_each_plane():
+    image = np.random.default_rng(0).uniform(0, 255, (1, 9, 8, 3)).astype(np.float32)
+    found = np.asarray(small_backbone._residuals(image, small_backbone.PLANES))  # (1, 7, 6, 12)
+    planes = image[0] @ np.array(small_backbone.PLANES, np.float32).T  # (9, 8, 3)
+    beside = planes[1:-1, 2:] - planes[1:-1, 1:-1]
+    first = [0, 6, 9]  # of each plane, after six residuals of brightness and three of a colour
+    np.testing.assert_allclose(found[0][..., first], beside, atol=1e-3)
+
+
+def test_the_spread_of_maps_is_their_deviation():
+    maps = np.random.default_rng(0).normal(5, 2, (2, 6, 7, 3)).astype(np.float32)
+    mean, spread = small_backbone._mean_and_spread(maps)
+    np.testing.assert_allclose(mean, maps.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(spread, np.sqrt(maps.var((1, 2)) + 1e-3), rtol=1e-5)
