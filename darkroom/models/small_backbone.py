@@ -22,9 +22,9 @@ SIZES = 3  # full, half, quarter
 COLOUR_SIZES = 2  # colour at a quarter of the size tells nothing more
 FILTERS = (16, 24)  # of the learned convolutions
 HIDDEN = 64
-BRIGHTNESS_STEPS = 12
+BRIGHTNESS_STEPS, STEP_WIDTH = 12, 8.0
 LIMITS = (3.0, 30.0)  # of residuals, in grey values: faint noise, edges
-NEAR_ZERO = (0.5, 3.0)  # grey values: flat as after posterisation, faint as after compression
+FAINT = 3.0  # grey values: as after compression; flat, as after posterisation, is a sixth of that
 NEIGHBOURHOOD_PX = 5  # over which the local strength is measured
 CELL_PX = 4
 DROPOUT = 0.2
@@ -80,9 +80,10 @@ def _brightness_shares(image: Any) -> list[Any]:
     """Return the share of pixels above each step of brightness, softly: (n, steps)."""
     from keras import ops
 
-    brightness = ops.sum(image * np.array(PLANES[0], np.float32), axis=-1, keepdims=True)
     steps = np.linspace(0, 255, BRIGHTNESS_STEPS, dtype=np.float32)
-    return [_mean(ops.sigmoid((brightness - steps) / 8))]
+    plane = np.array(PLANES[0], np.float32) / STEP_WIDTH
+    kernel = np.repeat(plane[None, None, :, None], BRIGHTNESS_STEPS, axis=3)  # (1, 1, 3, steps)
+    return [_mean(ops.sigmoid(ops.conv(image, kernel) - steps / STEP_WIDTH))]
 
 
 def _moments(residuals: Any) -> list[Any]:
@@ -94,8 +95,9 @@ def _moments(residuals: Any) -> list[Any]:
     mean = ops.log(_mean(strength) + 0.1)
     root = ops.log(_mean(square) + 0.01) / 2
     fourth = ops.log(_mean(ops.square(square)) + 0.001) / 4
-    near_zero = [_mean(ops.exp(strength * (-1 / width))) for width in NEAR_ZERO]
-    return [mean, root - mean, fourth - root, *near_zero]
+    faint = ops.exp(strength * (-1 / FAINT))
+    flat = ops.square(faint * ops.square(faint))  # exp(-6 strength / FAINT), cheaper by half
+    return [mean, root - mean, fourth - root, _mean(flat), _mean(faint)]
 
 
 def _local_strengths(brightness: Any) -> list[Any]:
