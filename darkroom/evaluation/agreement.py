@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
-from darkroom.evaluation.statistic import Reals, Statistic, ties, weighted_mean
+from darkroom.evaluation.statistic import Reals, Statistic, ranks, ties, weighted_mean
 
 _MIN_VARIANCE = 1e-12  # one below it, relative to the mean square, is rounding
 
@@ -18,7 +17,11 @@ def plcc(target: Reals, predicted: Reals) -> float | None:
     """
     if is_constant(target) or is_constant(predicted):
         return None
-    return float(min(1.0, max(-1.0, stats.pearsonr(target, predicted).statistic)))
+    one, other = (
+        each / np.linalg.norm(each)
+        for each in (target - target.mean(), predicted - predicted.mean())
+    )
+    return float(min(1.0, max(-1.0, one @ other)))
 
 
 def srcc(target: Reals, predicted: Reals) -> float | None:
@@ -31,7 +34,7 @@ def srcc(target: Reals, predicted: Reals) -> float | None:
     """
     if is_constant(target) or is_constant(predicted):
         return None
-    return plcc(stats.rankdata(target), stats.rankdata(predicted))
+    return plcc(ranks(target), ranks(predicted))
 
 
 def rmse(target: Reals, predicted: Reals) -> float | None:

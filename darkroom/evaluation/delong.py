@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import expit, logit, stdtrit
 
 from darkroom.evaluation.intervals import (
@@ -15,7 +14,7 @@ from darkroom.evaluation.intervals import (
     wilson,
 )
 from darkroom.evaluation.roc import auc
-from darkroom.evaluation.statistic import Flags, Groups, Reals, encode_groups
+from darkroom.evaluation.statistic import Flags, Groups, Reals, encode_groups, ranks
 
 DELONG, CLUSTERED_DELONG = "DeLong, logit", "DeLong for clusters (Obuchowski), logit"
 MIN_UNITS_PER_CLASS = 10  # independent images or groups that DeLong's interval needs of each
@@ -108,7 +107,7 @@ def placements(positive: Flags, score: Reals) -> tuple[Reals, Reals]:
     in the fast form by ranks of Sun and Xu 2014, IEEE Signal Processing Letters 21:1389.
     """
     positives, negatives = score[positive], score[~positive]
-    ranks = stats.rankdata(np.concatenate([positives, negatives]))
-    of_positives = (ranks[: positives.size] - stats.rankdata(positives)) / negatives.size
-    of_negatives = 1 - (ranks[positives.size :] - stats.rankdata(negatives)) / positives.size
+    among = ranks(np.concatenate([positives, negatives]))
+    of_positives = (among[: positives.size] - ranks(positives)) / negatives.size
+    of_negatives = 1 - (among[positives.size :] - ranks(negatives)) / positives.size
     return of_positives, of_negatives

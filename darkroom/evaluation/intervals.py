@@ -8,7 +8,6 @@ is a single image.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 from scipy.special import ndtri, stdtrit
 
 from darkroom.evaluation.statistic import Flags, Groups, Reals, encode_groups
@@ -97,7 +96,7 @@ def mean_interval(values: Reals, groups: Groups, confidence: float) -> Interval:
     standard_error = np.sqrt(count / (count - 1) * np.sum(sums**2)) / values.size
     if standard_error <= 1e-12 * np.abs(values).max():
         return no_interval("t over groups", "no spread: equal values, or groups that are all alike")
-    margin = float(stats.t.ppf((1 + confidence) / 2, count - 1) * standard_error)
+    margin = float(stdtrit(count - 1, (1 + confidence) / 2) * standard_error)
     return Interval(float(values.mean()) - margin, float(values.mean()) + margin, "t over groups")
 
 

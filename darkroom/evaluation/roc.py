@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics
 
-from darkroom.evaluation.statistic import Flags, Reals, Statistic, ties
+from darkroom.evaluation.statistic import Flags, Reals, Statistic, ranks, ties
 
 
 class RocCurve(NamedTuple):
@@ -22,10 +20,22 @@ class RocCurve(NamedTuple):
 
 
 def roc_curve(positive: Flags, score: Reals) -> RocCurve | None:
-    """Return the corners of the curve of (n,) scores; None when either class is missing."""
+    """Return the corners of the curve of (n,) scores; None when either class is missing.
+
+    As sklearn.metrics.roc_curve, whose import takes a second: points on a straight line are left
+    out.
+    """
     if not has_both_classes(positive):
         return None
-    return RocCurve(*metrics.roc_curve(positive, score, drop_intermediate=True))
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), score.size - 1)  # of each tie
+    true = np.cumsum(positive[order])[last]
+    false = last + 1 - true
+    bends = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
+    corners = np.concatenate([[True], bends, [True]])[-last.size :]
+    true, false = (np.append(0, each[corners]) for each in (true, false))
+    thresholds = np.append(np.inf, score[order][last][corners])
+    return RocCurve(false / false[-1], true / true[-1], thresholds)
 
 
 def has_both_classes(positive: Flags) -> bool:
@@ -45,8 +55,8 @@ def auc(positive: Flags, score: Reals) -> float | None:
     if not has_both_classes(positive):
         return None
     positives, negatives = int(positive.sum()), int((~positive).sum())
-    ranks = stats.rankdata(score)[positive].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    total = ranks(score)[positive].sum()
+    return float((total - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def weighted_auc(positive: Flags, score: Reals) -> Statistic:

@@ -46,6 +46,18 @@ def ties(values: Reals) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.
     return np.argsort(values, kind="stable"), np.cumsum(counts) - counts, inverse
 
 
+def ranks(values: Reals) -> Reals:
+    """Return the rank (n,) of each value, from 1; ties share their mean rank.
+
+    As scipy.stats.rankdata, whose import takes a second.
+
+    >>> ranks(np.array([2.0, 1.0, 2.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
+
+
 def encode_groups(groups: Groups) -> tuple[NDArray[np.intp], int]:
     """Return each image's group as a number (n,), and how many groups there are."""
     names, codes = np.unique(np.asarray(groups), return_inverse=True)

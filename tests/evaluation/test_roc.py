@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from sklearn import metrics
 from sklearn.metrics import roc_auc_score
 
 from darkroom.evaluation import roc
 from darkroom.evaluation.roc import auc, has_both_classes, roc_curve, weighted_auc
-from darkroom.evaluation.statistic import unweighted
+from darkroom.evaluation.statistic import ranks, unweighted
 from tests.evaluation.samples import (
     SEEDS,
     exactly,
@@ -59,3 +60,13 @@ def test_auc_and_partial_auc(seed):
         if roc.has_both_classes(again[0]):
             found = roc.weighted_partial_auc(positive, score, below)(weights)[0]
             assert found == exactly(metrics.roc_auc_score(*again, max_fpr=below))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40))
+def test_the_curve_and_the_ranks_are_those_of_scikit_learn_and_scipy(images):
+    positive, score = (np.array(column) for column in zip(*images, strict=True))
+    np.testing.assert_array_equal(ranks(score), stats.rankdata(score))
+    if positive.any() and not positive.all():
+        expected = metrics.roc_curve(positive, score.astype(float))
+        for got, wanted in zip(roc_curve(positive, score), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
