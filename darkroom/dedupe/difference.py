@@ -1,6 +1,6 @@
 """What differs between two aligned pictures: nothing, what lies on one, or what they show.
 
-1. The coarse alignment is refined to a fraction of a pixel (`align`). If much of the detail
+1. The coarse alignment is refined to a fraction of a pixel (`align`). Where much of the detail
    lies elsewhere all the same, the camera has moved: it is another shot.
 2. Greys of one are brought to those of the other by one curve, the median of what lies on each grey:
    brightness, contrast, gamma. The sharper one is blurred as far as the other; slow shading is
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from darkroom.dedupe.align import Aligned, Floats, Mask, Matrix, align, blurred, gradient, whole
 from darkroom.images.decode import Pixels
 
-MAX_MOVED = 0.4  # share of the detail
+MAX_MOVED = 0.45  # share of the detail
 POINTS = 20_000  # that tones and noise are read off
 BINS, FEW_IN_BIN = 64, 5  # of greys, and the weight of points from which one counts
 DEGREES = (1, 1, 1, 2, 2, 3, 3)  # of the curve that most bins are near, one fit after the other
@@ -33,7 +33,7 @@ MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what
 SMALL_PX = 130  # … and in proportion to the side of what is compared below this
 MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
 MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
-FILLED, ONE_TONE = 0.6, 0.6  # of the place: what differs; what is of one grey in one of the two
+FILLED, ONE_TONE = 0.5, 0.65  # of the place: what differs; what is of one grey in one of the two
 FEW_TONES = 0.85  # a photograph has no two greys that make up more of it
 SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # px, blurs that are tried
 WINDOW_PX = 192  # where sharpness is compared
@@ -133,29 +133,16 @@ def _is_laid_over(
         MIN_LAID_OVER <= share <= MAX_LAID_OVER
         and middle.any()
         and np.count_nonzero(beyond[middle]) >= FILLED * np.count_nonzero(middle)
-        and any(_covers(*pair, middle, noise) for pair in (raw, raw[::-1]))
+        and any(_tones(picture[middle], noise)[0] >= ONE_TONE for picture in raw)
         and all(sum(_tones(picture[core], noise)) <= FEW_TONES for picture in raw)
     )
     return share, laid
 
 
-def _covers(above: Floats, below: Floats, place: Mask, noise: float) -> bool:
-    """Return whether one tone makes up most of a place in one picture, and little in the other."""
-    most = _tones(above[place], noise)[0]
-    grey = np.bincount(above[place].astype(np.int64)).argmax()
-    there = np.abs(below[place] - grey) <= _reach(noise)
-    return bool(most >= ONE_TONE and there.mean() <= 1 - FILLED)
-
-
-def _reach(noise: float) -> int:
-    """Return by how many grey levels one tone may vary."""
-    return round(6 + noise)
-
-
 def _tones(greys: Floats, noise: float) -> list[float]:
     """Return the shares of the commonest tone and of the next."""
     counts = np.bincount(greys.astype(np.int64), minlength=256).astype(np.float64)
-    reach, shares = _reach(noise), []
+    reach, shares = round(6 + noise), []
     for _ in range(2):
         sums = np.convolve(counts, np.ones(2 * reach + 1), "same")
         at = int(sums.argmax())
