@@ -32,10 +32,8 @@ FIRST, SECOND = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]  # of three, each product
 SQUARE = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # … and where it stands
 LEAST_OFF = 0.15  # px: tiles that are no further off count alike
 NEAR_TILES = 5  # a side, that say in common where they lie
-OFF_PX, OFF_SHARE = (
-    0.06,
-    0.03,
-)  # they lie elsewhere: by so much, which explains so much of what is left
+# They lie elsewhere if by so many pixels, and if that explains such a share of what is left.
+OFF_PX, OFF_SHARE = 0.06, 0.03
 
 
 class Aligned(NamedTuple):
@@ -128,7 +126,9 @@ class _Seen(NamedTuple):
         moved = np.eye(3)
         moved[:2, :2] += self.change[:, :2] / size
         moved[:2, 2] = (size - 1) / 2 + self.change[:, 2] - moved[:2, :2] @ ((size - 1) / 2)
-        return np.linalg.inv(moved) if np.linalg.det(moved) > 0.5 else np.eye(3)
+        if np.linalg.det(moved) < 0.5:
+            return np.eye(3)
+        return np.asarray(np.linalg.inv(moved), np.float64)
 
     def moved(self) -> float:
         """Return the share of the detail of which neighbouring tiles say that it lies elsewhere."""
@@ -182,7 +182,8 @@ def _shift(bends: NDArray[Any], pulls: NDArray[Any]) -> NDArray[Any]:
     """Return by how many pixels each tile is off, (2, …)."""
     xx, xy, yy = bends
     area = xx * yy - xy * xy + (0.02 * (xx + yy)) ** 2 + 1e-9
-    return np.stack([xy * pulls[1] - yy * pulls[0], xy * pulls[0] - xx * pulls[1]]) / area
+    shift = np.stack([xy * pulls[1] - yy * pulls[0], xy * pulls[0] - xx * pulls[1]]) / area
+    return np.asarray(shift)
 
 
 def _squared(bends: NDArray[Any], shift: NDArray[Any]) -> NDArray[Any]:

@@ -2,9 +2,9 @@
 
 1. The coarse alignment is refined to a fraction of a pixel (`align`). Where much of the detail
    lies elsewhere all the same, the camera has moved: it is another shot.
-2. Greys of one are brought to those of the other by one curve, the median of what lies on each grey:
-   brightness, contrast, gamma. The sharper one is blurred as far as the other; slow shading is
-   taken off.
+2. Greys of one are brought to those of the other by one curve, the median of what lies on each
+   grey: brightness, contrast, gamma. The sharper one is blurred as far as the other; slow shading
+   is taken off.
 3. What is left is compared with what is to be expected there: noise, read off the plain places, and
    an error in proportion to the gradient (compression, resampling), read off the edges. Both are
    read off these two pictures, within limits: another number in every field of a form is no noise.
@@ -33,7 +33,7 @@ MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what
 SMALL_PX = 130  # … and in proportion to the side of what is compared below this
 MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
 MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
-FILLED, ONE_TONE = 0.5, 0.65  # of the place: what differs; what is of one grey in one of the two
+FILLED, ONE_TONE = 0.5, 0.65  # of the place: of another grey; of one grey in one of the two
 FEW_TONES = 0.85  # a photograph has no two greys that make up more of it
 SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # px, blurs that are tried
 WINDOW_PX = 192  # where sharpness is compared
@@ -113,9 +113,9 @@ def _is_laid_over(
 ) -> tuple[float, bool]:
     """Return the share of the place that differs, and whether it looks laid over a photograph.
 
-    It is large; what differs fills it, so that nothing of what is below shows; one of the two has
-    there mostly one tone. Drawings have few tones throughout: of them a bar of another height would
-    be a sticker.
+    It is large; little of it has the same grey in both, since nothing of what is below shows; in
+    one of the two it is mostly of one tone. Drawings have few tones throughout: of them a bar of
+    another height would be a sticker.
     """
     near = max(3, round(max(core.shape) / 40)) | 1
     wide = np.pad((beyond > 0).astype(np.uint8), near)
@@ -129,24 +129,26 @@ def _is_laid_over(
     hull = cv2.fillConvexPoly(np.zeros(core.shape, np.uint8), corners, 1).astype(bool) & core
     share = float(hull.sum() / core.sum())
     middle = cv2.erode(hull.astype(np.uint8), SQUARE, iterations=2) > 0  # the rim mixes both
+    if not MIN_LAID_OVER <= share <= MAX_LAID_OVER or not middle.any():
+        return share, False
+    reach = round(6 + noise)
+    apart = np.abs(raw[0] - raw[1])[middle] > reach
     laid = (
-        MIN_LAID_OVER <= share <= MAX_LAID_OVER
-        and middle.any()
-        and np.count_nonzero(beyond[middle]) >= FILLED * np.count_nonzero(middle)
-        and any(_tones(picture[middle], noise)[0] >= ONE_TONE for picture in raw)
-        and all(sum(_tones(picture[core], noise)) <= FEW_TONES for picture in raw)
+        apart.mean() >= FILLED
+        and any(_tones(picture[middle], reach)[0] >= ONE_TONE for picture in raw)
+        and all(sum(_tones(picture[core], reach)) <= FEW_TONES for picture in raw)
     )
-    return share, laid
+    return share, bool(laid)
 
 
-def _tones(greys: Floats, noise: float) -> list[float]:
-    """Return the shares of the commonest tone and of the next."""
+def _tones(greys: Floats, reach: int) -> list[float]:
+    """Return the shares of the commonest tone, so many grey levels to either side, and the next."""
     counts = np.bincount(greys.astype(np.int64), minlength=256).astype(np.float64)
-    reach, shares = round(6 + noise), []
+    shares = []
     for _ in range(2):
         sums = np.convolve(counts, np.ones(2 * reach + 1), "same")
         at = int(sums.argmax())
-        shares.append(float(sums[at]) / max(1, greys.size))
+        shares.append(float(sums[at]) / greys.size)
         counts[max(0, at - 2 * reach) : at + 2 * reach + 1] = 0
     return shares
 

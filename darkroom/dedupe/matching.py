@@ -156,14 +156,6 @@ def in_pixels(
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def in_places(
-    matrix: NDArray[np.floating], size_a: tuple[int, int], size_b: tuple[int, int]
-) -> NDArray[np.float64]:
-    """Return what `in_pixels` has made of the map that is returned."""
-    to_a, of_b = _to_places(size_a), _to_pixels(size_b)
-    return np.asarray((to_a @ np.vstack([matrix, [0, 0, 1]]) @ of_b)[:2])
-
-
 def _to_pixels(size: tuple[int, int]) -> NDArray[np.float64]:
     return np.array([[size[1] / GRID, 0, -0.5], [0, size[0] / GRID, -0.5], [0, 0, 1]])
 
