@@ -43,6 +43,7 @@ from darkroom.core.params.section import StageParams
 from darkroom.core.params.train import TrainParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
+from darkroom.images.grey_range import read_range
 from darkroom.labels.labelled import is_labelled, is_normal
 
 RAW = Path("data/raw")
@@ -97,7 +98,9 @@ def plan(root: Path, params: Params) -> tuple[list[Batch], int]:
     stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     variants = count_variants(parents, augment.target, task)
     limit = params.clean.max_pixels
-    batches = plan_batches(root / RAW, stored, variants, params.seed, recipe, limit)
+    batches = plan_batches(
+        root / RAW, stored, variants, params.seed, recipe, limit, read_range(root)
+    )
     return batches, len(parents)
 
 

@@ -2,8 +2,9 @@
 
 Enters: `data/raw`. Leaves: `data/clean/parts` (measurements of each stored image, one part per
 shard), `data/previews` (a small picture of each that is larger, one shard per raw shard),
-`data/clean/summary.parquet` (status, reason and flags) and `metrics/clean.json`; of each key that
-has a record which its source still lists.
+`data/clean/summary.parquet` (status, reason and flags), `data/clean/grey_range.json` (what is black
+and white of deep greys, null without any) and `metrics/clean.json`; of each key that has a record
+which its source still lists.
 
 - An image that does not decode to its end is `rejected`, and the fault is its reason (`empty`,
   `not_an_image`, `unsupported_format`, `truncated`, `corrupt`, `too_many_pixels`). One that ends
@@ -36,6 +37,7 @@ from darkroom.core.params.engine import EngineParams
 from darkroom.core.params.section import StageParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
+from darkroom.images.grey_range import SIXTEEN_BITS, GreyRange, find_range, write_range
 from darkroom.labels.decisions import REVIEW, Decisions, read_decisions
 from darkroom.workers.mapper import map_shards
 
@@ -99,6 +101,45 @@ def count(summary: pd.DataFrame) -> MetricTree:
     }
 
 
+def measure_all(
+    root: Path, params: Params, stored: pd.DataFrame, progress: Progress
+) -> pd.DataFrame:
+    """Measure what is new; then once more the deep greys whose set turns out to have other bits."""
+    clean, given = params.clean, params.clean.grey_range
+    grey_range = GreyRange(given[0], given[1], given=True) if given else SIXTEEN_BITS
+
+    def measure_with(grey_range: GreyRange, progress: Progress, again: set[str]) -> pd.DataFrame:
+        settings = measure.MeasureSettings(
+            clean.max_pixels, clean.timeout_s, clean.max_memory_bytes, grey_range
+        )
+        map_shards(
+            measure.measure_shard, stored, root / RAW, root / PARTS, root / SCRATCH,
+            settings, measure.VERSION, params.engine, progress, root / PREVIEWS, again,
+        )  # fmt: skip
+        return tables.read_parts(root / PARTS, measure.PARTS.names)
+
+    parts = measure_with(grey_range, progress, set())
+    deep, largest = parts["grey_range"].notna(), parts["largest_grey"].dropna()
+    if not given:
+        grey_range = find_range(map(int, largest))
+    others = measure.of_another_range(parts, grey_range)
+    if others.any():
+        more = Progress("clean", int(others.sum()))
+        shards_again = stored.loc[stored["key"].isin(parts.loc[others, "key"]), "shard"]
+        parts = measure_with(grey_range, more, set(shards_again))
+        more.finish()
+    write_range(root, grey_range if deep.any() else None)
+    if deep.any() and (given or len(largest)):
+        logger.info(
+            "clean: %d deep grey images are shown from %g to %g, %s",
+            deep.sum(), grey_range.black, grey_range.white,
+            "as clean.grey_range says" if given else f"{int(grey_range.white).bit_length()} bits:"
+            f" their largest value, or what they declare, is {int(largest.max())};"
+            " clean.grey_range can say otherwise",
+        )  # fmt: skip
+    return parts
+
+
 def run(root: Path, params: Params) -> None:
     """Measure what is new, then decide on everything."""
     decisions = read_decisions(root)
@@ -106,14 +147,7 @@ def run(root: Path, params: Params) -> None:
     stored = shards.stored(index)
     stored = stored[stored["key"].isin(wanted(index))]
     progress = Progress("clean", len(stored))
-    settings = measure.MeasureSettings(
-        params.clean.max_pixels, params.clean.timeout_s, params.clean.max_memory_bytes
-    )
-    map_shards(
-        measure.measure_shard, stored, root / RAW, root / PARTS, root / SCRATCH,
-        settings, measure.VERSION, params.engine, progress, root / PREVIEWS,
-    )  # fmt: skip
-    parts = tables.read_parts(root / PARTS, measure.PARTS.names)
+    parts = measure_all(root, params, stored, progress)
     stop_if_too_many(
         "clean", "clean.max_failed_fraction", faults(parts, index), len(parts),
         params.clean.max_failed_fraction,

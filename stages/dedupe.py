@@ -55,6 +55,7 @@ from darkroom.dedupe.normalise import load_background, unusual_similarity
 from darkroom.dedupe.pairs import find_pairs, take_out_different
 from darkroom.dedupe.representative import rank_images
 from darkroom.dedupe.statuses import group_images, mark_related, record_statuses
+from darkroom.images.grey_range import read_range
 from darkroom.images.previews import Previews
 from darkroom.labels.decisions import read_decisions
 from darkroom.labels.resolve import check_labels, resolve_records, standard_splits
@@ -91,6 +92,8 @@ def run(root: Path, params: Params) -> None:
     names, vectors = tables.read_vectors(root / EMBEDDINGS, settled["key"])
     background = load_background() if params.embed.network == "bundled" else None
     pictures, scratch = Previews(root), root / SCRATCH
+    if grey_range := read_range(root):  # evidence from other greys says nothing
+        scratch /= f"greys-{grey_range.black:g}-{grey_range.white:g}"
     pairs = find_pairs(
         pictures, root / EMBEDDINGS, names, vectors, background, rank_images(settled),
         params.dedupe, params.engine, scratch,

@@ -30,6 +30,7 @@ from darkroom.embedding.embed import (
     prepare_network,
 )
 from darkroom.images import previews
+from darkroom.images.grey_range import read_range
 from darkroom.workers.mapper import map_shards
 
 TARGET = Path("data/embeddings")
@@ -57,7 +58,7 @@ def run(root: Path, params: Params) -> None:
     """Embed what is new, drop what is gone."""
     embed, scratch = params.embed, root / SCRATCH
     digest = prepare_network(embed, scratch)
-    settings = EmbedSettings(embed.network, embed.layer, embed.pool_size, digest)
+    settings = EmbedSettings(embed.network, embed.layer, embed.pool_size, digest, read_range(root))
     members = previews.locate(root).reset_index()
     progress = Progress("embed", len(members))
     map_shards(

@@ -32,6 +32,7 @@ from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.filters.preprocess import read_steps
 from darkroom.images.decode import DecodeError
+from darkroom.images.grey_range import read_range
 from darkroom.models.backbones import resolve_weights
 from darkroom.models.one_class.fit import fit_one_class
 from darkroom.models.saved import write_model, write_none
@@ -119,7 +120,7 @@ def run(root: Path, params: Params) -> None:
             damaged = find_damaged(data)
             data = load_training_set(root, params.train, steps, params.seed, limit, damaged)
             fitted, probe = fit_to(data)
-    card = describe_model(fitted, data, params.train, steps, params.seed, limit)
+    card = describe_model(fitted, data, params.train, steps, params.seed, limit, read_range(root))
     difference = write_model(root / MODEL, fitted.model, card, probe, fitted.scorer)
     metrics = summarise(fitted, data, difference)
     metrics["images"]["failed"] = count_failed("train", damaged)

@@ -15,6 +15,7 @@ from darkroom.augmentation.chains import Recipe, apply, draw_variants
 from darkroom.core import shards, tables
 from darkroom.core.params.engine import EngineParams
 from darkroom.images.decode import DecodeError, Pixels, decode
+from darkroom.images.grey_range import GreyRange
 from darkroom.workers.pool import new_pool, worker_count
 
 VARIANTS_PER_BATCH = 8  # bounds what a worker process hands back at once
@@ -32,6 +33,7 @@ class Batch(NamedTuple):
     seed: int
     recipe: Recipe
     max_pixels: int
+    grey_range: GreyRange | None = None
 
 
 class NewImage(NamedTuple):
@@ -52,14 +54,14 @@ class FailedParent(NamedTuple):
 
 def plan_batches(
     folder: Path, stored: pd.DataFrame, variants: Mapping[str, int], seed: int, recipe: Recipe,
-    max_pixels: int,
+    max_pixels: int, grey_range: GreyRange | None = None,
 ) -> list[Batch]:  # fmt: skip
     """Return what to make: for each parent so many variants; `stored` says where its bytes are."""
     rows = stored[stored["key"].isin(variants)].itertuples()
     places = {row.key: shards.Location(row.shard, row.offset, row.size) for row in rows}
     return [
         Batch(folder, places[parent], parent, first, min(first + VARIANTS_PER_BATCH, count),
-              seed, recipe, max_pixels)
+              seed, recipe, max_pixels, grey_range)
         for parent, count in variants.items()
         for first in range(0, count, VARIANTS_PER_BATCH)
     ]  # fmt: skip
@@ -68,7 +70,8 @@ def plan_batches(
 def make_variants(batch: Batch) -> Sequence[NewImage | FailedParent]:
     """Make the variants of one batch, whose parent was found whole by `clean`."""
     try:
-        pixels = decode(shards.read_member(batch.folder, batch.place), batch.max_pixels)
+        content = shards.read_member(batch.folder, batch.place)
+        pixels = decode(content, batch.max_pixels, grey_range=batch.grey_range)
     except DecodeError as error:
         return [FailedParent(batch.parent, error.reason)]
     chains = draw_variants(batch.seed, batch.parent, batch.last, batch.recipe, pixels.shape[:2])

@@ -5,7 +5,8 @@ functions of the bytes in one shard, so that a change of any threshold decodes n
 """
 
 import tarfile
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import pandas as pd
@@ -16,11 +17,13 @@ from darkroom.core import shards, tables
 from darkroom.core.errors import UserError
 from darkroom.core.tables import null_to_none
 from darkroom.images import decode, previews
+from darkroom.images.colours import is_deep
 from darkroom.images.errors import OUT_OF_MEMORY
+from darkroom.images.grey_range import SIXTEEN_BITS, GreyRange
 from darkroom.workers.mapper import ShardTask
 
 # Raise when the same bytes give other measurements.
-VERSION = f"6, previews {previews.VERSION}"
+VERSION = f"7, previews {previews.VERSION}"
 
 MEASUREMENTS = {
     "width": pa.int64(),  # of the upright image
@@ -38,20 +41,37 @@ PARTS = pa.schema(
         "fault_detail": pa.string(),
         "odd_structure": pa.bool_(),  # something beside the picture is broken
         **MEASUREMENTS,
+        "largest_grey": pa.int64(),  # of 16 bit greys
+        "grey_range": pa.string(),  # over which a deep grey was shown, as measured
         **dict.fromkeys(WHERE, pa.int64()),
     }
 )
-_READ = ("width", "height", "format", "mode", "odd_structure")  # of what was decoded
+_READ = (
+    "width",
+    "height",
+    "format",
+    "mode",
+    "odd_structure",
+    "largest_grey",
+)  # of what was decoded
 
 Row = dict[str, Any]
 
 
-class MeasureSettings(NamedTuple):
+@dataclass(frozen=True)
+class MeasureSettings:
     """What a measurement depends on, beside the image."""
 
     max_pixels: int
     timeout_s: float
     max_memory_bytes: int
+    # No part of what makes a part out of date: rows say for themselves.
+    grey_range: GreyRange = field(default=SIXTEEN_BITS, repr=False)
+
+
+def of_another_range(parts: pd.DataFrame, grey_range: GreyRange) -> "pd.Series[bool]":
+    """Return which rows are of deep greys that were shown over another range."""
+    return parts["grey_range"].notna() & (parts["grey_range"] != str(grey_range))
 
 
 def measure_shard(task: ShardTask) -> None:
@@ -68,7 +88,7 @@ def measure_shard(task: ShardTask) -> None:
     for key, content in task.images():
         if key not in rows:
             with task.guard(key, settings.timeout_s, settings.max_memory_bytes):
-                rows[key], preview = measure(content, settings.max_pixels)
+                rows[key], preview = measure(content, settings.max_pixels, settings.grey_range)
             if preview is not None:
                 small[key] = preview
     if task.beside is not None:
@@ -78,7 +98,7 @@ def measure_shard(task: ShardTask) -> None:
             rows[key] |= dict(zip(WHERE, place[1:], strict=True))
     frame = pd.DataFrame([{**row, "key": key} for key, row in rows.items()])
     frame = frame.reindex(columns=PARTS.names)
-    for name in ("width", "height", "bytes", *WHERE):
+    for name in ("width", "height", "bytes", "largest_grey", *WHERE):
         frame[name] = frame[name].astype("Int64")  # a fault has no size, and null is no number
     frame["odd_structure"] = frame["odd_structure"].astype("boolean")
     tables.write_table(frame, task.part, PARTS)
@@ -91,6 +111,7 @@ def known_images(task: ShardTask) -> tuple[dict[str, Row], dict[str, bytes]]:
     members = set(task.members["key"])
     try:
         part = tables.read_table(task.part, PARTS).astype(object)
+        part = part[~of_another_range(part, task.settings.grey_range)]
         places = dict(shards.read_locations(task.beside))
         small = {
             key: shards.read_member(task.beside.parent, places[key])
@@ -103,18 +124,22 @@ def known_images(task: ShardTask) -> tuple[dict[str, Row], dict[str, bytes]]:
     return {row["key"]: {k: null_to_none(v) for k, v in row.items()} for row in rows}, small
 
 
-def measure(content: bytes, max_pixels: int) -> tuple[Row, bytes | None]:
+def measure(
+    content: bytes, max_pixels: int, grey_range: GreyRange = SIXTEEN_BITS
+) -> tuple[Row, bytes | None]:
     """Return the row of one image, without its key, and its preview.
 
     What could not be measured is absent from the row.
     """
     row: Row = {"bytes": len(content)}
     try:
-        image = decode.read_image(content, max_pixels, previews.SIDE_PX)
+        image = decode.read_image(content, max_pixels, previews.SIDE_PX, grey_range)
+        deep = is_deep(image.mode)
+        row["grey_range"] = str(grey_range) if deep else None
         row |= {name: getattr(image, name) for name in _READ}
         grey = image.mode in GREY_MODES
         row |= score(image.pixels, image.quantization, grey)._asdict()
-        return row, previews.encode_preview(image.pixels, image.width, image.height)
+        return row, previews.encode_preview(image.pixels, image.width, image.height, deep)
     except decode.DecodeError as error:
         row |= {"fault": error.reason, "fault_detail": error.detail or None}
     except (MemoryError, cv2.error) as error:  # the picture fitted, what is measured on it did not

@@ -28,6 +28,7 @@ from darkroom.dedupe.matching import in_pixels
 from darkroom.dedupe.verify import Evidence
 from darkroom.images import previews
 from darkroom.images.decode import DecodeError, Pixels, decode
+from darkroom.images.grey_range import read_range
 
 VERSION = "4"  # raise it when the same two pictures are told otherwise
 SCHEMA = pa.schema([("key_a", pa.string()), ("key_b", pa.string()), ("differs", pa.bool_())])
@@ -147,7 +148,8 @@ def _look(a: Pixels, b: Pixels, evidence: Evidence) -> Difference:
 
 def _read_original(root: Path, image: Image) -> Pixels:
     content = shards.read_member(root / previews.RAW, image.original)
-    return decode(content, min_side=FULL_SIDE_PX)  # clean has looked at its size
+    # clean has looked at its size
+    return decode(content, min_side=FULL_SIDE_PX, grey_range=read_range(root))
 
 
 def _is_drawn(pixels: Pixels) -> bool:

@@ -15,6 +15,7 @@ from darkroom.embedding.feature_map import export_application
 from darkroom.embedding.network import BUNDLED, Embedded, Network
 from darkroom.images import previews
 from darkroom.images.decode import DecodeError, Pixels
+from darkroom.images.grey_range import GreyRange
 from darkroom.workers.mapper import ShardTask
 from darkroom.workers.pool import new_pool
 
@@ -30,6 +31,7 @@ class EmbedSettings(NamedTuple):
     layer: str | None
     pool_size: int
     digest: str  # of the weights, and so of embed.alpha; and of those of the local descriptors
+    grey_range: GreyRange | None = None  # over which deep greys are shown, of a set that has any
 
 
 def network_file(scratch: Path, network: str) -> Path:

@@ -55,7 +55,11 @@ def read_images(
     """
     rows = stored(read_table(folder / "index.parquet", INDEX)).set_index("key").loc[keys]
     images = StoredImages(
-        folder, rows.assign(folder="."), min_side=model.min_side, max_pixels=model.max_pixels
+        folder,
+        rows.assign(folder="."),
+        min_side=model.min_side,
+        max_pixels=model.max_pixels,
+        grey_range=model.grey_range,
     )
 
     def read(position: int) -> Pixels | DecodeError:

@@ -15,8 +15,9 @@ import simplejpeg
 from PIL import Image
 
 from darkroom.images import formats, header_size
-from darkroom.images.colours import Pixels, has_broken_profile, to_rgb, to_srgb
+from darkroom.images.colours import Pixels, has_broken_profile, largest_grey, to_rgb, to_srgb
 from darkroom.images.errors import OUT_OF_MEMORY, DecodeError, corrupt
+from darkroom.images.grey_range import GreyRange
 from darkroom.images.integrity import check, jpeg, tiff
 from darkroom.images.integrity.picture import Picture
 from darkroom.images.orientation import read_orientation, upright
@@ -36,19 +37,24 @@ class DecodedImage(NamedTuple):
     mode: str  # how Pillow calls the way in which the file stores a pixel
     quantization: dict[int, list[int]] | None  # the tables of a JPEG
     odd_structure: bool  # something beside the picture is broken, which no viewer shows
+    largest_grey: int | None = None  # of 16 bit greys, whose set has one range
 
 
-def read_image(content: bytes, max_pixels: int | None, min_side: int | None = None) -> DecodedImage:
+def read_image(
+    content: bytes, max_pixels: int | None, min_side: int | None = None,
+    grey_range: GreyRange | None = None,
+) -> DecodedImage:  # fmt: skip
     """Read header, pixels and EXIF in one go: the one verdict on whether an image is whole.
 
     With `min_side`, a JPEG comes at 1/2 to 1/8 of its size, no side below `min_side`; all of its
-    stream is read nevertheless. Raises DecodeError with a reason as `DecodeError` lists them.
+    stream is read nevertheless. Deep greys come over `grey_range`. Raises DecodeError with a reason
+    as `DecodeError` lists them.
     """
     kind = _kind_of(content)
     with _naming_faults(kind, content):
         _check_size(header_size.announced_size(kind, content), max_pixels)
         try:
-            return _decode(kind, check.picture(kind, content), max_pixels, min_side)
+            return _decode(kind, check.picture(kind, content), max_pixels, min_side, grey_range)
         except DecodeError:
             raise
         except Exception as error:
@@ -56,7 +62,7 @@ def read_image(content: bytes, max_pixels: int | None, min_side: int | None = No
                 raise
             try:  # what stands beside the picture may be the fault
                 bare = Picture(jpeg.bare(content), is_odd=True)
-                return _decode(kind, bare, max_pixels, min_side)
+                return _decode(kind, bare, max_pixels, min_side, grey_range)
             except DecodeError:
                 raise
             except Exception:
@@ -64,10 +70,11 @@ def read_image(content: bytes, max_pixels: int | None, min_side: int | None = No
 
 
 def _decode(
-    kind: str, picture: Picture, max_pixels: int | None, min_side: int | None
-) -> DecodedImage:
+    kind: str, picture: Picture, max_pixels: int | None, min_side: int | None,
+    grey_range: GreyRange | None,
+) -> DecodedImage:  # fmt: skip
     """Return what the plugin of this format reads."""
-    (content, is_odd), pixels = picture, None
+    (content, is_odd), pixels, largest = picture, None, None
     image = formats.open_as(kind, content)
     _check_size(image.size, max_pixels)
     size, mode = image.size, image.mode
@@ -80,20 +87,23 @@ def _decode(
         if kind == "PNG":  # whose rows Pillow would keep, for later frames
             vars(image).pop("_fp", None)
             del picture, content
-        pixels = to_rgb(image)
+        pixels, largest = to_rgb(image, grey_range), largest_grey(image)
     turn, is_sound = read_orientation(image)
     width, height = size[::-1] if turn >= 5 else size
     is_odd |= not is_sound or has_broken_profile(image)
     tables = getattr(image, "quantization", None)
-    return DecodedImage(upright(pixels, turn), width, height, kind, mode, tables, is_odd)
+    return DecodedImage(upright(pixels, turn), width, height, kind, mode, tables, is_odd, largest)
 
 
-def decode(content: bytes, max_pixels: int | None = None, min_side: int | None = None) -> Pixels:
+def decode(
+    content: bytes, max_pixels: int | None = None, min_side: int | None = None,
+    grey_range: GreyRange | None = None,
+) -> Pixels:  # fmt: skip
     """Return the pixels that `read_image` reads; no limit is for files of one's own making.
 
     Raises DecodeError.
     """
-    return read_image(content, max_pixels, min_side).pixels
+    return read_image(content, max_pixels, min_side, grey_range).pixels
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Upright RGB in sRGB with a short side of `SIDE_PX`, more than networks for vectors read (224), as
 JPEG in `data/previews/<shard>.tar`, one shard per raw shard. An image that is no larger is not
-copied: its picture is the original. Where a preview lies stands in `data/clean/parts`.
+copied, unless it is a deep grey: its picture is the original. Where a preview lies stands in
+`data/clean/parts`.
 
 JPEG of quality 90 without subsampled colours, by measurement (`python -m benchmarks.previews`):
 WebP takes twenty times as long to write, PNG six times the space. Previews are our own, and clean
@@ -21,7 +22,7 @@ from darkroom.core import shards, tables
 from darkroom.images.decode import DecodeError, Pixels, decode
 from darkroom.images.resize import resize
 
-VERSION = "1"  # raise when the same bytes give another preview, as when they decode otherwise
+VERSION = "2"  # raise when the same bytes give another preview, as when they decode otherwise
 
 SIDE_PX = 256
 QUALITY, SUBSAMPLING = 90, "444"
@@ -44,14 +45,15 @@ class Place(NamedTuple):
         return shards.Location(f"{self.folder}/{self.shard}", self.offset, self.size)
 
 
-def encode_preview(pixels: Pixels, width: int, height: int) -> bytes | None:
+def encode_preview(pixels: Pixels, width: int, height: int, deep: bool = False) -> bytes | None:
     """Return the preview of an image of this size, None where its original is read instead.
 
-    `pixels` show it upright, at any size with a short side of `SIDE_PX` or more.
+    `pixels` show it upright, at any size with a short side of `SIDE_PX` or more. A `deep` grey has
+    one at any size: nobody else then needs to know over which range its set is shown.
     """
     short, long = min(width, height), max(width, height)
-    scale = SIDE_PX / short
-    if short <= SIDE_PX or long * scale > MAX_LONG_SIDE_PX:
+    scale = min(1.0, SIDE_PX / short)
+    if (short <= SIDE_PX and not deep) or long * scale > MAX_LONG_SIDE_PX:
         return None
     small = resize(pixels, round(width * scale), round(height * scale))
     return bytes(simplejpeg.encode_jpeg(small, QUALITY, "RGB", SUBSAMPLING))

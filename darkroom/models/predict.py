@@ -73,7 +73,7 @@ def _predict(model: SavedModel, paths: Sequence[Path]) -> Iterator[Prediction]:
 def _read(model: SavedModel, path: Path) -> Pixels | str:
     """Return the pixels of a file, or why it has none."""
     try:
-        pixels = decode(path.read_bytes(), model.max_pixels, model.min_side)
+        pixels = decode(path.read_bytes(), model.max_pixels, model.min_side, model.grey_range)
         check_size(pixels, model.preprocess)
     except (DecodeError, OSError, UserError) as error:
         return str(error)

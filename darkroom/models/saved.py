@@ -26,6 +26,7 @@ from darkroom.core.files import write_bytes, write_json
 from darkroom.core.params.scale import Scale
 from darkroom.filters.preprocess import Step, preprocess, read_steps
 from darkroom.images.decode import Pixels
+from darkroom.images.grey_range import GreyRange
 from darkroom.models import inputs
 from darkroom.models.one_class import scores
 from darkroom.models.one_class.scores import Scorer
@@ -64,6 +65,7 @@ class SavedModel:
     normal_class: str | None = None  # the label that it learned from
     reference_classes: tuple[str, ...] = ()  # labels that are neither normal nor outliers
     max_pixels: int = MAX_PIXELS  # of an image that it is asked about: clean's limit
+    grey_range: GreyRange | None = None  # of deep greys, as clean found it
 
     @classmethod
     def load(cls, folder: Path) -> "SavedModel":
@@ -104,6 +106,7 @@ class SavedModel:
             tuple(filters),
             _read_scorer(folder / SCORER, card) if card["task"] == "one_class" else None,
             card.get("normal_class"), tuple(card.get("reference_classes", ())), limit,
+            GreyRange(*greys) if (greys := card["input"].get("grey_range")) else None,
         )  # fmt: skip
 
     @property

@@ -9,6 +9,7 @@ import pandas as pd
 from darkroom.core import shards
 from darkroom.filters.preprocess import Step, preprocess
 from darkroom.images.decode import Pixels, decode
+from darkroom.images.grey_range import GreyRange
 
 
 class StoredImages(Sequence[Pixels]):
@@ -17,13 +18,14 @@ class StoredImages(Sequence[Pixels]):
     def __init__(
         self, root: Path, rows: pd.DataFrame, steps: Sequence[Step] = (),
         min_side: int | None = None, *, max_pixels: int,
+        grey_range: GreyRange | None = None,
     ) -> None:  # fmt: skip
         """Take the rows: `folder` below root, `shard`, `offset`, `size`; and the filters.
 
-        `max_pixels` and `min_side` are those of `decode`.
+        `max_pixels`, `min_side` and `grey_range` are those of `decode`.
         """
         self._root, self._steps = root, steps
-        self._max_pixels, self._min_side = max_pixels, min_side
+        self._limits = max_pixels, min_side, grey_range
         self._places = list(rows[["folder", "shard", "offset", "size"]].itertuples(index=False))
 
     def __len__(self) -> int:
@@ -35,4 +37,4 @@ class StoredImages(Sequence[Pixels]):
         folder, shard, offset, size = self._places[position]
         place = shards.Location(shard, int(offset), int(size))
         content = shards.read_member(self._root / folder, place)
-        return preprocess(decode(content, self._max_pixels, self._min_side), self._steps)
+        return preprocess(decode(content, *self._limits), self._steps)

@@ -18,7 +18,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, suppress
@@ -94,11 +94,13 @@ def map_shards(
     engine: EngineParams,
     progress: Progress,
     beside: Path | None = None,
+    again: Collection[str] = (),
 ) -> None:
     """Bring every part of `out` up to date with the shards of `folder`; drop parts without shard.
 
     `settings` is passed to the function and, with `version` and the members, makes the fingerprint.
-    With `beside`, a folder, the function writes a shard for each part there.
+    With `beside`, a folder, the function writes a shard for each part there. `again` are shards
+    whose parts are done again though they hold, with all rows that can be reused.
     """
     folders = [out, beside] if beside else [out]
     for path in [*folders, scratch]:
@@ -111,7 +113,7 @@ def map_shards(
             folder, members, part, settings, scratch, {}, beside and beside / str(shard)
         )
         current, reusable = _state(task, version)
-        if current:
+        if current and shard not in again:
             progress.advance(len(members))
         else:
             todo.append(replace(task, reusable=reusable))

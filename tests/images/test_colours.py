@@ -75,6 +75,14 @@ def test_depths_become_8_bits_of_grey(name):
     assert np.ptp(decoded, axis=2).max() == 0
 
 
+def test_what_a_tiff_declares_counts_as_its_largest_value():
+    def tiff(tags):
+        content = encode(Image.fromarray(SIXTEEN // 1000), "TIFF", tiffinfo=tags)
+        return read_image(content, None).largest_grey
+
+    assert [tiff({}), tiff({281: 4095}), tiff({281: 9})] == [65, 4095, 65]
+
+
 @pytest.mark.parametrize("extension", [".png", ".tif"])
 def test_of_16_bit_colours_the_upper_8_bits_stay(extension):
     deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)

@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import os
 import shutil
 import time
@@ -180,7 +181,7 @@ def test_a_part_is_done_only_with_its_previews(tmp_path, values, in_process, los
     run(tmp_path, values)
     assert files_of(tmp_path) == before
     changed = {path for path in before if (tmp_path / path).stat().st_mtime_ns != written[path]}
-    assert changed - {"data/clean/summary.parquet"} == {
+    assert changed - {"data/clean/summary.parquet", "data/clean/grey_range.json"} == {
         "data/previews/00000.tar", "data/clean/parts/00000.parquet", "data/clean/parts/00000.json"
     }  # fmt: skip
 
@@ -347,3 +348,64 @@ def test_odd_files_end_as_one_row_each(tmp_path, values, in_process):
         ["corrupt", "not_an_image", "too_elongated", "too_many_pixels", "too_small", "truncated",
          "unsupported_format"]
     ).all()  # fmt: skip
+
+
+def deep(bits, seed=0, kind="PNG", side=40):
+    """Return noise of so many bits as grey of 16 bits."""
+    stream = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 2**bits, (side, side)).astype(np.uint16)
+    noise[0, 0] = 2**bits - 1
+    Image.fromarray(noise).save(stream, kind)
+    return stream.getvalue()
+
+
+def levels(root, key):
+    return len(np.unique(Previews(root).read(key)))
+
+
+def range_of(root):
+    return json.loads((root / "data/clean/grey_range.json").read_text())
+
+
+def test_deep_greys_are_shown_over_the_bits_of_their_set(tmp_path, values, in_process, caplog):
+    twelve = [deep(12), deep(10, 1), deep(12, 2, "TIFF"), deep(12, 3, side=300)]
+    write_raw(tmp_path, [*twelve[:2], picture()], twelve[2:], [picture(4)])
+    with caplog.at_level(logging.INFO):
+        run(tmp_path, values)
+    assert range_of(tmp_path) == {"black": 0, "white": 4095, "given": False}
+    assert "4 deep grey images are shown from 0 to 4095, 12 bits: their largest" in caplog.text
+    assert [levels(tmp_path, shards.key_of(each)) > 60 for each in twelve] == [True] * 4
+    darker = Previews(tmp_path).read(shards.key_of(twelve[1])).max()
+    assert darker < 80  # of 10 bits in a set of 12: a quarter as light
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data/previews").iterdir()}
+    write_raw(tmp_path, [*twelve[:2], picture()], twelve[2:], [picture(4)], [deep(16, 5)])
+    run(tmp_path, values)
+    assert range_of(tmp_path)["white"] == 65535
+    same = tmp_path / "data/previews/00002.tar"  # without deep greys, and so not made again
+    assert same.stat().st_mtime_ns == before[same]
+    shutil.copytree(tmp_path / "data/raw", tmp_path / "fresh/data/raw")
+    run(tmp_path / "fresh", values)
+    assert files_of(tmp_path / "fresh") == files_of(tmp_path)
+
+
+def test_a_range_that_is_given_holds_for_every_deep_grey(tmp_path, values, in_process):
+    floats = io.BytesIO()
+    Image.fromarray(np.linspace(-50, 300, 1600, dtype=np.float32).reshape(40, 40)).save(
+        floats, "TIFF"
+    )
+    contents = [floats.getvalue(), deep(8)]
+    write_raw(tmp_path, contents)
+    run(tmp_path, values)
+    assert range_of(tmp_path)["white"] == 255
+    run(tmp_path, values, grey_range=[0.0, 100.0])
+    assert range_of(tmp_path) == {"black": 0.0, "white": 100.0, "given": True}
+    shown = [Previews(tmp_path).read(shards.key_of(content)) for content in contents]
+    for picture_, share in zip(shown, (200 / 350, 155 / 256), strict=True):
+        assert (picture_ > 250).mean() == pytest.approx(share, abs=0.05)
+
+
+def test_without_deep_greys_there_is_no_range(tmp_path, values, in_process):
+    write_raw(tmp_path, [picture()])
+    run(tmp_path, values)
+    assert range_of(tmp_path) is None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from darkroom.core.params.section import Fraction, Positive, Section
 
@@ -21,6 +21,7 @@ class CleanParams(Section):
     min_side_px: Positive
     max_pixels: Positive
     max_aspect_ratio: Annotated[float, Field(ge=1)]
+    grey_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     blurry_below: Fraction
     dark_below: Fraction
     light_below: Fraction
@@ -39,3 +40,9 @@ class CleanParams(Section):
     timeout_s: Annotated[float, Field(gt=0)]
     max_memory_bytes: Positive
     max_failed_fraction: Fraction
+
+    @model_validator(mode="after")
+    def _range_upwards(self) -> "CleanParams":
+        if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
+            raise ValueError(f"grey_range: expected [black, white], upwards; got {self.grey_range}")
+        return self

@@ -20,6 +20,7 @@ from darkroom.core.params.train import TrainParams
 from darkroom.core.randomness import digest_number
 from darkroom.filters.preprocess import Step
 from darkroom.images.decode import DecodeError, Pixels
+from darkroom.images.grey_range import read_range
 from darkroom.labels.labelled import name_labels, select_labelled
 from darkroom.labels.official_splits import SPLITS
 from darkroom.models.backbones import input_rule
@@ -71,12 +72,19 @@ def load_training_set(
     used = limit_per_class(rows, strata(targets), params.max_per_class, seed)
     left_out = int((rows["key"] == rows["parent"])[~used].sum())
     rows, targets = rows[used], targets[used]
+    grey_range = read_range(root)
     side = min_side(params.image_size, input_rule(params), params.task, bool(steps))
     train, validation = (
-        Examples(StoredImages(root, rows[part], steps, side, max_pixels=max_pixels), targets[part])
+        Examples(
+            StoredImages(
+                root, rows[part], steps, side, max_pixels=max_pixels, grey_range=grey_range
+            ),
+            targets[part],
+        )
         for part in (rows["split"] == name for name in ("train", "validation"))
     )
-    return TrainingSet(rows, classes, train, validation, left_out, digest(rows, targets))
+    known = digest(rows, targets) + (f", greys {grey_range}" if grey_range else "")
+    return TrainingSet(rows, classes, train, validation, left_out, known)
 
 
 def find_damaged(data: TrainingSet) -> dict[str, str]:

@@ -18,6 +18,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.params.train import TrainParams
 from darkroom.filters.preprocess import Step
 from darkroom.images.decode import Pixels
+from darkroom.images.grey_range import GreyRange
 from darkroom.models import inputs
 from darkroom.models.backbones import (
     BUNDLED,
@@ -136,7 +137,7 @@ def fit_model(
 
 def describe_model(
     fitted: FittedModel, data: TrainingSet, params: TrainParams, filters: Sequence[Step], seed: int,
-    max_pixels: int,
+    max_pixels: int, grey_range: GreyRange | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the contents of `model.json`; nothing depends on when or where it was made."""
     return {
@@ -146,7 +147,7 @@ def describe_model(
         "preprocess": list(filters),
         "input": {
             "size_px": fitted.size_px, "rule": fitted.rule, "channels": "RGB, 0 to 255",
-            "max_pixels": max_pixels,
+            "max_pixels": max_pixels, "grey_range": grey_range,
         },
         "seed": seed,
         "parameters": params.model_dump(),
