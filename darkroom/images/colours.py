@@ -11,7 +11,8 @@
 | Lab | through D50, as ICC profiles have it |
 | an embedded ICC profile | converted to sRGB, unless it changes no colour by more than `SAME` |
 
-A range that the settings give holds for every deep grey. A profile that is broken, of another colour space or larger than `MAX_PROFILE_BYTES` is passed over.
+A range that the settings give holds for every deep grey. A profile that is broken, of another
+colour space or larger than `MAX_PROFILE_BYTES` is passed over.
 HDR transfer curves (PQ, HLG) are not mapped.
 """
 
