@@ -24,6 +24,12 @@ def compare(
     require: Annotated[
         Literal["better"] | None, typer.Option(help="Exit with 0 only if HEAD is better.")
     ] = None,
+    on_todays_data: Annotated[
+        bool,
+        typer.Option(
+            "--on-todays-data", help="Train BASE on the workspace's data first, in a copy."
+        ),
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, as for GitHub.")] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="The numbers, to FILE.")] = None,
 ) -> None:
@@ -40,18 +46,26 @@ def compare(
 
     Significant means a p-value of at most 1 − evaluate.confidence after Holm's adjustment over
     all metrics. The main metric is SRCC for ratings, AUC for two classes and for one class, else
-    accuracy. "No difference shown" is no proof that there is none. Examples:
+    accuracy. "No difference shown" is no proof that there is none.
+
+    Where the set has grown, the two have too few test images in common. --on-todays-data then runs
+    the code and parameters of BASE, from augment to evaluate, on the images, labels and splits of
+    the workspace, in a temporary copy; that takes as long as training. Examples:
 
     \b
       darkroom compare main                    # against the workspace
       darkroom compare main my-idea --require better
+      darkroom compare v1 --on-todays-data
     """
     try:
-        from darkroom.comparison import differences, pairs, revisions, text
+        from darkroom.comparison import differences, pairs, revisions, text, todays_data
         from darkroom.core.files import write_json
 
         root = Path.cwd()
-        both = revisions.read_revision(root, base), revisions.read_revision(root, head)
+        if on_todays_data and head is not None:
+            raise UserError("--on-todays-data: expected BASE alone, since HEAD is the workspace")
+        read = todays_data.read_trained if on_todays_data else revisions.read_revision
+        both = read(root, base), revisions.read_revision(root, head)
         comparison = differences.compare(*both, pairs.pair(*both))
         if json:
             write_json(json, text.as_tree(comparison))

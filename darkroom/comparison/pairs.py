@@ -6,13 +6,14 @@ on a test image of the other, or on a relative of one. Both are evaluated agains
 cutoff of HEAD, which are the latest. Images that either puts into one split group stay together.
 """
 
+import shlex
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darkroom.comparison.revisions import PREDICTIONS, Revision, require_columns
+from darkroom.comparison.revisions import PREDICTIONS, WORKSPACE, Revision, require_columns
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
 
@@ -110,7 +111,8 @@ def _require_same_classes(base: Revision, head: Revision) -> None:
     if before != after:
         alone = [", ".join(sorted(names)) or "none" for names in (before - after, after - before)]
         raise UserError(
-            f"the classes differ: {base.name} alone knows {alone[0]}, {head.name} alone {alone[1]}"
+            f"the classes differ: {base.name} alone knows {alone[0]}, {head.name} alone {alone[1]}."
+            f" {on_todays_data(base, head)}"
         )
     normal = [revision.params.train.normal_class for revision in (base, head)]
     if head.task == "one_class" and normal[0] != normal[1]:
@@ -127,8 +129,7 @@ def _require_same_split(base: Revision, head: Revision) -> None:
             raise UserError(
                 f"the split has moved: {len(leaked)} test images of {tested.name} (or a relative of"
                 f" theirs) are in the train split of {trained.name}, such as {leaked[0]}. Its model"
-                " has seen what the other is evaluated on. Compare revisions of one split: the same"
-                " seed, `split` settings and official splits"
+                f" has seen what the other is evaluated on. {on_todays_data(base, head)}"
             )
 
 
@@ -153,10 +154,19 @@ def _shared_keys(base: Revision, head: Revision) -> list[str]:
             raise UserError(
                 f"only {len(shared)} of {revision.name}'s {len(own)} test images are in both"
                 f" revisions ({len(shared) / len(own):.0%}); a fair comparison needs"
-                f" {MIN_OVERLAP:.0%} of each revision's. Train and evaluate the older code on"
-                " today's data instead"
+                f" {MIN_OVERLAP:.0%} of each revision's. {on_todays_data(base, head)}"
             )
     return sorted(shared)
+
+
+def on_todays_data(base: Revision, head: Revision) -> str:
+    """Return the commands that compare two revisions on the data of one."""
+    first = "" if head.name == WORKSPACE else f"git switch --detach {shlex.quote(head.name)} &&"
+    first += " dvc checkout && " if first else ""
+    return (
+        "So train the older code and parameters on the newer data, in a temporary copy:"
+        f" `{first}darkroom compare {shlex.quote(base.name)} --on-todays-data`"
+    )
 
 
 def _compare_scales(base: Revision, head: Revision) -> tuple[bool, bool, list[str]]:

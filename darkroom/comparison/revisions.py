@@ -71,7 +71,20 @@ def read_revision(root: Path, rev: str | None) -> Revision:
 
     Raises UserError naming what is missing and how to get it.
     """
-    files = _Files(root, rev)
+    from dvc.api import DVCFileSystem  # a second to import, and only here
+
+    return _read(_Files(WORKSPACE if rev is None else rev, DVCFileSystem(str(root), rev=rev)))
+
+
+def read_folder(folder: Path, name: str) -> Revision:
+    """Return what a folder holds that is no repository. Raises UserError."""
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.implementations.local import LocalFileSystem
+
+    return _read(_Files(name, DirFileSystem(str(folder), LocalFileSystem())))
+
+
+def _read(files: "_Files") -> Revision:
     metrics = _check(_Metrics, files.read_json(METRICS), f"{METRICS} of {files.name}")
     if metrics.task not in {"rating", "classification", "one_class"}:
         raise UserError(
@@ -95,13 +108,10 @@ def read_revision(root: Path, rev: str | None) -> Revision:
 
 
 class _Files:
-    """The files of one revision, as they were then."""
+    """The files of one revision, as they were then; `tree` is a file system of fsspec."""
 
-    def __init__(self, root: Path, rev: str | None) -> None:
-        from dvc.api import DVCFileSystem  # a second to import, and only here
-
-        self.name = WORKSPACE if rev is None else rev
-        self._tree = DVCFileSystem(str(root), rev=rev)
+    def __init__(self, name: str, tree: Any) -> None:
+        self.name, self._tree = name, tree
 
     def read(self, path: str) -> bytes:
         from dvc.exceptions import DvcException
