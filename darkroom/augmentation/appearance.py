@@ -1,17 +1,17 @@
 """Operations that change values and move nothing: (height, width, 3) uint8 RGB to the same."""
 
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from scipy import special
 
 from darkroom.images.decode import Pixels
 
 _LEVELS = 2**16  # of the normal distribution; the outermost lie at 4.3 sigma
-_NORMAL = special.ndtri((np.arange(_LEVELS) + 0.5) / _LEVELS).astype(np.float32)
 
 
 def brightness(pixels: Pixels, gain: float) -> Pixels:
@@ -42,13 +42,13 @@ def blur(pixels: Pixels, sigma_px: float) -> Pixels:
 
 def gaussian_noise(pixels: Pixels, sigma: float, seed: int) -> Pixels:
     """Add Gaussian noise of `sigma` (of 255), independent in each pixel and channel."""
-    table = np.rint(_NORMAL * np.float32(sigma)).astype(np.int16)
+    table = np.rint(_normal() * np.float32(sigma)).astype(np.int16)
     return _added(pixels, _drawn(table, pixels.shape, seed))
 
 
 def speckle(pixels: Pixels, sigma: float, seed: int) -> Pixels:
     """Multiply by 1 + Gaussian noise of `sigma`, as in radar and ultrasound."""
-    noise = _drawn(_NORMAL * np.float32(sigma), pixels.shape, seed)
+    noise = _drawn(_normal() * np.float32(sigma), pixels.shape, seed)
     noise *= pixels
     return _added(pixels, np.rint(noise, out=noise).astype(np.int16))
 
@@ -90,3 +90,10 @@ def _drawn(table: NDArray[Any], shape: tuple[int, ...], seed: int) -> NDArray[An
 def _added(pixels: Pixels, noise: NDArray[np.int16]) -> Pixels:
     """Return the sum, cut to 0 … 255."""
     return np.asarray(cv2.add(np.ascontiguousarray(pixels), noise, dtype=cv2.CV_8U), np.uint8)
+
+
+@cache
+def _normal() -> NDArray[np.float32]:
+    """Return the levels; scipy's quicker function takes longer to import than this once."""
+    inverse = NormalDist().inv_cdf
+    return np.array([inverse((level + 0.5) / _LEVELS) for level in range(_LEVELS)], np.float32)
