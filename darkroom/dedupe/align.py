@@ -212,14 +212,15 @@ def tiled(values: Floats) -> Floats:
     return np.asarray(cv2.resize(inner, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _grey(pixels: Pixels) -> NDArray[np.uint8]:
+def grey_of(pixels: Pixels) -> NDArray[np.uint8]:
+    """Return the grey of pixels in colour or grey."""
     if pixels.ndim == 2:
         return pixels
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _reduced(pixels: Pixels) -> tuple[Floats, tuple[float, float]]:
-    grey = _grey(pixels)
+    grey = grey_of(pixels)
     small = _shrunk(grey, min(1.0, SIDE_PX / max(grey.shape)))
     return small, (small.shape[1] / grey.shape[1], small.shape[0] / grey.shape[0])
 
@@ -233,7 +234,7 @@ def _shrunk(grey: NDArray[Any], scale: float) -> Floats:
 
 def _near_scale(b: Pixels, matrix: Matrix, scale: tuple[float, float]) -> tuple[Floats, Any]:
     """Return `b` about as large as it lies on the other one, and by how much it shrank."""
-    grey = _grey(b)
+    grey = grey_of(b)
     height, width = grey.shape
     stretch = np.minimum(1.0, np.linalg.norm(matrix[:, :2] * np.array(scale)[:, None], axis=0))
     size = (max(8, round(width * stretch[0])), max(8, round(height * stretch[1])))

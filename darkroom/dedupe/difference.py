@@ -19,7 +19,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.dedupe.align import Aligned, Floats, Mask, Matrix, align, blurred, gradient, whole
+from darkroom.dedupe.align import (
+    Aligned,
+    Floats,
+    Mask,
+    Matrix,
+    align,
+    blurred,
+    gradient,
+    grey_of,
+    whole,
+)
 from darkroom.images.decode import Pixels
 
 MAX_MOVED = 0.45  # share of the detail
@@ -28,10 +38,16 @@ BINS, FEW_IN_BIN = 64, 5  # of greys, and the weight of points from which one co
 DEGREES = (1, 1, 1, 2, 2, 3, 3)  # of the curve that most bins are near, one fit after the other
 LEAST_SCALE, CLIPPED = 4.0, 4  # grey levels
 BASE, MAX_NOISE, MAX_SLIP = 3.0, 8.0, 0.5  # grey levels, grey levels, px
+NO_COPYS_NOISE = 3.5  # grey levels; only strong compression, whose blocks show, leaves more
+BLOCK_PX, LEAST_STEP, BLOCKY = (
+    8,
+    0.3,
+    1.3,
+)  # how much larger steps between the blocks of a JPEG are than within
 BEYOND = 2.5  # times what is expected: such pixels differ
 MIN_MASS = 40.0  # sum over connected pixels of what is beyond, in units of what is expected …
 SMALL_PX = 130  # … and in proportion to the side of what is compared below this
-MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove nothing
+MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, prove no copy
 MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
 FILLED, ONE_TONE = 0.5, 0.65  # of the place: of another grey; of one grey in one of the two
 FEW_TONES = 0.85  # a photograph has no two greys that make up more of it
@@ -50,9 +66,10 @@ class Difference(NamedTuple):
     mass: float  # how much is beyond what is expected there, summed over its pixels
     share: float  # of the compared pixels, with its near surroundings
     laid_over: bool  # a caption, a sticker or padding
+    noise: float  # how far plain places that agree differ, grey levels
 
 
-NONE = Difference(False, 0.0, 0.0, False)
+NONE = Difference(False, 0.0, 0.0, False, 0.0)
 
 
 def differs(a: Pixels, b: Pixels, matrix: Matrix) -> Difference:
@@ -65,8 +82,26 @@ def differs(a: Pixels, b: Pixels, matrix: Matrix) -> Difference:
         a, b, matrix = b, a, np.linalg.inv(whole(matrix))[:2]
     laid = align(a, b, matrix)
     if laid.moved > MAX_MOVED:
-        return Difference(True, np.inf, 1.0, False)
-    return _judge(laid)
+        return NONE._replace(differs=True, mass=np.inf, share=1.0)
+    found = _judge(laid)
+    if found.noise > NO_COPYS_NOISE and max(blockiness(a), blockiness(b)) < BLOCKY:
+        return found._replace(differs=True, laid_over=False)
+    return found
+
+
+def blockiness(pixels: Pixels) -> float:
+    """Return how much larger steps between the blocks of a JPEG are than within; 1 without any."""
+    grey = grey_of(pixels).astype(np.float32)
+    steps = (
+        np.abs(np.diff(grey, axis=axis)).mean(axis=1 - axis)
+        for axis in (0, 1)
+        if grey.shape[axis] > 2 * BLOCK_PX
+    )
+    ratios = []
+    for each in steps:
+        between = np.arange(len(each)) % BLOCK_PX == BLOCK_PX - 1
+        ratios.append((each[between].mean() + LEAST_STEP) / (each[~between].mean() + LEAST_STEP))
+    return float(np.mean(ratios)) if ratios else 1.0
 
 
 def _judge(laid: Aligned) -> Difference:
@@ -75,7 +110,7 @@ def _judge(laid: Aligned) -> Difference:
     inside = np.pad(laid.covered.astype(np.uint8), 1)
     core = cv2.erode(inside, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8))[1:-1, 1:-1].astype(bool)
     if core.sum() < max(MIN_CORE_PX, MIN_CORE * core.size):
-        return NONE
+        return NONE._replace(differs=True)
     weight = cv2.resize(laid.weight, target.shape[::-1], interpolation=cv2.INTER_NEAREST) * core
     trusted = weight > 0
     if trusted.sum() < core.sum() / 4:
@@ -91,13 +126,13 @@ def _judge(laid: Aligned) -> Difference:
     beyond = np.maximum(np.abs(off) / (BASE + noise + slip * slope) - BEYOND, 0)
     enough = MIN_MASS * min(1.0, float(np.sqrt(core.sum()) / SMALL_PX))
     if beyond.sum() < enough:
-        return NONE._replace(mass=float(beyond.sum()))
+        return NONE._replace(mass=float(beyond.sum()), noise=noise)
     places = cv2.morphologyEx((beyond > 0).astype(np.uint8), cv2.MORPH_CLOSE, SQUARE)
     masses = _masses(places > 0, beyond)[1]
     if masses.max() < enough:
-        return NONE._replace(mass=float(masses.max()))
+        return NONE._replace(mass=float(masses.max()), noise=noise)
     share, over = _is_laid_over(raw, core, beyond, noise, enough)
-    return Difference(not over, float(masses.max()), share, over)
+    return Difference(not over, float(masses.max()), share, over, noise)
 
 
 def _masses(places: Mask, beyond: Floats) -> tuple[NDArray[Any], NDArray[Any]]:

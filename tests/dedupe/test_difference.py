@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from darkroom.dedupe.difference import differs
+from darkroom.dedupe.difference import blockiness, differs
 
 SIDE = 300
 IDENTITY = np.eye(2, 3)
@@ -150,9 +150,23 @@ def test_the_order_of_the_two_does_not_matter(photograph, change):
     assert one.mass == pytest.approx(two.mass, rel=1e-3, abs=0.1)
 
 
-def test_what_hardly_overlaps_proves_nothing(photograph):
+def test_what_hardly_overlaps_is_no_copy(photograph):
     far = np.array([[1.0, 0, SIDE - 4], [0, 1, SIDE - 4]])
-    assert not differs(photograph, photograph[::-1].copy(), far).differs
+    assert differs(photograph, photograph.copy(), far).differs
+
+
+def test_noise_that_no_compression_explains_is_of_another_picture(photograph):
+    """As neighbouring slices of one scan: alike everywhere, and the same nowhere."""
+    small = cv2.resize(photograph, (160, 160), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 40, (160, 160)), (0, 0), 1.5)
+    other = np.clip(small + coarse[:, :, None], 0, 255).astype(np.uint8)
+    assert differs(small, other, IDENTITY).differs
+    compressed = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
+    found = differs(small, cv2.imdecode(compressed, cv2.IMREAD_COLOR), IDENTITY)
+    assert not found.differs
+    assert blockiness(small) < 1.1
+    assert blockiness(cv2.imdecode(compressed, cv2.IMREAD_COLOR)) > 1.5
+    assert blockiness(small[:3, :3]) == 1.0
 
 
 def test_plain_pictures_are_the_same():
