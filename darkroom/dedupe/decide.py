@@ -15,7 +15,8 @@ MIN_AGREEMENT, MIN_INLIERS = 0.65, 10  # matching places on one map
 SURE_AGREEMENT, MANY_INLIERS = 0.85, 80
 # Where embeddings are as near as `dedupe.threshold`, less will do: under a caption or a sticker,
 # and where the whole pictures were laid on each other.
-MIN_AGREEMENT_COVERED, MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.5, 0.7, 80
+MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.78, 80
+MIN_AGREEMENT_COARSE, MAX_MSE_COARSE = 0.5, 0.03  # strong compression leaves the smoothed greys
 MIN_LIKENESS, MIN_LIKENESS_NEXT, MAX_MSE = 0.75, 0.6, 0.02
 SCENE_INLIERS, SCENE_AGREEMENT = 40, 0.3  # the same scene, seen otherwise
 
@@ -39,7 +40,8 @@ def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
         fits = evidence.inliers >= MIN_INLIERS and agreement >= MIN_AGREEMENT
         if fits and agrees_as_copies_do(evidence):
             return Verdict(True, "matches")
-        rest = agreement >= MIN_AGREEMENT_COVERED or evidence.uncovered >= MIN_UNCOVERED
+        coarse = agreement >= MIN_AGREEMENT_COARSE and evidence.mse <= MAX_MSE_COARSE
+        rest = evidence.uncovered >= MIN_UNCOVERED or coarse
         if near and evidence.inliers >= MIN_INLIERS_COVERED and rest:
             return Verdict(True, "covered")
         smooth = agreement >= MIN_LIKENESS_NEXT and evidence.mse <= MAX_MSE
