@@ -18,7 +18,7 @@ SURE_AGREEMENT, MANY_INLIERS = 0.85, 80
 MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.78, 80
 MIN_AGREEMENT_COARSE, MAX_MSE_COARSE = 0.5, 0.03  # strong compression leaves the smoothed greys
 MIN_LIKENESS, MIN_LIKENESS_NEXT, MAX_MSE = 0.75, 0.6, 0.02
-SCENE_INLIERS, SCENE_AGREEMENT = 40, 0.3  # the same scene, seen otherwise
+SCENE_INLIERS = 40  # matching places on one map: the same scene or thing, seen otherwise
 
 
 class Verdict(NamedTuple):
@@ -47,7 +47,7 @@ def decide(normalised: float, evidence: Evidence, threshold: float) -> Verdict:
         smooth = agreement >= MIN_LIKENESS_NEXT and evidence.mse <= MAX_MSE
         if near and evidence.inliers == 0 and (agreement >= MIN_LIKENESS or smooth):
             return Verdict(True, "likeness")
-    if evidence.inliers >= SCENE_INLIERS and agreement >= SCENE_AGREEMENT:
+    if evidence.inliers >= SCENE_INLIERS:
         return Verdict(False, "scene")
     return Verdict(False, "none")
 

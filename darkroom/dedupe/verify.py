@@ -40,7 +40,7 @@ from darkroom.dedupe.matching import (
 )
 from darkroom.images.decode import Pixels
 
-VERSION = "6"  # raise it when the same two pictures give other evidence
+VERSION = "7"  # raise it when the same two pictures give other evidence
 
 SIDE_PX = 160  # long side for comparing
 THUMB_PX = 32
@@ -74,7 +74,7 @@ Band = NDArray[np.float32]  # (height, width), every SSIM_STEP-th pixel
 class Evidence(NamedTuple):
     """What the best alignment of a pair shows."""
 
-    inliers: int  # matching places that fit the map; 0 where the whole pictures were laid on
+    inliers: int  # matching places that fit one map; 0 where the whole pictures were laid on
     overlap: float  # share of the smaller picture that the other covers, in [0, 1]
     agreement: float  # share of the overlap's detail that agrees, in [0, 1]
     uncovered: float  # the same in the tiles that agree best and hold UNCOVERED of the detail
@@ -200,7 +200,10 @@ def compare_all(questions: Sequence[Question]) -> list[Evidence]:
     unsure = [n for n in unsure if best[n].agreement < ASTRAY and turns[n][1] >= HARDLY_ALIKE]
     # A free change lays any edge over any other.
     _improve(best, questions, {n: turns[n][0] for n in unsure}, _is_small_change)
-    return best
+    return [
+        NOTHING._replace(inliers=maps[n].fitting) if each is NOTHING and n in maps else each
+        for n, each in enumerate(best)
+    ]
 
 
 def _likely(questions: Sequence[Question]) -> list[int]:
