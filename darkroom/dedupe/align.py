@@ -34,6 +34,7 @@ LEAST_OFF = 0.15  # px: tiles that are no further off count alike
 NEAR_TILES = 5  # a side, that say in common where they lie
 # They lie elsewhere if by so many pixels, and if that explains such a share of what is left.
 OFF_PX, OFF_SHARE = 0.06, 0.03
+MAX_MOVED = 0.45  # share of the detail, beyond which it is another shot
 
 
 class Aligned(NamedTuple):
@@ -43,11 +44,13 @@ class Aligned(NamedTuple):
     picture: Floats
     covered: Mask  # where the picture lies on the target
     weight: Floats  # per tile, how far it tells of tones, sharpness and noise; 0 where it disagrees
-    moved: float  # share of the detail that lies elsewhere than the map says
 
 
-def align(a: Pixels, b: Pixels, matrix: Matrix) -> Aligned:
-    """Return both greys in the frame of `a`; `matrix` maps pixels of `b` to those of `a`."""
+def align(a: Pixels, b: Pixels, matrix: Matrix) -> Aligned | None:
+    """Return both greys in the frame of `a`, None where no map lays one on the other.
+
+    `matrix` maps pixels of `b` to those of `a`.
+    """
     target, scale = _reduced(a)
     picture, reduction = _near_scale(b, matrix, scale)
     matrix = (_scaled(*scale) @ whole(matrix) @ np.linalg.inv(_scaled(*reduction)))[:2]
@@ -63,6 +66,8 @@ def align(a: Pixels, b: Pixels, matrix: Matrix) -> Aligned:
             seen = frame.look(two, small[:2])
             small = seen.change_of_map() @ small
         matrix = (np.linalg.inv(to_one) @ small @ to_two)[:2]
+    if seen.moved() > MAX_MOVED:
+        return None
     size = target.shape[::-1]
     warped = cv2.warpAffine(
         picture, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
@@ -71,7 +76,7 @@ def align(a: Pixels, b: Pixels, matrix: Matrix) -> Aligned:
         np.ones(picture.shape, np.uint8), matrix, size, flags=cv2.INTER_NEAREST
     )
     picture = np.clip(warped, 0, 255).astype(np.float32)
-    return Aligned(target, picture, covered > 0, seen.weight(), seen.moved())
+    return Aligned(target, picture, covered > 0, seen.weight())
 
 
 class _Frame:
@@ -87,6 +92,11 @@ class _Frame:
         right, down = self.slopes
         self.bends = np.stack([tiled(right * right), tiled(right * down), tiled(down * down)])
         self.power = tiled(self.even * self.even)
+        self.total = self.bends[0] + self.bends[2]
+        rows, columns = self.total.shape
+        x = ((np.arange(columns) + 0.5) * TILE_PX / grey.shape[1] - 0.5)[None].repeat(rows, 0)
+        y = ((np.arange(rows) + 0.5) * TILE_PX / grey.shape[0] - 0.5)[:, None].repeat(columns, 1)
+        self.middles = np.stack([x, y, np.ones_like(x)])  # of tiles, in sides from the middle
 
     def look(self, other: Floats, matrix: Matrix) -> "_Seen":
         """Return how `other` lies on it under this map, and how it would lie on it best."""
@@ -101,7 +111,7 @@ class _Frame:
         pulls = np.stack([tiled(slope * error) for slope in self.slopes])
         power, left = self.power + tiled(even * even), tiled(error * error)
         covered = tiled(inner.astype(np.float32)) > 0.999
-        telling = covered & (self.bends[0] + self.bends[2] > MIN_SLOPE)
+        telling = covered & (self.total > MIN_SLOPE)
         return _fitted(self, telling, pulls, left, power)
 
 
@@ -141,7 +151,7 @@ class _Seen(NamedTuple):
         )  # fmt: skip
         bends = np.stack([xx, xy, yy])[:, self.telling]
         explained = _squared(bends, _shift(bends, np.stack([right, down])[:, self.telling]))
-        weight = (self.frame.bends[0] + self.frame.bends[2])[self.telling]
+        weight = self.frame.total[self.telling]
         weight = np.minimum(weight, np.median(weight))
         off = explained > OFF_PX**2 * (bends[0] + bends[2])
         off &= explained > OFF_SHARE * left[self.telling]
@@ -152,10 +162,7 @@ def _fitted(frame: _Frame, telling: Mask, pulls: Floats, left: Floats, power: Fl
     """Return what is seen once the picture is shifted by the map on which most tiles agree."""
     if telling.sum() < MIN_TILES:
         return _Seen(frame, np.zeros((2, 3)), telling, pulls, left, power)
-    (height, width), (rows, columns) = frame.shape, telling.shape
-    y, x = np.mgrid[:rows, :columns] + 0.5
-    every = np.stack([x * TILE_PX / width - 0.5, y * TILE_PX / height - 0.5, np.ones_like(x)])
-    at = every[:, telling]
+    at = frame.middles[:, telling]
     products = at[FIRST] * at[SECOND]  # (6, n)
     bends, pull = (part[:, telling].astype(np.float64) for part in (frame.bends, pulls))
     shift, total = _shift(bends, pull), bends[0] + bends[2]
@@ -168,7 +175,7 @@ def _fitted(frame: _Frame, telling: Mask, pulls: Floats, left: Floats, power: Fl
         change = -np.linalg.solve(normal.reshape(6, 6) + 1e-6 * np.eye(6), wanted).reshape(2, 3)
         off = _squared(bends, change @ at - shift) / total
         weight = trust / (1 + off / (4 * max(LEAST_OFF**2, float(np.median(off))))) ** 2
-    by = np.tensordot(change, every, 1)
+    by = np.tensordot(change, frame.middles, 1)
     xx, xy, yy = frame.bends
     left = left + 2 * (by * pulls).sum(axis=0) + _squared(frame.bends, by)
     pulls = pulls + np.stack([xx * by[0] + xy * by[1], xy * by[0] + yy * by[1]])

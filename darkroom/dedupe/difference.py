@@ -32,8 +32,7 @@ from darkroom.dedupe.align import (
 )
 from darkroom.images.decode import Pixels
 
-MAX_MOVED = 0.45  # share of the detail
-POINTS = 20_000  # that tones and noise are read off
+POINTS = 8_000  # that tones and noise are read off
 BINS, FEW_IN_BIN = 64, 5  # of greys, and the weight of points from which one counts
 DEGREES = (1, 1, 1, 2, 2, 3, 3)  # of the curve that most bins are near, one fit after the other
 LEAST_SCALE, CLIPPED = 4.0, 4  # grey levels
@@ -51,8 +50,8 @@ MIN_CORE_PX, MIN_CORE = 400, 0.02  # fewer compared pixels, or a smaller share, 
 MIN_LAID_OVER, MAX_LAID_OVER = 0.03, 0.35  # of the compared pixels
 FILLED, ONE_TONE = 0.5, 0.65  # of the place: of another grey; of one grey in one of the two
 FEW_TONES = 0.85  # a photograph has no two greys that make up more of it
-SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # px, blurs that are tried
-WINDOW_PX = 192  # where sharpness is compared
+SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0)  # px, blurs that are tried
+WINDOW_PX, EVERY = 128, 8  # where sharpness is compared; steps in which that place is sought
 
 
 FINER = 8  # steps per grey level in a table
@@ -81,7 +80,7 @@ def differs(a: Pixels, b: Pixels, matrix: Matrix) -> Difference:
     if growth > 0.1 or (growth > -0.1 and a.tobytes() > b.tobytes()):  # the coarser is the frame
         a, b, matrix = b, a, np.linalg.inv(whole(matrix))[:2]
     laid = align(a, b, matrix)
-    if laid.moved > MAX_MOVED:
+    if laid is None:
         return NONE._replace(differs=True, mass=np.inf, share=1.0)
     found = _judge(laid)
     if found.noise > NO_COPYS_NOISE and max(blockiness(a), blockiness(b)) < BLOCKY:
@@ -117,7 +116,7 @@ def _judge(laid: Aligned) -> Difference:
         weight, trusted = core.astype(np.float32), core
     raw = target, picture
     picture = _toned(target, picture, weight)
-    target, picture = _equally_sharp(target, picture, trusted)
+    target, picture = _equally_sharp(target, picture, weight)
     target, picture = blurred(target, 1.0), blurred(picture, 1.0)
     off = _without_shading(target - picture, core)
     slope = np.maximum(gradient(target), gradient(picture))
@@ -226,20 +225,20 @@ def _toned(target: Floats, picture: Floats, weight: Floats) -> Floats:
     return np.asarray(np.where(picture < CLIPPED, np.minimum(found, target), found), np.float32)
 
 
-def _equally_sharp(target: Floats, picture: Floats, core: Mask) -> tuple[Floats, Floats]:
-    """Blur the sharper one as far as the other, judged where both have most detail."""
+def _equally_sharp(target: Floats, picture: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Blur the sharper one as far as the other, judged where most of it tells."""
     height, width = target.shape
     size = min(width, WINDOW_PX), min(height, WINDOW_PX)
-    shared = np.minimum(_fine(target), _fine(picture)) * (core & (np.abs(target - picture) < 25))
-    detail = cv2.boxFilter(shared, -1, size, borderType=cv2.BORDER_CONSTANT)
-    y, x = np.unravel_index(int(detail.argmax()), detail.shape)
+    few = (max(1, size[0] // EVERY), max(1, size[1] // EVERY))
+    telling = cv2.blur(weight[::EVERY, ::EVERY], few, borderType=cv2.BORDER_CONSTANT)
+    y, x = (int(at) * EVERY for at in np.unravel_index(int(telling.argmax()), telling.shape))
     top, left = (
         max(0, min(y - size[1] // 2, height - size[1])),
         max(0, min(x - size[0] // 2, width - size[0])),
     )
     window = np.s_[top : top + size[1], left : left + size[0]]
     a, b = np.ascontiguousarray(target[window]), np.ascontiguousarray(picture[window])
-    same = core[window] & (np.abs(a - b) < 25)
+    same = (weight[window] > 0) & (np.abs(a - b) < 25)
     if same.sum() < MIN_CORE_PX // 2:
         return target, picture
     sharper = int(_fine(b)[same].mean() > _fine(a)[same].mean())
