@@ -70,9 +70,10 @@ def embeddings_schema(dimensions: int) -> pa.Schema:
 
 
 def write_table(
-    frame: pd.DataFrame, path: Path, schema: pa.Schema, sort_by: Sequence[str] = ("key",)
-) -> None:
-    """Publish `frame` as Parquet, sorted, with exactly the columns of `schema`.
+    frame: pd.DataFrame, path: Path, schema: pa.Schema, sort_by: Sequence[str] = ("key",),
+    note: str | None = None,
+) -> None:  # fmt: skip
+    """Publish `frame` as Parquet, sorted, with exactly the columns of `schema`, and perhaps a note.
 
     Raises ValueError when columns are missing or unknown.
     """
@@ -83,7 +84,17 @@ def write_table(
     ordered = frame.sort_values(list(sort_by), kind="stable", na_position="first")
     table = pa.Table.from_pandas(ordered[schema.names], schema=schema, preserve_index=False)
     with publish(path) as handle:
-        pq.write_table(table.replace_schema_metadata(None), handle, compression="zstd")
+        table = table.replace_schema_metadata(None if note is None else {"note": note})
+        pq.write_table(table, handle, compression="zstd")
+
+
+def read_note(path: Path) -> str | None:
+    """Return the note that a table was written with; None without one."""
+    try:
+        note = (pq.read_schema(path).metadata or {}).get(b"note")
+    except pa.ArrowException as error:
+        raise UserError(f"{path} is no whole Parquet file: {error}; {_RESTORE}") from error
+    return None if note is None else note.decode()
 
 
 def read_table(

@@ -1,5 +1,7 @@
 """Train, validation, test: which images stay together, and where each group goes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -8,6 +10,8 @@ from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_components
 from darkroom.core.params.split import SplitParams
 from darkroom.core.randomness import digest_number
+from darkroom.labels.allocation import allocate
+from darkroom.labels.official_splits import SPLITS, strength
 from darkroom.labels.votes import mean_of_votes
 
 QUINTILES = 5
@@ -51,42 +55,44 @@ def find_strata(kept: pd.DataFrame) -> pd.Series:
     return stratum
 
 
-def assign_splits(kept: pd.DataFrame, seed: int, params: SplitParams) -> pd.Series:
-    """Return each image's split; `kept` has `split_group`, `official_split` and `stratum`."""
-    # in [0, 1), uniform over groups
-    place = kept["split_group"].map(lambda group: digest_number(seed, "split", group) / 2**128)
-    split = pd.Series("train", index=kept.index, dtype=object)
-    split[place < params.test + params.validation] = "validation"
-    split[place < params.test] = "test"
-    official = kept["official_split"].where(kept["official_split"].notna(), None)
-    if params.official == "respect" and official.notna().any():
-        split = official.fillna(split)
-        if not (official == "validation").any():
-            split[(official == "train") & (place < params.validation)] = "validation"
-    else:
-        official = pd.Series(None, index=kept.index, dtype=object)
-    for name, share in (("test", params.test), ("validation", params.validation)):
-        if share > 0 and not (official == name).any():
-            movable = official.isna() | ((official == "train") & (name == "validation"))
-            split = fill_strata(kept, split, place, movable, name)
-    return split
-
-
-def fill_strata(
-    kept: pd.DataFrame, split: pd.Series, place: pd.Series, movable: pd.Series, name: str
+def assign_splits(
+    kept: pd.DataFrame, seed: int, params: SplitParams, earlier: Mapping[str, str]
 ) -> pd.Series:
-    """Give each stratum that has none of the split `name` its train group of the lowest hash."""
-    split = split.copy()
-    for stratum in sorted(kept["stratum"].dropna().unique()):
-        inside = kept["stratum"] == stratum
-        if (split[inside] == name).any():
-            continue
-        spare = inside & (split == "train") & movable
-        if kept.loc[inside & (split == "train"), "split_group"].nunique() < 2 or not spare.any():
-            continue
-        group = kept.loc[place[spare].idxmin(), "split_group"]
-        split[(kept["split_group"] == group) & movable & (split == "train")] = name
+    """Return each image's split; `kept` has `split_group`, `official_split` and `stratum`.
+
+    `earlier` has the split of groups that an earlier run decided. Official splits stand above it,
+    and what is related to an image of one goes with it.
+    """
+    place = kept["split_group"].map(lambda group: digest_number(seed, "split", group) / 2**128)
+    kept = kept.assign(place=place)
+    rank = kept["official_split"].map({name: strength(name) for name in SPLITS}).fillna(0)
+    if params.official == "ignore":
+        rank[:] = 0
+    carved = rank.any() and not (rank == strength("validation")).any()
+    rank = rank.where(rank > 0, rank.groupby(kept["split_group"]).transform("max"))
+    split = rank.map({strength(name): name for name in SPLITS}).astype(object)
+    pools = [(split.isna(), [1 - params.validation - params.test, params.validation, params.test])]
+    if carved:  # validation, from train
+        pools.append((split == "train", [1 - params.validation, params.validation, 0.0]))
+    for chosen, shares in pools:
+        allowed = {name for name, share in zip(SPLITS, shares, strict=True) if share > 0}
+        stands = {group: name for group, name in earlier.items() if name in allowed}
+        groups = allocate(kept[chosen], np.array(shares), stands)
+        split[chosen] = kept.loc[chosen, "split_group"].map(groups)
     return split
+
+
+def earlier_splits(before: pd.DataFrame, group_of: Mapping[str, str]) -> dict[str, str]:
+    """Return what an earlier run decided of the present groups, by their names.
+
+    `before` is its SPLIT, `group_of` the present group of each key. A group has the split of those
+    that it grew out of, test before validation before train; one that was parted, as by another
+    setting, is drawn anew.
+    """
+    now = before.assign(now=before["key"].map(group_of)).dropna(subset="now")
+    whole = now.groupby("split_group")["now"].transform("nunique") == 1
+    now = now[whole].assign(rank=now["split"].map(strength)).sort_values("rank")
+    return dict(zip(now["now"], now["split"], strict=True))  # the last, and strongest, stays
 
 
 def refuse_torn_sources(groups: pd.DataFrame) -> None:

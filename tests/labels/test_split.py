@@ -23,10 +23,12 @@ def make_groups(count, **columns):
     return frame.assign(**columns)
 
 
-def splits_of(groups, params=PARAMS, seed=17):
+def splits_of(groups, params=PARAMS, seed=17, before=None):
     groups = groups.assign(split_group=groups["key"].map(split.split_groups(groups)))
     groups["stratum"] = split.find_strata(groups)
-    return groups.assign(split=split.assign_splits(groups, seed, params))
+    known = dict(zip(groups["key"], groups["split_group"], strict=True))
+    earlier = {} if before is None else split.earlier_splits(before, known)
+    return groups.assign(split=split.assign_splits(groups, seed, params, earlier))
 
 
 def test_shares_are_about_as_asked():
