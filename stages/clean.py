@@ -39,6 +39,7 @@ from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
 from darkroom.images.grey_range import SIXTEEN_BITS, GreyRange, find_range, write_range
 from darkroom.labels.decisions import REVIEW, Decisions, read_decisions
+from darkroom.labels.lost_classes import refuse_nothing_kept, say_lost_classes
 from darkroom.workers.mapper import map_shards
 
 RAW = Path("data/raw")
@@ -154,6 +155,11 @@ def run(root: Path, params: Params) -> None:
     )  # fmt: skip
     summary = issues.summarise(parts, params.clean)
     decided = issues.apply_decisions(summary, decisions)
+    remedies = issues.remedies(params.clean)
+    refuse_nothing_kept("clean", decided, remedies, f"Measurements of each are in {PARTS}.")
+    records = index.loc[index["status"] == "kept", ["key", "label"]]
+    records = records.merge(decided[["key", "status", "reason"]], on="key")
+    say_lost_classes("clean", records, remedies)
     metrics = count(decided) | {"review": count_review(summary, decided, decisions)}
     if metrics["review"]["waiting"]:
         logger.warning(

@@ -24,8 +24,10 @@ Enters: `data/raw` (labels), `data/previews` (pictures), `data/clean`, `data/emb
   merged, those called `not_duplicate` never share a group (though they stay one family), an image
   to `keep` is nobody's copy, and a `label` or `mean` replaces what the records say.
 - Records of one key that disagree on their label are settled as `dedupe.label_conflict` says.
-- Classes with fewer than `dedupe.min_class_images` images, and images without a label or votes
-  where others have some, are counted and logged, not rejected.
+- Classes with fewer than `dedupe.min_class_images` images are counted and logged, and with
+  `dedupe.small_classes: reject` left out. Images without a label or votes, where others have some,
+  are counted and logged.
+- Where no image is kept, it stops; a class that loses its last image here is named.
 
 Alone: `python -m stages.dedupe`.
 """
@@ -58,7 +60,14 @@ from darkroom.dedupe.statuses import group_images, mark_related, record_statuses
 from darkroom.images.grey_range import read_range
 from darkroom.images.previews import Previews
 from darkroom.labels.decisions import read_decisions
-from darkroom.labels.resolve import check_labels, resolve_records, standard_splits
+from darkroom.labels.lost_classes import refuse_nothing_kept, say_lost_classes
+from darkroom.labels.resolve import (
+    SMALL_CLASS,
+    check_labels,
+    leave_out_small_classes,
+    resolve_records,
+    standard_splits,
+)
 
 RAW = Path("data/raw")
 SUMMARY = Path("data/clean/summary.parquet")
@@ -66,6 +75,13 @@ EMBEDDINGS = Path("data/embeddings")
 TARGET = Path("data/dedupe")
 METRICS = Path("metrics/dedupe.json")
 SCRATCH = Path(".darkroom/dedupe")
+REMEDIES = {
+    "label_conflict": "correct the labels, or set dedupe.label_conflict to majority",
+    "copy": "if these are no copies, raise dedupe.threshold or set dedupe.reject to exact",
+    "exact_duplicate": "correct the labels: other classes have the same files",
+    "near_duplicate": "set dedupe.reject to edits",
+    SMALL_CLASS: "lower dedupe.min_class_images, or set dedupe.small_classes to keep",
+}
 
 
 class Params(StageParams):
@@ -108,8 +124,12 @@ def run(root: Path, params: Params) -> None:
     progress.advance(len(settled))
     groups = group_images(keys, pairs, params.dedupe, decisions)
     refuse_conflicts(groups, params.dedupe)
+    leave_out_small_classes(groups, params.dedupe)
     index["official_split"] = standard_splits(index["official_split"], params.split)
     records = record_statuses(index, summary, groups)
+    refuse_nothing_kept("dedupe", groups, REMEDIES, f"Records are in {RAW}/index.parquet.")
+    passed = records["key"].isin(keys["key"])
+    say_lost_classes("dedupe", records[passed].assign(label=index.loc[passed, "label"]), REMEDIES)
     metrics = summarise(groups, pairs, records, params.dedupe)
     say_labelled_otherwise(metrics)
     metrics["leaks"] = count_leaks(index["official_split"], records)

@@ -69,7 +69,7 @@ def modules():
         ("evaluation", "evaluate"),
         ("report", "report"),
         ("core.validation_errors", ""),
-        ("core.params.train", "augment train report"),
+        ("core.params.train", "split augment train report"),
     ],
 )
 def test_a_change_in_a_room_reruns_its_own_stage(modules, room, stages):

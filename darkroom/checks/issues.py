@@ -11,7 +11,7 @@ from darkroom.checks.outliers import outlier_scores
 from darkroom.checks.scores import DIGITS, header_scores
 from darkroom.core.params.clean import CleanParams, Issue
 from darkroom.images.errors import OUT_OF_MEMORY
-from darkroom.labels.decisions import Decisions
+from darkroom.labels.decisions import REVIEW, Decisions
 from darkroom.workers.mapper import CRASHED, HUNG
 
 ISSUES: tuple[Issue, ...] = get_args(Issue)  # of several that reject, the first is the reason
@@ -65,6 +65,28 @@ def summarise(parts: pd.DataFrame, params: CleanParams) -> pd.DataFrame:
     for issue in ISSUES:
         summary[f"is_{issue}"] = flags[issue].astype(object).where(parts["fault"].isna(), None)
     return summary[SUMMARY.names]
+
+
+def remedies(params: CleanParams) -> dict[str, str]:
+    """Return which setting brings back what was rejected, by reason."""
+    limit: dict[str, str] = {"too_small": "min_side_px", "too_elongated": "max_aspect_ratio"}
+    settings: dict[str, str] = {
+        issue: limit.get(issue, f"{issue}_below") for issue in params.reject
+    }
+    found = {
+        issue: f"change clean.{name} ({getattr(params, name)} in params.yaml), or take {issue}"
+        " out of clean.reject"
+        for issue, name in settings.items()
+        if hasattr(params, name)
+    }
+    return {
+        "odd_structure": "take odd_structure out of clean.reject",
+        "too_many_pixels": f"raise clean.max_pixels ({params.max_pixels} in params.yaml)",
+        HUNG: f"raise clean.timeout_s ({params.timeout_s:g} in params.yaml)",
+        OUT_OF_MEMORY: f"raise clean.max_memory_bytes ({params.max_memory_bytes} in params.yaml)",
+        "review": f"correct {REVIEW}",
+        **found,
+    }
 
 
 def apply_decisions(summary: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:

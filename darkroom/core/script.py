@@ -13,8 +13,18 @@ def run_as_script(run: Callable[[Path, Model], None], model: type[Model]) -> Non
     log_to_stderr()
     root = Path.cwd()
     try:
-        run(root, load_params(root, model))
-    except (UserError, OSError) as error:
+        params = load_params(root, model)
+    except (UserError, OSError) as error:  # before any work, so that nothing here is out of date
         from darkroom.core.explain import explain
 
         raise SystemExit(f"error: {explain(error)}") from error
+    try:
+        run(root, params)
+    except Exception as error:
+        from darkroom.core.explain import explain
+        from darkroom.core.stale_metrics import remove_stale_metrics
+
+        remove_stale_metrics(root, Path(run.__code__.co_filename).stem)
+        if isinstance(error, UserError | OSError):
+            raise SystemExit(f"error: {explain(error)}") from error
+        raise

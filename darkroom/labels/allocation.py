@@ -121,7 +121,7 @@ class _Allocation:
             off = self.counts.sum(axis=1) - self.shares * self.total  # images, (3,)
             if np.abs(off).max() <= TOLERANCE * self.total:
                 return
-            over, under = np.flatnonzero(off > 0), np.flatnonzero(off < 0)
+            over, under = (np.flatnonzero(side).tolist() for side in (off > 0, off < 0))
             ways = [(off[a] - off[b], a, b) for a in over for b in under]
             for gap, of, to in sorted(ways, reverse=True):
                 group = self._spare(of, to, gap, max(off[of], -off[to]))

@@ -19,6 +19,8 @@ from darkroom.labels.official_splits import standard_split, strength
 
 logger = logging.getLogger(__name__)
 
+SMALL_CLASS = "small_class"  # why an image goes: the user leaves such classes out
+
 
 def resolve_records(
     index: pd.DataFrame, dedupe: DedupeParams, split: SplitParams, decisions: Decisions
@@ -124,6 +126,17 @@ def _joined_groups(by_key: Iterable[list[_Record]]) -> dict[str, str]:
     return connected_components(sorted({name for names in named for name in names}), links)
 
 
+def leave_out_small_classes(groups: pd.DataFrame, dedupe: DedupeParams) -> None:
+    """Reject in GROUPS the kept images of small classes, with their copies, if the user says so."""
+    if dedupe.small_classes == "keep":
+        return
+    kept = groups[groups["status"] == "kept"]
+    small = kept["label"].map(kept["label"].value_counts()) < dedupe.min_class_images
+    gone = kept.loc[small, "key"]
+    lost = groups["key"].isin(gone) | groups["representative"].isin(gone)
+    groups.loc[lost, ["status", "reason", "representative"]] = "rejected", SMALL_CLASS, None
+
+
 def check_labels(groups: pd.DataFrame, min_class_images: int) -> MetricTree:
     """Count, among the kept images, classes with few of them and images left without a label.
 
@@ -136,7 +149,8 @@ def check_labels(groups: pd.DataFrame, min_class_images: int) -> MetricTree:
     if len(small):
         logger.warning(
             "dedupe: %d of %d classes have fewer than dedupe.min_class_images: %d images (%s); add"
-            " images, or merge or leave out these classes: a split may hold none of them",
+            " images, merge these classes, or leave them out with dedupe.small_classes: reject: a"
+            " split may hold none of them",
             len(small), len(sizes), min_class_images,
             ", ".join(f"{label} {count}" for label, count in small.head(10).items()),
         )  # fmt: skip

@@ -1,10 +1,12 @@
 """What a user sees who gives a stage something wrong: one message, exit code 1, no trace."""
 
 import pytest
+import yaml
 
+from darkroom.core.errors import UserError
 from darkroom.core.script import run_as_script
 from stages import clean, download, scan
-from tests.harness import write_params
+from tests.harness import REPOSITORY, write_params
 
 
 def run_in(folder, monkeypatch, *stages):
@@ -55,3 +57,35 @@ def test_a_folder_in_which_every_file_is_broken_stops_with_the_reasons(tmp_path,
     write_params(tmp_path, {"kind": "folder", "path": "photos"})
     with pytest.raises(SystemExit, match=r"(?s)error: clean: 4 of 4 images failed.*not_an_image"):
         run_in(tmp_path, monkeypatch, scan, download, clean)
+
+
+@pytest.mark.parametrize("fault", [UserError("wrong"), RuntimeError("a bug"), KeyboardInterrupt()])
+def test_a_failed_stage_leaves_no_metrics_of_an_earlier_run(tmp_path, monkeypatch, fault):
+    text = (REPOSITORY / "dvc.yaml").read_text()
+    (tmp_path / "dvc.yaml").write_text(text)
+    stages = yaml.safe_load(text)["stages"]
+    outs = {
+        name: [
+            tmp_path / (out if isinstance(out, str) else next(iter(out)))
+            for out in [*stage.get("outs", []), *stage.get("metrics", [])]
+        ]
+        for name, stage in stages.items()
+    }
+    files = [path for paths in outs.values() for path in paths if path.suffix]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of another data set")
+
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(clean, "read_decisions", fail)
+    write_params(tmp_path, {"kind": "sample"})
+    with pytest.raises((SystemExit, RuntimeError, KeyboardInterrupt)):
+        run_in(tmp_path, monkeypatch, clean)
+    gone = {path for path in files if not path.exists()}
+    later = [name for name in outs if name not in {"scan", "download"}]
+    metrics = {
+        path for name in later for path in outs[name] if tmp_path / "metrics" in path.parents
+    }
+    assert gone == (set() if isinstance(fault, KeyboardInterrupt) else metrics)

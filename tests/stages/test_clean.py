@@ -289,6 +289,21 @@ def test_an_index_without_images_gives_empty_tables(tmp_path, values):
     assert metrics["kept"] == 0
 
 
+def test_nothing_kept_stops_with_the_reason_and_the_setting(tmp_path, values, in_process):
+    write_raw(tmp_path, [picture(number, 20, 20) for number in range(3)])
+    with pytest.raises(UserError, match=r"none of the 3 images is kept: 3 too_small.*min_side_px"):
+        run(tmp_path, values)
+
+
+def test_a_class_that_loses_all_its_images_is_named(tmp_path, values, in_process, caplog):
+    index = write_raw(tmp_path, [picture(1), picture(2), picture(3, 20, 20), picture(4, 20, 20)])
+    write_index(tmp_path, index.assign(label=["cat", "cat", "dog", "dog"]))
+    run(tmp_path, values)
+    assert "1 of 2 classes lose all their images" in caplog.text
+    assert "'dog' (2 too_small); change" in caplog.text
+    assert "clean.min_side_px (32 in params.yaml)" in caplog.text
+
+
 CRASHES, HANGS = picture(77), picture(78)
 
 

@@ -84,7 +84,8 @@ CONFLICT = ("a", "x"), ("b", "y"), ("c", "y")
 )
 def test_conflicting_labels_are_settled_as_asked(build, patches, rule, label, status):
     same = [(name, png(patches[0]), {"label": value}) for name, value in CONFLICT]
-    _, groups = build(same, dedupe={"label_conflict": rule})
+    _, groups = build([*same, ("other", png(patches[50]), {})], dedupe={"label_conflict": rule})
+    groups = groups[groups["records"] == 3]
     assert groups["label_conflict"].all()
     assert groups["status"].tolist() == [status]
     assert groups["label"].isna().all() if label is None else groups["label"].tolist() == [label]
@@ -226,10 +227,25 @@ def test_different_patches_all_stay(build, patches):
     assert (records["status"] == "kept").all()
 
 
-def test_an_empty_store_gives_empty_tables(build, patches):
-    records, groups = build([("broken", b"no image", {})], clean={"max_failed_fraction": 1.0})
-    assert records.loc["broken", "reason"] == "not_an_image"
-    assert groups.empty
+def test_nothing_left_stops_with_the_reason_and_the_setting(build, patches):
+    disputed = [(name, png(patches[0]), {"label": name}) for name in "ab"]
+    with pytest.raises(UserError, match=r"1 label_conflict.*dedupe\.label_conflict to majority"):
+        build(disputed)
+
+
+def test_classes_that_lose_their_last_image_are_named(build, patches, caplog):
+    disputed = [(name, png(patches[0]), {"label": name}) for name in "ab"]
+    small = [(f"{at}", png(patches[at]), {"label": "few"}) for at in (50, 51)]
+    many = [(f"{at}", png(patches[at]), {"label": "many"}) for at in (10, 30, 40)]
+    _, groups = build(
+        [*disputed, *small, *many], dedupe={"min_class_images": 3, "small_classes": "reject"}
+    )
+    assert (groups["reason"] == "small_class").sum() == 2
+    assert set(groups.loc[groups["status"] == "kept", "label"]) == {"many"}
+    assert (
+        "3 of 4 classes lose all their images and cannot be learned: 'a' (1 label_conflict), 'b' (1"
+        " label_conflict), 'few' (2 small_class)"
+    ) in caplog.text
 
 
 def test_a_picture_that_no_longer_decodes_is_nobodys_copy_and_said(store, caplog):

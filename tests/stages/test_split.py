@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from darkroom.core import tables
+from darkroom.core.errors import UserError
 from darkroom.core.params.load import check_params
 from darkroom.core.params.whole import Params
 from stages import split
@@ -22,3 +25,52 @@ def test_each_kept_image_gets_a_split_and_the_counts_add_up(tmp_path, values):
         name: metrics[name]["images"] for name in ("train", "validation", "test")
     }
     assert metrics["groups"] == 36
+    assert metrics["test"]["asked"] == 0.2
+    assert metrics["test"]["share"] == pytest.approx(0.2, abs=0.03)
+    strata = metrics["strata"]
+    assert sum(strata["cat"].values()) + sum(strata["dog"].values()) == 36
+
+
+def split_groups(root, values, groups):
+    tables.write_table(groups, root / split.SOURCE, tables.GROUPS)
+    split.run(root, check_params(values, Params))
+    return tables.read_table(root / split.TARGET, tables.SPLIT).set_index("key")["split"]
+
+
+def test_what_an_earlier_run_decided_stands_until_a_setting_changes(tmp_path, values):
+    groups = make_groups(90, label=["cat", "dog", "owl"] * 30)
+    first = split_groups(tmp_path, values, groups[:20])
+    second = split_groups(tmp_path, values, groups)
+    assert (second[first.index] == first).all()
+    values["seed"] = 18
+    assert (split_groups(tmp_path, values, groups) != second).any()
+
+
+FAMILY = r"one family of look-alikes .* holds 39 of 40 images, .*; raise dedupe\.family_threshold"
+SOURCE_GROUP = r"the source group 'x' holds 39 of 40 images, .*; correct `group`"
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"), [("family", FAMILY), ("source_group", SOURCE_GROUP)]
+)
+def test_a_split_that_training_needs_and_cannot_have_stops(tmp_path, values, column, expected):
+    groups = make_groups(40, label=["cat", "dog"] * 20)
+    groups.loc[:38, column] = groups["key"][0] if column == "family" else "x"
+    values["train"]["task"] = "classification"
+    with pytest.raises(UserError, match=rf"is in validation, while .* 2 groups .*{expected}"):
+        split_groups(tmp_path, values, groups)
+    values["train"]["task"] = "none"
+    assert len(split_groups(tmp_path, values, groups)) == 40
+
+
+def test_shares_that_cannot_be_had_are_said_with_the_cause(tmp_path, values, caplog):
+    groups = make_groups(100)
+    groups.loc[:89, "family"] = groups["key"][0]
+    split_groups(tmp_path, values, groups)
+    assert "split: train 90.0% (asked 70%)" in caplog.text
+    assert "holds 90 of 100 images, which stay in one split; raise dedupe.family" in caplog.text
+
+
+def test_classes_without_an_image_in_a_split_are_said(tmp_path, values, caplog):
+    split_groups(tmp_path, values, make_groups(41, label=["cat"] * 40 + ["owl"]))
+    assert "1 of 2 classes (of ratings, fifths) have no image in test" in caplog.text

@@ -20,6 +20,7 @@ class DedupeParams(Section):
     labelled_apart: Literal["keep", "conflict", "reject"]
     rated_apart: Literal["keep", "reject"]
     min_class_images: Annotated[int, Field(ge=0)]
+    small_classes: Literal["keep", "reject"]
 
     @model_validator(mode="after")
     def _in_order(self) -> "DedupeParams":
