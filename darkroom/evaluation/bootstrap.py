@@ -10,6 +10,7 @@ from darkroom.evaluation.intervals import Interval, effective_degrees_of_freedom
 from darkroom.evaluation.statistic import Groups, Reals, Statistic, encode_groups
 
 BOOTSTRAP = "cluster bootstrap, BCa"
+UNDEFINED = "undefined in every draw of groups: too few images, as of a class with one alone"
 _MAX_WEIGHTS = 100_000  # held at a time: 0.8 MB, which a processor's cache takes
 _MAX_BLOCKS = 500  # of the jackknife, which leaves out one group each where they suffice
 _MIN_DEFINED = 0.9  # of the resamples must have a value
@@ -54,6 +55,8 @@ def resample(
         return "one group alone: the spread between groups is unknown"
     values = _draw_groups(statistic, codes, count, resamples, rng)
     defined = values[np.isfinite(values)]
+    if not defined.size:
+        return UNDEFINED
     if defined.size < _MIN_DEFINED * resamples:
         return f"undefined in {resamples - defined.size} of {resamples} draws"
     if np.ptp(defined) <= 1e-12 * np.abs(defined).max():

@@ -7,7 +7,7 @@ import numpy as np
 from darkroom.core.files import MetricTree
 from darkroom.core.params.evaluate import EvaluateParams
 from darkroom.core.randomness import generator
-from darkroom.evaluation.bootstrap import BOOTSTRAP, cluster_bootstrap
+from darkroom.evaluation.bootstrap import BOOTSTRAP, UNDEFINED, cluster_bootstrap
 from darkroom.evaluation.delong import auc_interval
 from darkroom.evaluation.intervals import MIN_GROUPS, Interval, no_interval, proportion_interval
 from darkroom.evaluation.roc import auc, weighted_partial_auc
@@ -82,13 +82,17 @@ def metric_key(name: str) -> str:
 def bootstrap_metric(
     name: str, value: float | None, statistic: Statistic, groups: Groups, settings: Settings
 ) -> MetricTree:
-    """Return a metric with the cluster bootstrap's interval."""
+    """Return a metric with the cluster bootstrap's interval.
+
+    A value that no other draw of groups has is one of these images, not of the model: None.
+    """
     if value is None:
         interval = no_interval(BOOTSTRAP, "undefined: too few or constant values")
     else:
         interval = cluster_bootstrap(
             statistic, groups, settings.confidence, settings.bootstrap, settings.rng(name)
         )
+        value = None if interval.note == UNDEFINED else value
     return with_interval(value, interval, settings.confidence)
 
 

@@ -93,3 +93,13 @@ def slow_calibration_error(probability, right):
         accuracy = sum(bool(right[i]) for i in inside) / len(inside)
         error += len(inside) / len(right) * abs(confidence - accuracy)
     return error
+
+
+def test_what_every_draw_leaves_undefined_is_null_and_not_1():
+    """Of 40 classes with one image each, no draw of images with replacement has all."""
+    names = tuple(f"{number:02d}" for number in range(40))
+    tree, _ = evaluated(np.arange(40), 0.5 * np.eye(40) + 0.5 / 40, names)
+    assert tree["auc"]["value"] is None
+    assert tree["auc"]["ci95"] == {"low": None, "high": None}
+    assert "a class with one alone" in tree["auc"]["note"]
+    assert tree["classes"]["00"]["sensitivity"]["ci95"]["low"] < 0.21

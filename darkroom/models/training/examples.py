@@ -5,7 +5,6 @@ parents' labels, and originals of the validation split.
 """
 
 import hashlib
-import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,6 @@ from darkroom.filters.preprocess import Step
 from darkroom.images.decode import DecodeError, Pixels
 from darkroom.images.grey_range import read_range
 from darkroom.labels.labelled import name_labels, select_labelled
-from darkroom.labels.official_splits import SPLITS
 from darkroom.models.backbones import input_rule
 from darkroom.models.inputs import min_side, prefetch
 from darkroom.models.stored_images import StoredImages
@@ -32,8 +30,6 @@ RAW = Path("data/raw")
 AUGMENTED = Path("data/augmented")
 GROUPS = Path("data/dedupe/groups.parquet")
 SPLIT = Path("data/split.parquet")
-
-logger = logging.getLogger(__name__)
 
 
 class Examples(NamedTuple):
@@ -156,34 +152,27 @@ def find_classes(rows: pd.DataFrame) -> tuple[str, ...]:
     return classes
 
 
-def check_classes(rows: pd.DataFrame) -> None:
-    """Check that each class can be learned and evaluated; `rows` are the labelled of all splits.
+def refuse_untrained(rows: pd.DataFrame, groups: pd.DataFrame) -> None:
+    """Raise UserError for a class without train image; `rows` are the labelled of all splits.
 
-    Raises UserError for a class with one image, or with none in train; warns of one with none in
-    validation or test.
+    split leaves none without, unless the sources or an earlier run put its images elsewhere.
     """
-    sizes = rows.groupby(["label", "split"]).size().unstack(fill_value=0)
-    sizes = sizes.reindex(columns=SPLITS, fill_value=0)
-    single, untrained = sizes.sum(axis=1) == 1, sizes["train"] == 0
-    if single.any():
-        raise UserError(
-            f"train: expected two images of a class at least, one to learn from and one to evaluate"
-            f" on; got one of class {name_labels(sizes.index[single])}: add images, or correct or"
-            " empty the label of that image"
+    untrained = sorted(set(rows["label"]) - set(rows["label"][rows["split"] == "train"]))
+    if not untrained:
+        return
+    inside = groups[groups["key"].isin(rows["key"][rows["label"].isin(untrained)])]
+    official = inside["official_split"].notna().any()
+    raise UserError(
+        f"train: no image in the train split of class {name_labels(pd.Series(untrained))}, since "
+        + (
+            "the sources name another split for it: correct that, or set split.official: ignore in"
+            " params.yaml"
+            if official
+            else "an earlier run of split put what its images are related to elsewhere: add images,"
+            " or delete data/split.parquet and run `dvc repro`, which draws all splits anew"
         )
-    if untrained.any():
-        raise UserError(
-            f"train: no image in the train split of class {name_labels(sizes.index[untrained])},"
-            " which validation or test holds: add images of other groups, lower split.test and"
-            " split.validation in params.yaml, or correct the labels"
-        )
-    for name in SPLITS[1:]:
-        absent = sizes.index[sizes[name] == 0]
-        if len(absent):
-            logger.warning(
-                "train: no image in the %s split of class %s: nothing is known there of how well"
-                " they are recognised; add images of other groups", name, name_labels(absent),
-            )  # fmt: skip
+        + "; or correct the labels"
+    )
 
 
 def limit_per_class(
@@ -210,12 +199,10 @@ def limit_per_class(
 
 def read_rows(root: Path, task: str) -> pd.DataFrame:
     """Return the labelled images of train (then augmented), and of validation."""
-    rows = select_labelled(
-        tables.read_table(root / SPLIT, tables.SPLIT),
-        tables.read_table(root / GROUPS, tables.GROUPS), task,
-    )  # fmt: skip
+    groups = tables.read_table(root / GROUPS, tables.GROUPS)
+    rows = select_labelled(tables.read_table(root / SPLIT, tables.SPLIT), groups, task)
     if task == "classification":
-        check_classes(rows)
+        refuse_untrained(rows, groups)
     stored = shards.stored(tables.read_table(root / RAW / "index.parquet", tables.INDEX))
     rows = rows.merge(stored, on="key", validate="1:1").assign(folder=str(RAW))
     rows["parent"] = rows["key"]

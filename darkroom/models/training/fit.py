@@ -188,13 +188,13 @@ def check_examples(train: Examples, validation: Examples) -> None:
     """Raise UserError when there is nothing to learn from, or nothing to stop by."""
     if not len(train.images):
         raise UserError(
-            "train: no labelled image in the train split; give the source labels (README,"
-            " `your own images`), or set train.task to none"
+            "train: no labelled image that decodes in the train split;"
+            " give the source labels (README, `your own images`), or set train.task to none"
         )
     if not len(validation.images):
         raise UserError(
-            "train: no labelled image in the validation split, which decides when to stop; raise"
-            " split.validation in params.yaml, or add images of other groups"
+            "train: no labelled image in the validation split, which decides when to stop; add"
+            " labelled images of other groups: data/split.parquet has the `split_group` of each"
         )
     for part in (train, validation):
         if not (
