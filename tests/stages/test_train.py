@@ -222,7 +222,7 @@ def test_none_leaves_valid_empty_outs(tmp_path, quick):
 @pytest.mark.parametrize(
     ("task", "counts", "labels", "word"),
     [
-        pytest.param("rating", {"train": 4, "validation": 2}, {}, "no labelled image that decodes in the train",
+        pytest.param("rating", {"train": 4, "validation": 2}, {}, "no labelled image that decodes",
                      id="no labels"),
         pytest.param("rating", {"train": 4}, {"mean": [5.0]}, "in the validation split",
                      id="no validation images"),
@@ -245,9 +245,9 @@ def test_none_leaves_valid_empty_outs(tmp_path, quick):
                      {"label": [*"abababab", "c", "c"], "official_split": ["test"]},
                      "sources name another split", id="class in an official test split alone"),
         pytest.param("rating", {"train": 4, "validation": 2}, {"mean": [float("nan")]},
-                     "no labelled image that decodes in the train", id="NaN labels"),
+                     "no labelled image that decodes", id="NaN labels"),
         pytest.param("classification", {"train": 4, "validation": 2}, {"label": [None]},
-                     "no labelled image that decodes in the train", id="empty labels"),
+                     "no labelled image that decodes", id="empty labels"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learnt_is_said(tmp_path, patches, quick, task, counts, labels, word):
