@@ -86,8 +86,8 @@ def name_group(kept: pd.DataFrame, group: str) -> str:
             " do not depend on each other"
         )
     return (
-        f"one family of look-alikes (with {group}) {size}; raise dedupe.family_threshold if they"
-        " are no relatives, or add images of other scenes"
+        f"one family of look-alikes (with {group}) {size}; set dedupe.relatives to scenes or copies"
+        " if they are no relatives, or add images of other scenes"
     )
 
 

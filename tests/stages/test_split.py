@@ -46,7 +46,7 @@ def test_what_an_earlier_run_decided_stands_until_a_setting_changes(tmp_path, va
     assert (split_groups(tmp_path, values, groups) != second).any()
 
 
-FAMILY = r"one family of look-alikes .* holds 39 of 40 images, .*; raise dedupe\.family_threshold"
+FAMILY = r"one family of look-alikes .* holds 39 of 40 images, .*; set dedupe\.relatives to scenes"
 SOURCE_GROUP = r"the source group 'x' holds 39 of 40 images, .*; correct `group`"
 
 
@@ -68,7 +68,7 @@ def test_shares_that_cannot_be_had_are_said_with_the_cause(tmp_path, values, cap
     groups.loc[:89, "family"] = groups["key"][0]
     split_groups(tmp_path, values, groups)
     assert "split: train 90.0% (asked 70%)" in caplog.text
-    assert "holds 90 of 100 images, which stay in one split; raise dedupe.family" in caplog.text
+    assert "holds 90 of 100 images, which stay in one split; set dedupe.relatives" in caplog.text
 
 
 def test_classes_without_an_image_in_a_split_are_said(tmp_path, values, caplog):
