@@ -76,7 +76,8 @@ TARGET = Path("data/dedupe")
 METRICS = Path("metrics/dedupe.json")
 SCRATCH = Path(".darkroom/dedupe")
 REMEDIES = {
-    "label_conflict": "correct the labels, or set dedupe.label_conflict to majority",
+    "label_conflict": "correct the labels, or set dedupe.label_conflict to majority or"
+    " dedupe.labelled_apart to keep",
     "copy": "if these are no copies, raise dedupe.threshold or set dedupe.reject to exact",
     "exact_duplicate": "correct the labels: other classes have the same files",
     "near_duplicate": "set dedupe.reject to edits",

@@ -192,11 +192,12 @@ def test_labels_keep_copies_apart(
         [
             ("a", png(patches[0]), {"label": labels[0]}),
             ("cut", png(patches[0][6:-6, 6:-6]), {"label": labels[1]}),
+            ("other", png(patches[50]), {}),
         ],
         dedupe={"labelled_apart": rule},
     )
-    assert records["status"].to_list() == statuses
-    assert groups["family"].nunique() == 1
+    assert records["status"].to_list() == [*statuses, "kept"]
+    assert groups["family"].nunique() == 2
     assert groups["label_conflict"].sum() == 2 * (rule == "conflict")
     metrics = json.loads((tmp_path / "metrics/dedupe.json").read_text())
     assert metrics["pairs"]["labelled_apart"] == apart
