@@ -74,7 +74,8 @@ def remedies(params: CleanParams) -> dict[str, str]:
         issue: limit.get(issue, f"{issue}_below") for issue in params.reject
     }
     found = {
-        issue: f"change clean.{name} ({getattr(params, name)} in params.yaml), or take {issue}"
+        issue: f"{'raise' if name.startswith('max') else 'lower'} clean.{name}"
+        f" ({getattr(params, name)} in params.yaml), or take {issue}"
         " out of clean.reject"
         for issue, name in settings.items()
         if hasattr(params, name)

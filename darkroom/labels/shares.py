@@ -50,15 +50,16 @@ def say_shares(kept: pd.DataFrame, params: SplitParams) -> None:
         logger.warning("split: %s: %s", words, find_cause(kept, params))
     else:
         logger.info("split: %s", words)
-    counts = count_strata(kept)
+    counts, remedy = count_strata(kept), "add images of other groups"
+    kind = "fifths of the ratings"
+    if kept["label"].notna().any():
+        kind, remedy = "classes", f"{remedy}, or leave them out with dedupe.small_classes: reject"
     for name, share in asked.items():
         absent = counts.index[counts[name] == 0]
         if len(absent) and share > 0:
             logger.warning(
-                "split: %d of %d classes (of ratings, fifths) have no image in %s, where nothing is"
-                " known of them: %s; add images of other groups, or leave them out with"
-                " dedupe.small_classes: reject",
-                len(absent), len(counts), name, name_labels(absent),
+                "split: %d of %d %s have no image in %s, where nothing is known of them: %s; %s",
+                len(absent), len(counts), kind, name, name_labels(absent), remedy,
             )  # fmt: skip
 
 

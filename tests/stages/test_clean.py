@@ -300,7 +300,7 @@ def test_a_class_that_loses_all_its_images_is_named(tmp_path, values, in_process
     write_index(tmp_path, index.assign(label=["cat", "cat", "dog", "dog"]))
     run(tmp_path, values)
     assert "1 of 2 classes lose all their images" in caplog.text
-    assert "'dog' (2 too_small); change" in caplog.text
+    assert "'dog' (2 too_small); lower" in caplog.text
     assert "clean.min_side_px (32 in params.yaml)" in caplog.text
 
 

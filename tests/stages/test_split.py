@@ -73,4 +73,6 @@ def test_shares_that_cannot_be_had_are_said_with_the_cause(tmp_path, values, cap
 
 def test_classes_without_an_image_in_a_split_are_said(tmp_path, values, caplog):
     split_groups(tmp_path, values, make_groups(41, label=["cat"] * 40 + ["owl"]))
-    assert "1 of 2 classes (of ratings, fifths) have no image in test" in caplog.text
+    assert (
+        "1 of 2 classes have no image in test, where nothing is known of them: 'owl'" in caplog.text
+    )
