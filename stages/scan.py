@@ -5,7 +5,8 @@ digest over names and contents, the label table included, and, per stage, `data/
 its code is (`darkroom.core.code_digest`); each is rewritten only when that changes.
 Contents are hashed once per path, size and time (cached in `.darkroom/scan/`); of remote files only
 what their server says is looked at. A source that is absent on this machine, or cannot be reached,
-keeps its entry, with a warning. Run alone with `python -m stages.scan`.
+keeps its entry, with a warning. Ratings beyond `train.scale` stop here, before any work. Run alone
+with `python -m stages.scan`.
 """
 
 import json
@@ -15,13 +16,15 @@ from typing import Any
 
 from darkroom.core.code_digest import write_stage_code
 from darkroom.core.errors import UserError
-from darkroom.core.files import write_json
+from darkroom.core.files import write_bytes, write_json
 from darkroom.core.params.download import DownloadParams, Source
 from darkroom.core.params.whole import Params
 from darkroom.core.script import run_as_script
 from darkroom.sources.kinds.dispatch import open_source
+from darkroom.sources.label_tables.fit import check_ratings
 
 TARGET = Path("data/sources.json")
+FITS = Path(".darkroom/scan/fits.json")  # the sources and settings whose ratings have been checked
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def run(root: Path, params: Params) -> None:
     before = read_sources(root / TARGET)
     settings = params.download
     now = {source.title: describe(source, root, settings, before) for source in settings.sources}
+    look_at_ratings(root, params, now)
     if now != before:
         write_json(root / TARGET, now)
     code = write_stage_code(root)
@@ -39,6 +43,22 @@ def run(root: Path, params: Params) -> None:
         len(now), "changed" if now != before else "unchanged",
         f"changed code of {', '.join(code)}" if code else "code unchanged",
     )  # fmt: skip
+
+
+def look_at_ratings(root: Path, params: Params, now: dict[str, Any]) -> None:
+    """Raise UserError where label tables do not fit train.scale; once per sources and settings."""
+    tabled = (getattr(each, "labels", each.kind == "list") for each in params.download.sources)
+    if params.train.task != "rating" or not any(tabled):
+        return
+    columns = params.download.model_dump(mode="json")["sources"]
+    known = [now, columns, params.train.scale.model_dump(), params.evaluate.cutoff]
+    fits = json.dumps(known).encode()
+    if (root / FITS).exists() and (root / FITS).read_bytes() == fits:
+        return
+    if odd := check_ratings(root, params):
+        logger.warning("scan: %s", odd)
+    else:
+        write_bytes(root / FITS, fits)
 
 
 def read_sources(path: Path) -> dict[str, Any]:

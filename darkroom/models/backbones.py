@@ -14,7 +14,7 @@ from darkroom.core.params.train import TrainParams
 from darkroom.core.paths import resolve_path
 from darkroom.embedding.keras_applications import build_application, scale_for
 from darkroom.models.inputs import InputRule
-from darkroom.models.small_backbone import SMALLEST_PX, build_small
+from darkroom.models.small_backbone import build_small
 
 if TYPE_CHECKING:
     import keras
@@ -41,11 +41,6 @@ def build_backbone(params: TrainParams) -> Backbone:
     if params.backbone in ("small", "bundled"):
         _check_no_settings(params)
         if params.backbone == "small":
-            if params.image_size < SMALLEST_PX:
-                raise UserError(
-                    f"params.yaml: train.image_size: expected at least {SMALLEST_PX} with"
-                    f" train.backbone: small, got {params.image_size}"
-                )
             return Backbone(build_small(params.image_size), "crop")
         return Backbone(_freeze_batch_norm(build_bundled(params.image_size)), "resize")
     network = _application(params)

@@ -29,7 +29,6 @@ NEIGHBOURHOOD_PX = 5  # over which the local strength is measured
 CELL_PX = 4
 DROPOUT = 0.2
 PLANES = ((0.299, 0.587, 0.114), (1.0, -1.0, 0.0), (-0.5, -0.5, 1.0))  # RGB to brightness, colours
-SMALLEST_PX = 32  # below it nothing is left at a quarter of the size
 
 _SIDE = [[0, 0, 0], [0, -1, 1], [0, 0, 0]]
 _DOWN = [[0, 0, 0], [0, -1, 0], [0, 1, 0]]

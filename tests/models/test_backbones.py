@@ -28,13 +28,19 @@ def train_params(values, **changes):
             {"backbone": "VGG16", "alpha": 0.5}, "VGG16 has no width", id="VGG16 has no width"
         ),
         pytest.param(
-            {"backbone": "MobileNetV2", "image_size": 16}, "image_size 16", id="too small"
+            {"backbone": "MobileNetV2", "image_size": 16},
+            "image_size: expected at least 32",
+            id="too small",
         ),
         pytest.param(
             {"backbone": "MobileNetV2", "weights": "nowhere.h5"}, "nowhere.h5", id="absent weights"
         ),
-        pytest.param({"image_size": 31}, "train.image_size", id="too small for small"),
-        pytest.param({"backbone": "bundled", "image_size": 17}, "train.image_size", id="own size"),
+        pytest.param(
+            {"image_size": 31}, "image_size: expected at least 32", id="too small for small"
+        ),
+        pytest.param(
+            {"backbone": "bundled", "image_size": 17}, "image_size: expected 128", id="own size"
+        ),
     ],
 )
 def test_what_cannot_be_built_is_said(values, changes, word):

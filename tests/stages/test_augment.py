@@ -253,7 +253,7 @@ def test_of_one_class_normal_images_alone_are_augmented(tmp_path, values):
     assert set(split[made["parent"]]) == {"train"}
 
 
-ONE_CLASS = {"task": "one_class", "normal_class": "cat", "backbone": "bundled"}
+ONE_CLASS = {"task": "one_class", "normal_class": "cat", "backbone": "bundled", "image_size": 128}
 
 
 @pytest.mark.parametrize(

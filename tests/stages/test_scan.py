@@ -174,3 +174,67 @@ def test_two_sources_of_one_name_are_refused(tmp_path):
     with pytest.raises(UserError, match="sources named photos come twice; give each a `name`"):
         params_for(FOLDER, FOLDER)
     params_for(FOLDER, {**FOLDER, "name": "again"})
+
+
+RATED = {"kind": "folder", "path": "photos", "labels": "ratings.csv"}
+
+
+def rate(root, photos, *means, **settings):
+    """Scan a folder whose images have these means; `settings` are those of train and evaluate."""
+    names = ("a.jpg", "b.jpg", "sub/c.jpg")
+    rows = [f"{name},{mean}" for name, mean in zip(names, means, strict=True)]
+    (photos / "ratings.csv").write_text("\n".join(["name,mean", *rows]) + "\n")
+    values = read_values()
+    values["download"]["sources"] = [RATED]
+    values["train"] |= {"task": "rating"} | settings.pop("train", {})
+    values["evaluate"] |= settings
+    scan.run(root, check_params(values, Params))
+
+
+@pytest.mark.parametrize(
+    ("means", "words"),
+    [
+        ((0.1, 0.5, 0.9), r"from 0.1 to 0.9, beyond the scale from 1 to 10: .* {low: 0, high: 1, "),
+        ((1, 47, 83), r"from 1 to 83, beyond .* perhaps {low: 1, high: 100, bins: 10}, and eval"),
+        ((-3, 5, 2), r"from -3 to 5, beyond .* set it to theirs, and evaluate.cutoff"),
+    ],
+)
+def test_ratings_beyond_the_scale_stop_before_any_work(tmp_path, photos, means, words):
+    with pytest.raises(UserError, match=words):
+        rate(tmp_path, photos, *means)
+    assert not (tmp_path / scan.TARGET).exists()
+
+
+def test_votes_of_other_bins_stop_before_any_work(tmp_path, photos):
+    (photos / "ratings.csv").write_text("name,rating_1,rating_2\na.jpg,1,2\n")
+    with pytest.raises(UserError, match=r"csv:2: 2 counts of votes, but .* has 10 bins"):
+        scan_now(tmp_path, RATED)
+
+
+@pytest.mark.parametrize(
+    ("means", "cutoff", "words"),
+    [
+        ((6, 9, 7), 5, "each of 3 means is above 5, so that no model can tell good from bad; the "
+                       "middle one is 7"),
+        ((2, 6, 3), 8, "none of 3 means is above 8"),
+        ((1.2, 1.9, 1.4), 1.3, "from 1.2 to 1.9 only, of train.scale 1 to 10: is that their scale"),
+        ((2, 9, 7), 5, None),
+    ],
+)  # fmt: skip
+def test_an_odd_cutoff_or_scale_is_said_until_it_is_mended(
+    tmp_path, photos, caplog, means, cutoff, words
+):
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            rate(tmp_path, photos, *means, cutoff=float(cutoff))
+        assert len(caplog.messages) == (words is not None)
+        assert words is None or words in caplog.text
+
+
+def test_ratings_are_looked_at_once_per_sources_and_settings(tmp_path, photos, monkeypatch):
+    rate(tmp_path, photos, 2, 9, 7)
+    monkeypatch.setattr(scan, "check_ratings", lambda *_: pytest.fail("looked at again"))
+    rate(tmp_path, photos, 2, 9, 7)
+    with pytest.raises(pytest.fail.Exception):
+        rate(tmp_path, photos, 2, 9, 7, cutoff=6.0)

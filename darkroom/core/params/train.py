@@ -22,6 +22,9 @@ class Rates(Section):
     fine_tune: Annotated[float, Field(gt=0)]
 
 
+# Below it nothing is left at the end; where it is not 32 px, as keras.applications documents it.
+SMALLEST_PX = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
+BUNDLED_PX = 128  # the side of the bundled network's input
 AUTOENCODER_STEP_PX = 16  # a side of the image over that of the code, four halvings
 
 
@@ -55,6 +58,24 @@ class TrainParams(Section):
     def _one_class(self) -> "TrainParams":
         if self.task == "one_class":
             _check_one_class(self)
+        return self
+
+    @model_validator(mode="after")
+    def _image_size(self) -> "TrainParams":
+        least = SMALLEST_PX.get(self.backbone, 32)
+        unused = self.task == "none" or (
+            self.task == "one_class" and self.outlier_method == "autoencoder"
+        )
+        if self.backbone == "bundled" and self.image_size != BUNDLED_PX and not unused:
+            raise ValueError(
+                f"image_size: expected {BUNDLED_PX} with backbone: bundled, whose input has that"
+                f" size; got {self.image_size}"
+            )
+        if self.image_size < least and not unused:
+            raise ValueError(
+                f"image_size: expected at least {least} with backbone: {self.backbone}; got"
+                f" {self.image_size}"
+            )
         return self
 
 

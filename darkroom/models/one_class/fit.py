@@ -6,6 +6,7 @@ normal images lie close together while a reference set is still classified (Pere
 arXiv 1801.05365). The phases are those of `training/phases.py`, with their checkpoints.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,11 @@ from darkroom.models.training.phases import Batch, Phase, run_phases
 
 if TYPE_CHECKING:
     import keras
+
+
+logger = logging.getLogger(__name__)
+
+FEW = 20  # images or groups, below which the evaluation calls its thresholds and intervals unsure
 
 
 class Subset(Sequence[Pixels]):
@@ -118,6 +124,15 @@ def check_normal(normal: Parts, name: str | None) -> None:
             " which outlier scores are usual; raise split.validation in params.yaml, or add images"
             " of other groups"
         )
+    known, usual = len(normal.train.images), len(normal.validation.images)
+    if min(known, usual) < FEW:
+        logger.warning(
+            "train: %d images show what is normal, and %d more how far normal ones go: too few to"
+            " know it. Shares of normal images come in steps of %.0f %%, so that a specificity of"
+            " 90 %% needs 10 in validation, and its interval, like every result on so few, is wide;"
+            " have %d of each at least",
+            known, usual, 100 / usual, FEW,
+        )  # fmt: skip
 
 
 def check_reference(reference: Parts, names: Sequence[str]) -> None:

@@ -42,7 +42,8 @@ SETTINGS = {
 
 
 @pytest.fixture
-def settings(values):
+def settings(values, monkeypatch):
+    monkeypatch.setattr("darkroom.core.params.train.BUNDLED_PX", SIDE_PX)  # as `tiny` is
     values["train"] |= {
         "task": "one_class", "normal_class": "sharp", "image_size": SIDE_PX, "batch_size": 4,
         "backbone": "bundled", "epochs": {"head": 0, "fine_tune": 1}, "threads": 2,
