@@ -46,9 +46,12 @@ class Network:
         shape = [self.batch, self.size_px, self.size_px, 3]
         self._interpreter.resize_tensor_input(self._input, shape, strict=False)
         self._interpreter.allocate_tensors()
-        outputs = {len(each["shape"]): each for each in self._interpreter.get_output_details()}
-        self._output, self._local = outputs[2]["index"], outputs.get(3, {}).get("index")
-        self.dimensions = int(outputs[2]["shape"][-1])
+        outputs = {
+            tuple(each["shape"][1:]): each for each in self._interpreter.get_output_details()
+        }
+        (output,) = (each for shape, each in outputs.items() if len(shape) == 1)
+        self._output, self.dimensions = output["index"], int(output["shape"][-1])
+        self._local = outputs.get((PLACES, LOCAL_DIMENSIONS), {}).get("index")
 
     def prepare(self, picture: Pixels) -> Pixels:
         """Resize a picture to the network's square, regardless of aspect."""
