@@ -34,6 +34,7 @@ Alone: `python -m stages.dedupe`.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from darkroom.core import shards, tables
@@ -107,12 +108,14 @@ def run(root: Path, params: Params) -> None:
     progress = Progress("dedupe", len(keys))
     settled = keys[keys["status"] == "kept"]
     names, vectors = tables.read_vectors(root / EMBEDDINGS, settled["key"])
+    sizes = settled.set_index("key").loc[names, ["width", "height"]]
+    aspects = (sizes["width"] / sizes["height"]).to_numpy(np.float64)
     background = load_background() if params.embed.network == "bundled" else None
     pictures, scratch = Previews(root), root / SCRATCH
     if grey_range := read_range(root):  # evidence from other greys says nothing
         scratch /= f"greys-{grey_range.black:g}-{grey_range.white:g}"
     pairs = find_pairs(
-        pictures, root / EMBEDDINGS, names, vectors, background, rank_images(settled),
+        pictures, root / EMBEDDINGS, names, aspects, vectors, background, rank_images(settled),
         params.dedupe, params.engine, scratch,
     )  # fmt: skip
     unusual = unusual_similarity(vectors, background)

@@ -52,6 +52,8 @@ RECORDS = _schema(
     source=_TEXT, name=_TEXT, key=_TEXT, status=_TEXT, reason=_TEXT, representative=_TEXT
 )
 
+DESCRIBED = ("local", "regions", "small")  # what embed keeps of an image beside its embedding
+
 SPLIT = _schema(key=_TEXT, split=_TEXT, split_group=_TEXT, stratum=_TEXT)
 
 AUGMENTED = _schema(
@@ -62,11 +64,13 @@ AUGMENTED = _schema(
 def embeddings_schema(dimensions: int) -> pa.Schema:
     """Return the schema of `data/embeddings/*.parquet` for vectors of this many dimensions.
 
-    `local` holds the descriptors of its places, row by row (`darkroom.embedding.network`). An image
-    that failed all the same has a reason, and null for both.
+    `local` holds the descriptors of its places, row by row, `regions` the vectors of its regions,
+    and `small` its greys (`darkroom.embedding.network`). An image that failed all the same has a
+    reason, and null for the others.
     """
     vector = pa.list_(pa.float32(), dimensions)
-    return _schema(key=_TEXT, reason=_TEXT, embedding=vector, local=pa.binary())
+    described = dict.fromkeys(DESCRIBED, pa.binary())
+    return _schema(key=_TEXT, reason=_TEXT, embedding=vector, **described)
 
 
 def write_table(
@@ -199,21 +203,26 @@ def read_vectors(folder: Path, wanted: Iterable[str]) -> tuple[list[str], NDArra
     return names, vectors
 
 
-def write_descriptors(folder: Path, wanted: Iterable[str], target: Path, size: int) -> list[str]:
-    """Write `local` of the `wanted` keys, `size` bytes each, into one file, to be mapped.
+def write_described(
+    folder: Path, wanted: Iterable[str], column: str, size: int, target: Path
+) -> list[str]:
+    """Write what a column says of each of the `wanted` keys, `size` bytes, to a file to be mapped.
 
-    Returns the keys in the order of the file. Holds one part at a time.
+    Returns the keys in the order of the file, ascending. Holds one part at a time.
     """
-    names, keys = pa.array(sorted(wanted), pa.string()), []
-    target.parent.mkdir(parents=True, exist_ok=True)
+    paths = sorted(folder.glob("*.parquet"))
+    keys = set().union(*(_read_embedded(path)["key"].to_pylist() for path in paths))
+    names = sorted(keys.intersection(wanted))
+    row = {name: position for position, name in enumerate(names)}
     with publish(target) as handle:
-        for path in sorted(folder.glob("*.parquet")) if len(names) else []:
-            table = _read_embedded(path, "local")
-            table = table.filter(pc.is_in(table["key"], value_set=names))
-            for key, content in zip(table["key"].to_pylist(), table["local"], strict=True):
-                content = content.as_buffer()
-                if content.size != size:
-                    raise UserError(f"{path}: column local: expected {size} bytes; {_RESTORE}")
-                keys.append(key)
-                handle.write(content)
-    return keys
+        for path in paths if names else []:
+            table = _read_embedded(path, column)
+            for key, content in zip(table["key"].to_pylist(), table[column], strict=True):
+                if key not in row:
+                    continue
+                buffer = content.as_buffer()
+                if buffer.size != size:
+                    raise UserError(f"{path}: column {column}: expected {size} bytes; {_RESTORE}")
+                handle.seek(row[key] * size)
+                handle.write(buffer)
+    return names

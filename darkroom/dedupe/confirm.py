@@ -63,7 +63,7 @@ def find_different(
     pairs: pd.DataFrame,
     pictures: previews.Previews,
     originals: pd.DataFrame,
-    evidence: PairCache,
+    evidence: pd.DataFrame,
     cache: PairCache,
     engine: EngineParams,
 ) -> set[Pair]:
@@ -74,7 +74,7 @@ def find_different(
     """
     wanted = pd.DataFrame(asked, columns=QUESTION)
     unknown = wanted.merge(cache.table(), "left", QUESTION)
-    unknown = unknown.loc[unknown["differs"].isna(), QUESTION].merge(evidence.table(), on=QUESTION)
+    unknown = unknown.loc[unknown["differs"].isna(), QUESTION].merge(evidence, on=QUESTION)
     unknown = unknown.merge(pairs[[*QUESTION, "decided_by"]], on=QUESTION)
     if len(unknown):
         doubts = [

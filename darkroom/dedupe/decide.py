@@ -18,6 +18,7 @@ SURE_AGREEMENT, MANY_INLIERS = 0.85, 80
 MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.78, 80
 MIN_AGREEMENT_COARSE, MAX_MSE_COARSE = 0.5, 0.03  # strong compression leaves the smoothed greys
 MIN_LIKENESS, MIN_LIKENESS_NEXT, MAX_MSE = 0.75, 0.6, 0.02
+MIN_AGREEMENT_PLACED = 0.75  # of a picture within another
 SCENE_INLIERS = 40  # matching places on one map: the same scene or thing, seen otherwise
 
 
@@ -25,8 +26,8 @@ class Verdict(NamedTuple):
     """Whether a pair is a copy, and by which rule."""
 
     duplicate: bool
-    # whole, matches, covered, likeness, scene (related, no copy), or none; difference, where the
-    # last word (`darkroom.dedupe.confirm`) is that it is no copy
+    # whole, matches, covered, likeness, placed (one lies within the other), scene (related, no
+    # copy), or none; difference, where the last word (`darkroom.dedupe.confirm`) is that it is none
     decided_by: str
 
 
@@ -59,3 +60,9 @@ def agrees_as_copies_do(evidence: Evidence) -> bool:
         or evidence.inliers >= MANY_INLIERS
         or evidence.mse <= MAX_MSE
     )
+
+
+def decide_placed(evidence: Evidence) -> Verdict:
+    """Return the verdict on a pair of which one picture was sought within the other."""
+    lies = evidence.overlap >= MIN_OVERLAP and evidence.agreement >= MIN_AGREEMENT_PLACED
+    return Verdict(lies, "placed" if lies else "none")

@@ -175,9 +175,10 @@ def _verify_unknown(
 ) -> None:
     """Add the evidence on unknown pairs to the cache, a part every few seconds."""
     descriptors = cache.scratch / "descriptors.bin"
-    keys = tables.write_descriptors(
-        embeddings, {*unknown["key_a"], *unknown["key_b"]}, descriptors, PLACES * LOCAL_DIMENSIONS
-    )
+    keys = tables.write_described(
+        embeddings, {*unknown["key_a"], *unknown["key_b"]}, "local", PLACES * LOCAL_DIMENSIONS,
+        descriptors,
+    )  # fmt: skip
     places = pictures.places.loc[keys].itertuples(index=False)
     stored = {
         key: Stored(key, Place(*place), row)
@@ -248,7 +249,7 @@ def _picture(root: Path, local: NDArray[np.int8], stored: Stored) -> Picture:
     """Return a picture, perhaps one of those that this worker has had last."""
     key = root, stored.key
     if key not in _held:
-        _held[key] = Picture(local[stored.row], partial(_read, root, stored.place))
+        _held[key] = Picture(local[stored.row], partial(read_or_flat, root, stored.place))
         if len(_held) > HELD_PICTURES:
             _held.popitem(last=False)
     _held.move_to_end(key)
@@ -260,7 +261,7 @@ def _mapped(descriptors: Path, written: int) -> NDArray[np.int8]:
     return np.memmap(descriptors, np.int8, "r").reshape(-1, PLACES, LOCAL_DIMENSIONS)
 
 
-def _read(root: Path, place: Place) -> Pixels:
+def read_or_flat(root: Path, place: Place) -> Pixels:
     """Return a picture's grey; one that does not decode any more is flat, and so nobody's copy."""
     try:
         return read_picture(root, place, grey=True)

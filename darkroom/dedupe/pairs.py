@@ -11,8 +11,10 @@ from darkroom.core.graphs import Pair
 from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe.confirm import SCHEMA, VERSION, find_different
-from darkroom.dedupe.evidence import PairCache, evidence_cache, verify_pairs
+from darkroom.dedupe.evidence import QUESTION, PairCache, evidence_cache, verify_pairs
 from darkroom.dedupe.groups import group_duplicates, unverified_links
+from darkroom.dedupe.placed import placed_cache, read_interiors, verify_placed
+from darkroom.dedupe.regions import NEAREST, THRESHOLD, find_placed, load_centres
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.images.previews import Previews
 
@@ -21,6 +23,7 @@ def find_pairs(
     pictures: Previews,
     embeddings: Path,
     names: list[str],
+    aspects: NDArray[np.float64],
     vectors: NDArray[np.float32],
     background: NDArray[np.float32] | None,
     ranked: list[str],
@@ -30,17 +33,32 @@ def find_pairs(
 ) -> pd.DataFrame:
     """Return PAIRS: candidates, verified, and those that shared a duplicate, verified as well.
 
-    `embeddings` is the folder of embed; `vectors` (n, d) are the embeddings of `names`,
-    `background` those of background photographs; `ranked` holds every key, best first. What
-    `scratch` remembers of earlier runs is not searched or verified again.
+    `embeddings` is the folder of embed; `aspects` (n,) are those of the images `names`, `vectors`
+    (n, d) their embeddings, `background` those of background photographs; `ranked` holds every key,
+    best first. What `scratch` remembers of earlier runs is not searched or verified again.
     """
     graph = find_neighbours(
         names, vectors, background, params.neighbours, params.candidate_threshold,
         scratch / "neighbours.npz",
     )  # fmt: skip
     candidates = score_pairs(names, vectors, graph.to_background, graph.pairs())
-    cache = evidence_cache(scratch)
-    pairs = verify_pairs(pictures, embeddings, candidates, params.threshold, engine, cache)
+    cache, within = evidence_cache(scratch), placed_cache(scratch)
+    inside = read_interiors(embeddings, names, aspects, scratch)
+
+    def verify(candidates: pd.DataFrame, perhaps_placed: pd.DataFrame) -> pd.DataFrame:
+        pairs = verify_pairs(pictures, embeddings, candidates, params.threshold, engine, cache)
+        known = set(links_of(pairs[pairs["duplicate"]]))
+        asked = perhaps_placed[[pair not in known for pair in links_of(perhaps_placed)]]
+        placed = verify_placed(pictures, inside, asked, engine, within)
+        found = set(links_of(placed))
+        others = pairs[[pair not in found for pair in links_of(pairs)]]
+        return pd.concat([others, placed], ignore_index=True) if len(placed) else pairs
+
+    rows = find_placed(
+        names, inside.regions[:, 0], inside.regions[:, 1:], load_centres(), NEAREST, THRESHOLD,
+        scratch / "placed.npz",
+    ).pairs()  # fmt: skip
+    pairs = verify(candidates, score_pairs(names, vectors, graph.to_background, rows))
     duplicates = links_of(pairs[pairs["duplicate"]])
     representative = group_duplicates(ranked, duplicates)
     known = set(links_of(pairs))
@@ -48,9 +66,11 @@ def find_pairs(
     row = {name: position for position, name in enumerate(names)}
     rows = np.array([(row[a], row[b]) for a, b in shared], np.int64).reshape(-1, 2)
     more = score_pairs(names, vectors, graph.to_background, rows)
-    verified = verify_pairs(pictures, embeddings, more, params.threshold, engine, cache)
+    verified = verify(more, more)
     pairs = pd.concat([pairs, verified], ignore_index=True) if len(verified) else pairs
-    cache.compact(set(names))
+    for kept in (cache, within):
+        kept.compact(set(names))
+    inside.close()
     return pairs
 
 
@@ -68,7 +88,10 @@ def take_out_different(
     they differ, another may represent it. So are copies that are kept apart all the same, by their
     labels or ratings. `originals` says by key where the bytes of each lie.
     """
-    evidence = evidence_cache(scratch)
+    placed = placed_cache(scratch).table()
+    placed = placed.merge(pairs.loc[pairs["decided_by"] == "placed", QUESTION], on=QUESTION)
+    evidence = pd.concat([placed, evidence_cache(scratch).table()], ignore_index=True)
+    evidence = evidence.drop_duplicates(QUESTION)
     cache = PairCache(scratch, "differences", VERSION, SCHEMA)
     asked: set[Pair] = set()
     while True:

@@ -30,6 +30,8 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import publish
 
 VERSION = "1"  # raise when the same vectors give other neighbours
+CENTRES = Path(__file__).parents[1] / "embedding/region_centres.npy"
+NEAREST, THRESHOLD = 3, 0.7  # of an image, and their cosine; benchmarks/copies.py
 SCALE = 127  # of a vector's length
 EXACT_BELOW = 2_000  # images
 COARSE_BELOW = 20_000
@@ -43,6 +45,11 @@ MOST, FARTHEST = 2**23, 2**16
 
 Codes = NDArray[np.int64]
 Vectors = NDArray[np.int8]  # (n, d) or (n, regions, d)
+
+
+def load_centres() -> Vectors:
+    """Return the centres of cells, (c, d), `COARSE` large ones first."""
+    return np.asarray(np.load(CENTRES, allow_pickle=False), np.int8)
 
 
 class Found(NamedTuple):

@@ -206,6 +206,14 @@ def compare_all(questions: Sequence[Question]) -> list[Evidence]:
     ]
 
 
+def align_all(pairs: Sequence[tuple[Picture, Picture]], starts: Sequence[Map]) -> list[Evidence]:
+    """Return for each two pictures the evidence of a map that is near the one given."""
+    best = [NOTHING] * len(pairs)
+    seen = {n: start for n, start in enumerate(starts) if not any(p.is_flat for p in pairs[n])}
+    _improve(best, [Question(*pair, 0.0) for pair in pairs], seen, _is_small_change)
+    return best
+
+
 def _likely(questions: Sequence[Question]) -> list[int]:
     """Return the numbers of the questions that are worth a match."""
     if not questions:

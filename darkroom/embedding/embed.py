@@ -20,7 +20,7 @@ from darkroom.workers.mapper import ShardTask
 from darkroom.workers.pool import new_pool
 
 # Raise when the same network and bytes give other embeddings.
-VERSION = f"4, previews {previews.VERSION}"
+VERSION = f"5, previews {previews.VERSION}"
 TIMEOUT_S = 60.0  # clean has decoded these images within its own, shorter limit
 
 
@@ -97,13 +97,10 @@ def embed_shard(task: ShardTask) -> None:
                 batch = []
         embedded.append(thread.submit(embed, batch))
     rows = [row for part in embedded for row in zip(*part.result(), strict=True)]
-    fresh = pd.DataFrame(
-        {
-            "key": keys,
-            "embedding": pd.Series([vector for vector, _ in rows], dtype=object),
-            "local": [local.tobytes() for _, local in rows],
-        }
-    )
+    vectors, *described = zip(*rows, strict=True) if rows else [()] * len(Embedded._fields)
+    fresh = pd.DataFrame({"key": keys, "embedding": pd.Series(list(vectors), dtype=object)})
+    for name, column in zip(tables.DESCRIBED, described, strict=True):
+        fresh[name] = [each.tobytes() for each in column]
     faults = pd.DataFrame({"key": list(failed), "reason": list(failed.values())}, dtype=object)
     frame = pd.concat([known.reset_index(), fresh, faults], ignore_index=True)
     frame = frame.astype(object).where(frame.notna(), None)
@@ -112,7 +109,7 @@ def embed_shard(task: ShardTask) -> None:
 
 def known_rows(task: ShardTask) -> pd.DataFrame:
     """Return the rows, by key, of the members that the last part has."""
-    columns = ["key", "reason", "embedding", "local"]
+    columns = ["key", "reason", "embedding", *tables.DESCRIBED]
     if not task.reusable:
         return pd.DataFrame(columns=columns).set_index("key")
     try:
