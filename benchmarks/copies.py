@@ -36,6 +36,8 @@ from darkroom.core.params.dedupe import DedupeParams
 from darkroom.core.params.load import load_params
 from darkroom.core.params.whole import Params
 from darkroom.dedupe.normalise import NEAREST, load_background, mean_of_nearest, nearest_background
+from darkroom.dedupe.placed import holds_more
+from darkroom.dedupe.regions import find_placed, load_centres
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.embedding.network import BUNDLED, Embedded, Network
 from darkroom.evaluation.intervals import proportion_interval, wilson
@@ -312,35 +314,47 @@ def report_verified(
 
 def find_candidates(
     rows: NDArray[np.int64],
-    vectors: NDArray[np.float32],
+    files: Embedded,
     n: int,
     dedupe: DedupeParams,
     chosen: NDArray[np.int64],
 ) -> pd.DataFrame:
     """Return the candidates among these files of which one shows a chosen photograph.
 
-    `key_a` and `key_b` are their rows as text.
+    `key_a` and `key_b` are their rows as text; `whole` says of each whether their embeddings are
+    near, `holds` whether one may lie within the other.
     """
-    names = [f"{row:06d}" for row in rows]
+    names, vectors, regions = [f"{row:06d}" for row in rows], files.vectors[rows], files.regions
     graph = find_neighbours(
-        names, vectors[rows], load_background(), dedupe.neighbours, dedupe.candidate_threshold
+        names, vectors, load_background(), dedupe.neighbours, dedupe.candidate_threshold
     )
-    pairs = score_pairs(names, vectors[rows], graph.to_background, graph.pairs())
+    within = find_placed(names, regions[rows, 0], regions[rows, 1:], load_centres()).pairs()
+    near = {tuple(pair) for pair in graph.pairs().tolist()}
+    placed = {tuple(pair) for pair in within.tolist()}
+    two = np.array(sorted(near | placed), np.int64).reshape(-1, 2)
+    pairs = score_pairs(names, vectors, graph.to_background, two)
+    second = holds_more(regions, rows[two[:, ::-1]]) > holds_more(regions, rows[two])
+    pairs["whole"] = [tuple(pair) in near for pair in two.tolist()]
+    pairs["holds"] = np.where(second, -1, 1) * [tuple(pair) in placed for pair in two.tolist()]
     a, b = (pairs[name].astype(int) % n for name in ("key_a", "key_b"))
-    print(f"    {len(pairs) / len(rows):.2f} candidates per file, {(a != b).sum()} of them foreign")
+    print(
+        f"    {pairs['whole'].sum() / len(rows):.2f} candidates per file, "
+        f"{((a != b) & pairs['whole']).sum()} of them foreign; placed: "
+        f"{(pairs['holds'] != 0).sum() / len(rows):.2f}, {((a != b) & (pairs['holds'] != 0)).sum()}"
+    )
     return pairs.assign(true=a == b, photograph=a)[a.isin(chosen) | b.isin(chosen)]
 
 
 def verify(
     candidates: pd.DataFrame,
     load: Callable[[], Sequence[Pixels]],
-    local: NDArray[np.int8],
+    files: Embedded,
     dedupe: DedupeParams,
 ) -> pd.DataFrame:
     """Return the candidates with evidence and verdict."""
     unique = candidates.drop_duplicates(["key_a", "key_b"])
     order = unique.sort_values(["photograph", "key_a", "key_b"], ignore_index=True)
-    pairs, seconds = gather_evidence(load, local, order, dedupe.threshold)
+    pairs, seconds = gather_evidence(load, files.local, files.small, order, dedupe.threshold)
     print(f"  ({len(pairs)} pairs verified, {1000 * seconds / len(pairs):.1f} ms each, 2 workers)")
     return pairs
 
@@ -361,7 +375,8 @@ def main() -> None:
     files = load()
     n, easy = len(files.keys), len(EASY_KINDS)
     print(f"{n} held-out photographs ({files.dropped} duplicates left out), {easy * n} files")
-    vectors, local = files.embed(Network(given.network))
+    embedded = files.embed(Network(given.network))
+    vectors = embedded.vectors
     foreign = mean_of_nearest(nearest_background(vectors, load_background(), NEAREST)[1])
     plain, first = np.zeros(len(vectors)), slice(0, easy * n)
     report("transformed set, plain", vectors[first], plain[first], n)
@@ -378,17 +393,19 @@ def main() -> None:
         rows = np.r_[0:n, version * n : (version + 1) * n]
         report(f"  hard, {kind}, plain", vectors[rows], plain[rows], n)
         report(f"  hard, {kind}, normalised", vectors[rows], foreign[rows], n)
-        hard[kind] = find_candidates(rows, vectors, n, dedupe, chosen)
+        hard[kind] = find_candidates(rows, embedded, n, dedupe, chosen)
     if given.plain:
         return
-    candidates = find_candidates(np.arange(easy * n), vectors, n, dedupe, chosen)
-    pairs = verify(candidates, load, local, dedupe)
+    candidates = find_candidates(np.arange(easy * n), embedded, n, dedupe, chosen)
+    pairs = verify(candidates, load, embedded, dedupe)
     report_verified("transformed set", pairs, files.keys, easy * (easy - 1) // 2, chosen)
     single = (pairs["photograph"].isin(np.flatnonzero(alone))) & (
         (pairs["key_b"].astype(int) % n).isin(np.flatnonzero(alone))
     )
     print(f"  without relatives: {(pairs['duplicate'] & ~pairs['true'] & single).sum()} wrong")
-    verified = verify(pd.concat(hard.values()), load, local, dedupe).set_index(["key_a", "key_b"])
+    verified = verify(pd.concat(hard.values()), load, embedded, dedupe).set_index(
+        ["key_a", "key_b"]
+    )
     for kind, part in hard.items():
         mine = verified.loc[pd.MultiIndex.from_frame(part[["key_a", "key_b"]])].reset_index()
         report_verified(f"  hard, {kind}", mine, files.keys, 1, chosen)

@@ -88,7 +88,8 @@ def main() -> None:
     total = len(shows) - len(set(shows))
     network, dedupe = Network(given.network), load_params(Path(), Params).dedupe
     size = network.size_px
-    vectors, local = network.embed([resize(image, size, size) for image in images])
+    embedded = network.embed([resize(image, size, size) for image in images])
+    vectors = embedded.vectors
     keys = [f"{number:06d}" for number in range(len(images))]
     graph = find_neighbours(keys, vectors, load_background(), dedupe.neighbours, LOWEST)
     pairs = score_pairs(keys, vectors, graph.to_background, graph.pairs())
@@ -103,7 +104,7 @@ def main() -> None:
         )
     pairs = pairs[pairs["normalised"] >= dedupe.candidate_threshold]
     load = partial(pictures, given.folder, given.photographs)
-    pairs, seconds = gather_evidence(load, local, pairs, min(LIMITS))
+    pairs, seconds = gather_evidence(load, embedded.local, embedded.small, pairs, min(LIMITS))
     print(f"{len(pairs)} verified, {1000 * seconds / len(pairs):.1f} ms each")
     found = [Evidence(*row) for row in pairs[list(Evidence._fields)].itertuples(index=False)]
     for limit in LIMITS:

@@ -14,7 +14,7 @@ from darkroom.dedupe.confirm import SCHEMA, VERSION, find_different
 from darkroom.dedupe.evidence import QUESTION, PairCache, evidence_cache, verify_pairs
 from darkroom.dedupe.groups import group_duplicates, unverified_links
 from darkroom.dedupe.placed import placed_cache, read_interiors, verify_placed
-from darkroom.dedupe.regions import NEAREST, THRESHOLD, find_placed, load_centres
+from darkroom.dedupe.regions import find_placed, load_centres
 from darkroom.dedupe.search import find_neighbours, score_pairs
 from darkroom.images.previews import Previews
 
@@ -55,8 +55,8 @@ def find_pairs(
         return pd.concat([others, placed], ignore_index=True) if len(placed) else pairs
 
     rows = find_placed(
-        names, inside.regions[:, 0], inside.regions[:, 1:], load_centres(), NEAREST, THRESHOLD,
-        scratch / "placed.npz",
+        names, inside.regions[:, 0], inside.regions[:, 1:], load_centres(),
+        cache=scratch / "placed.npz",
     ).pairs()  # fmt: skip
     pairs = verify(candidates, score_pairs(names, vectors, graph.to_background, rows))
     duplicates = links_of(pairs[pairs["duplicate"]])

@@ -195,7 +195,7 @@ def _verify_unknown(
         for found in apply_to_all(placed_task, repeat(pictures.root), repeat(inside.small), tasks):
             here = slice(start, start + len(found))
             oriented = [
-                _swap(evidence) if swapped else evidence
+                swap(evidence) if swapped else evidence
                 for evidence, swapped in zip(found, second_holds[here], strict=True)
             ]
             cache.add([(*pair, *e) for pair, e in zip(unknown[here], oriented, strict=True)])
@@ -215,7 +215,7 @@ def holds_more(regions: NDArray[np.int8], rows: NDArray[np.int64]) -> NDArray[np
     return np.concatenate(parts)
 
 
-def _swap(evidence: Evidence) -> Evidence:
+def swap(evidence: Evidence) -> Evidence:
     """Return the evidence with its map turned round."""
     back = np.linalg.inv(np.vstack([evidence.matrix, [0, 0, 1]]))[:2]
     return Evidence(*evidence[:-6], *(float(value) for value in back.ravel()))

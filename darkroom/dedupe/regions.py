@@ -71,8 +71,8 @@ def find_placed(
     wholes: Vectors,
     regions: Vectors,
     centres: Vectors,
-    nearest: int,
-    threshold: float,
+    nearest: int = NEAREST,
+    threshold: float = THRESHOLD,
     cache: Path | None = None,
 ) -> Found:
     """Return for each image the `nearest` others that may lie in it, of a cosine of `threshold`.
