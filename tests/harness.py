@@ -22,6 +22,8 @@ from PIL import Image, ImageFilter
 from darkroom.commands.main import app
 from darkroom.core import shards, tables
 from darkroom.core.script import run_as_script
+from darkroom.embedding.embed import load_network
+from darkroom.embedding.network import BUNDLED
 from darkroom.images.decode import DecodeError, decode
 from darkroom.labels.decisions import REVIEW, write_decisions
 from darkroom.sources.store.purged import PURGED, write_purged
@@ -35,6 +37,16 @@ def read_tar(path):
     """Return every member of a small shard by name, as any tar reader sees it."""
     with tarfile.open(path) as archive:
         return {info.name: archive.extractfile(info).read() for info in archive}
+
+
+def write_embeddings(path, keys, pictures):
+    """Write the part of embeddings that holds these pictures."""
+    network = load_network(BUNDLED)
+    vectors, *described = network.embed([network.prepare(picture) for picture in pictures])
+    part = pd.DataFrame({"key": keys, "reason": None, "embedding": list(vectors)})
+    for name, column in zip(tables.DESCRIBED, described, strict=True):
+        part[name] = [each.tobytes() for each in column]
+    tables.write_table(part, path, tables.embeddings_schema(network.dimensions))
 
 
 def damage(root, places):

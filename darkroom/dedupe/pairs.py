@@ -47,12 +47,9 @@ def find_pairs(
 
     def verify(candidates: pd.DataFrame, perhaps_placed: pd.DataFrame) -> pd.DataFrame:
         pairs = verify_pairs(pictures, embeddings, candidates, params.threshold, engine, cache)
-        known = set(links_of(pairs[pairs["duplicate"]]))
-        asked = perhaps_placed[[pair not in known for pair in links_of(perhaps_placed)]]
+        asked = _without(perhaps_placed, pairs[pairs["duplicate"]])
         placed = verify_placed(pictures, inside, asked, engine, within)
-        found = set(links_of(placed))
-        others = pairs[[pair not in found for pair in links_of(pairs)]]
-        return pd.concat([others, placed], ignore_index=True) if len(placed) else pairs
+        return pd.concat([_without(pairs, placed), placed], ignore_index=True)
 
     rows = find_placed(
         names, inside.regions[:, 0], inside.regions[:, 1:], load_centres(),
@@ -110,6 +107,11 @@ def take_out_different(
         pairs.loc[told, ["duplicate", "decided_by"]] = False, "difference"
     cache.compact(set(originals.index))
     return pairs
+
+
+def _without(pairs: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    known = set(links_of(others))
+    return pairs[np.array([pair not in known for pair in links_of(pairs)], bool)]
 
 
 def links_of(pairs: pd.DataFrame) -> list[Pair]:

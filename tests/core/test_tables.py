@@ -88,7 +88,7 @@ def test_parts_are_read_in_order_of_name_and_none_gives_an_empty_frame(tmp_path)
 def test_embeddings_keep_their_width(tmp_path):
     schema = tables.embeddings_schema(3)
     frame = pd.DataFrame({"key": ["a"], "reason": [None], "embedding": [[0.0, 0.6, 0.8]]})
-    frame["local"] = [b"\0" * 8]
+    frame[list(tables.DESCRIBED)] = b"\0" * 8
     tables.write_table(frame, tmp_path / "e.parquet", schema)
     assert pa.parquet.read_schema(tmp_path / "e.parquet").equals(schema)
 
@@ -101,15 +101,16 @@ def test_vectors_come_in_order_of_key_from_any_part_without_what_failed(tmp_path
             None if key == "b" else vector for key, vector in zip(keys, vectors, strict=True)
         ]
         frame = pd.DataFrame({"key": keys, "embedding": pd.Series(vectors, dtype=object)})
-        frame["local"] = [None if key == "b" else key.encode() for key in keys]
+        content = [None if key == "b" else key.encode() for key in keys]
+        frame = frame.assign(**dict.fromkeys(tables.DESCRIBED, content))
         frame["reason"] = ["corrupt" if key == "b" else None for key in keys]
         tables.write_table(frame, tmp_path / f"{part}.parquet", schema)
     keys, vectors = tables.read_vectors(tmp_path, ["d", "a", "b", "c", "x"])
     assert keys == ["a", "c", "d"]
     assert vectors.tolist() == [[ord(key), 1] for key in keys]
-    order = tables.write_descriptors(tmp_path, ["d", "a", "b", "x"], tmp_path / "local.bin", 1)
-    assert sorted(order) == ["a", "d"]
-    assert (tmp_path / "local.bin").read_bytes() == "".join(order).encode()
+    written = tmp_path / "local.bin"
+    assert tables.write_described(tmp_path, "dabx", "local", 1, written) == ["a", "d"]
+    assert written.read_bytes() == b"ad"
 
 
 def test_no_vectors(tmp_path):

@@ -5,13 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darkroom.core import shards, tables
+from darkroom.core import shards
 from darkroom.core.params.engine import EngineParams
 from darkroom.dedupe import evidence
 from darkroom.dedupe.evidence import PairCache, evidence_cache
-from darkroom.embedding.embed import load_network
-from darkroom.embedding.network import BUNDLED
 from darkroom.images.previews import Previews
+from tests.harness import write_embeddings
 
 ONE, TWO = (EngineParams(kind="local", workers=n) for n in (1, 2))
 
@@ -37,12 +36,7 @@ def store(tmp_path, patches):
     found = shards.write_shard(tmp_path / "data/raw/00000.tar", zip(names, contents, strict=True))
     places = pd.DataFrame(found, index=keys)
     places.insert(0, "folder", "data/raw")
-    network = load_network(BUNDLED)
-    vectors, local = network.embed([network.prepare(picture) for picture in pictures])
-    part = pd.DataFrame({"key": keys, "reason": None, "embedding": list(vectors)})
-    part["local"] = [each.tobytes() for each in local]
-    schema = tables.embeddings_schema(network.dimensions)
-    tables.write_table(part, tmp_path / "embeddings/00000.parquet", schema)
+    write_embeddings(tmp_path / "embeddings/00000.parquet", keys, pictures)
     rows = [(a, b) for a in range(24) for b in range(a + 1, min(a + 4, 24))]
     pairs = pd.DataFrame(
         {

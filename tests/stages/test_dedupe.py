@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import pytest
 
 from darkroom.core import tables
@@ -247,6 +248,24 @@ def test_classes_that_lose_their_last_image_are_named(build, patches, caplog):
         "3 of 4 classes lose all their images and cannot be learned: 'a' (1 label_conflict), 'b' (1"
         " label_conflict), 'few' (2 small_class)"
     ) in caplog.text
+
+
+def test_a_photograph_laid_onto_another_goes_and_history_does_not_show(build, patches, tmp_path):
+    laid = patches[41].copy()
+    laid[30:86, 8:64] = cv2.resize(patches[0], (56, 56), interpolation=cv2.INTER_AREA)
+    later = [("collage", png(laid), {})]
+    first = [(f"{n:02d}", png(patches[n]), {}) for n in range(12)]
+    build(first)
+    records, _ = build(first + later)
+    pairs = tmp_path / "data/dedupe/pairs.parquet"
+    found = tables.read_table(pairs)
+    assert list(found.loc[found["duplicate"], "decided_by"]) == ["placed"]
+    assert (records["status"] == "rejected").sum() == 1
+    assert set(records["representative"][["00", "collage"]]) <= set(records["key"])
+    before = pairs.read_bytes()
+    shutil.rmtree(tmp_path / ".darkroom/dedupe")
+    build(first + later)
+    assert pairs.read_bytes() == before
 
 
 def test_a_picture_that_no_longer_decodes_is_nobodys_copy_and_said(store, caplog):
