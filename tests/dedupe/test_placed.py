@@ -15,9 +15,8 @@ from darkroom.dedupe.placed import (
     placed_cache,
     read_interiors,
     verify_placed,
-    verify_within,
 )
-from darkroom.dedupe.verify import Picture
+from darkroom.dedupe.verify import Picture, align_all
 from darkroom.embedding.network import shrink
 from darkroom.images.previews import Previews
 from tests.harness import write_embeddings
@@ -56,9 +55,8 @@ def seek(scene, photograph):
 
 def judge(scene, photograph, found):
     none = np.zeros((0, 0), np.int8)
-    return decide_placed(
-        verify_within(Picture(none, lambda: scene), Picture(none, lambda: photograph), found)
-    )
+    pair = Picture(none, lambda: scene), Picture(none, lambda: photograph)
+    return decide_placed(align_all([pair], [found])[0])
 
 
 @pytest.mark.parametrize("kind", SCENES)
