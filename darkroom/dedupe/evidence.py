@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from darkroom.core import tables
 from darkroom.core.files import publish
 from darkroom.core.params.engine import EngineParams
 from darkroom.core.progress import Progress
-from darkroom.dedupe.decide import decide
+from darkroom.dedupe.decide import Verdict, decide
 from darkroom.dedupe.verify import VERSION, Evidence, Picture, Question, compare_all
 from darkroom.embedding.network import LOCAL_DIMENSIONS, PLACES
 from darkroom.images.decode import DecodeError, Pixels
@@ -137,7 +137,13 @@ def verify_pairs(
         answered = pairs.merge(cache.table(), "left", QUESTION)
     evidence = [Evidence(int(row[0]), *row[1:]) for row in _rows(answered, Evidence._fields)]
     similar = pairs["normalised"].astype(float)
-    verdicts = [decide(n, e, threshold) for n, e in zip(similar, evidence, strict=True)]
+    return as_pairs(
+        answered, [decide(n, e, threshold) for n, e in zip(similar, evidence, strict=True)]
+    )
+
+
+def as_pairs(answered: pd.DataFrame, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return PAIRS: candidates, their evidence, and the verdict on each."""
     return answered.round({"agreement": 6, "ssim": 6, "mse": 6}).assign(
         inliers=answered["inliers"].astype("int64"),
         duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),

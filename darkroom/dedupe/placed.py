@@ -29,6 +29,7 @@ from darkroom.dedupe.evidence import (
     MADE_BY,
     QUESTION,
     PairCache,
+    as_pairs,
     map_tasks,
     read_or_flat,
 )
@@ -161,12 +162,8 @@ def verify_placed(
         _verify_unknown(pictures, inside, unknown, engine, cache)
         answered = pairs.merge(cache.table(), "left", QUESTION)
     verdicts = [decide_placed(Evidence(*row)) for row in tables.rows(answered, Evidence._fields)]
-    answered = answered.round({"agreement": 6, "ssim": 6, "mse": 6}).assign(
-        inliers=answered["inliers"].astype("int64"),
-        duplicate=np.array([verdict.duplicate for verdict in verdicts], bool),
-        decided_by=[verdict.decided_by for verdict in verdicts],
-    )
-    return answered.loc[answered["duplicate"], tables.PAIRS.names]
+    judged = as_pairs(answered, verdicts)
+    return judged[judged["duplicate"]]
 
 
 def _verify_unknown(
