@@ -48,6 +48,7 @@ FINER = (0.92, 0.96, 1.0, 1.04, 1.08)  # of the best of these
 MARGIN_PX = 2  # what a frame or a crop may hide at each side
 COARSE_PX, FINE_PX = 24, 48  # side of what holds it, for the two searches
 MAYBE, LIKELY = 0.76, 0.86  # correlation; benchmarks/copies.py
+DETAIL_SIGMA, MIN_DETAIL = 1.0, 0.55  # px of the holder; skies and walls correlate, but not in that
 REGIONS_FILE = "regions.bin"
 PER_TASK = 1024  # about a fifth of a second
 AT_ONCE = 4096  # pairs whose regions are compared
@@ -78,6 +79,8 @@ def find_place(holder: Small, placed: Small, stretch: float) -> Map | None:
     width, height = _sides(found.size, stretch)
     left, top = GRID * (found.x - width / 2), GRID * (found.y - height / 2)
     matrix = np.array([[width, 0, left], [0, height, top]])
+    if _correlation_of_detail(holder, placed, matrix) < MIN_DETAIL:
+        return None
     return Map(matrix, 0, np.ones((GRID, GRID), np.bool_))
 
 
@@ -98,6 +101,25 @@ def _search(holder: Small, inner: Small, stretch: float, sizes: Iterable[float])
         if np.isfinite(score) and score > best.correlation:
             best = Found(score, size, (left + width / 2) / side, (top + height / 2) / side)
     return best
+
+
+def _correlation_of_detail(holder: Small, placed: Small, matrix: NDArray[np.float64]) -> float:
+    """Return how far the finest detail correlates, of which smooth pictures have little."""
+    (width, _, left), (_, height, top) = matrix * (SMALL_PX / GRID)
+    size = max(6, round(width * GRID)), max(6, round(height * GRID))
+    x, y = width * GRID / size[0], height * GRID / size[1]
+    window = np.array([[x, 0, left + (x - 1) / 2], [0, y, top + (y - 1) / 2]])
+    there = cv2.warpAffine(
+        holder, window, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    details = []
+    for picture in (there, _resize(placed, *size)):
+        grey = picture.astype(np.float32)
+        detail = (grey - cv2.GaussianBlur(grey, (0, 0), DETAIL_SIGMA))[1:-1, 1:-1]
+        details.append(np.ravel(detail - detail.mean()))
+    one, other = details
+    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-6))
 
 
 def _resize(picture: Small, width: int, height: int) -> Small:
