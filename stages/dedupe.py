@@ -4,7 +4,8 @@ Enters: `data/raw` (labels), `data/previews` (pictures), `data/clean`, `data/emb
 `pairs.parquet`, `groups.parquet`, `records.parquet` in `data/dedupe`, and `metrics/dedupe.json`.
 
 - Candidates are the nearest neighbours with a normalised similarity (`darkroom.dedupe.normalise`)
-  of at least `dedupe.candidate_threshold`.
+  of at least `dedupe.candidate_threshold`, and pairs of which one may lie within the other
+  (`darkroom.dedupe.regions`).
 - Every candidate is verified (`darkroom.dedupe.verify`): a pair is a copy when its alignment
   explains the picture; `dedupe.threshold` is the similarity from which weaker evidence does.
 - What would be rejected and is not plainly the same is compared with what stays once more, at full

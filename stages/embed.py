@@ -2,7 +2,8 @@
 
 Enters: `data/previews` (pictures), `data/raw` (of images so small that they have no preview),
 `data/clean/parts` (where these lie). Leaves: `data/embeddings/<shard>.parquet` with one vector of
-unit length per key, or the reason why there is none, and `metrics/embed.json`.
+unit length per key, what dedupe compares of it (`darkroom.embedding.network`), or the reason why
+there is none, and `metrics/embed.json`.
 A shard whose members and network are unchanged is not embedded again. Another network
 (`embed.network`, a name in keras.applications) is written for LiteRT first. An image is embedded
 whether or not `clean` rejects it, so that a change of `clean.reject` costs nothing here.
