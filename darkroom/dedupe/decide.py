@@ -18,7 +18,8 @@ SURE_AGREEMENT, MANY_INLIERS = 0.85, 80
 MIN_UNCOVERED, MIN_INLIERS_COVERED = 0.78, 80
 MIN_AGREEMENT_COARSE, MAX_MSE_COARSE = 0.5, 0.03  # strong compression leaves the smoothed greys
 MIN_LIKENESS, MIN_LIKENESS_NEXT, MAX_MSE = 0.75, 0.6, 0.02
-MIN_AGREEMENT_PLACED, MAX_MSE_PLACED = 0.75, 0.05  # of a picture within another
+# Of a picture within another. It is sought upright: what has turned to fit is something else.
+MIN_AGREEMENT_PLACED, MAX_MSE_PLACED, MAX_TILT = 0.85, 0.05, 0.04
 SCENE_INLIERS = 40  # matching places on one map: the same scene or thing, seen otherwise
 
 
@@ -65,5 +66,6 @@ def agrees_as_copies_do(evidence: Evidence) -> bool:
 def decide_placed(evidence: Evidence) -> Verdict:
     """Return the verdict on a pair of which one picture was sought within the other."""
     agrees = evidence.agreement >= MIN_AGREEMENT_PLACED and evidence.mse <= MAX_MSE_PLACED
-    lies = agrees and evidence.overlap >= MIN_OVERLAP
+    turned = abs(evidence.xy) + abs(evidence.yx) > MAX_TILT * (abs(evidence.xx) + abs(evidence.yy))
+    lies = agrees and not turned and evidence.overlap >= MIN_OVERLAP
     return Verdict(lies, "placed" if lies else "none")

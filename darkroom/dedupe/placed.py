@@ -183,8 +183,8 @@ def verify_placed(
     if len(unknown):
         _verify_unknown(pictures, inside, unknown, engine, cache)
         answered = pairs.merge(cache.table(), "left", QUESTION)
-    verdicts = [decide_placed(Evidence(*row)) for row in tables.rows(answered, Evidence._fields)]
-    judged = as_pairs(answered, verdicts)
+    rows = zip(*(answered[name] for name in Evidence._fields), strict=True)
+    judged = as_pairs(answered, [decide_placed(Evidence(*row)) for row in rows])
     return judged[judged["duplicate"]]
 
 

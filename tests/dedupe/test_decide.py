@@ -2,7 +2,7 @@
 
 import pytest
 
-from darkroom.dedupe.decide import decide
+from darkroom.dedupe.decide import decide, decide_placed
 from darkroom.dedupe.verify import NOTHING
 
 THRESHOLD = 0.5
@@ -37,3 +37,21 @@ def evidence(inliers, overlap, agreement, ssim, mse, uncovered=0.0):
 )
 def test_evidence_decides(normalised, shown, verdict):
     assert decide(normalised, shown, THRESHOLD) == verdict
+
+
+@pytest.mark.parametrize(
+    ("agreement", "mse", "overlap", "tilt", "lies"),
+    [
+        pytest.param(0.95, 0.004, 1.0, 0.01, True, id="laid on"),
+        pytest.param(0.78, 0.004, 1.0, 0.01, False, id="another smile"),
+        pytest.param(0.95, 0.08, 1.0, 0.01, False, id="other greys"),
+        pytest.param(0.95, 0.004, 0.6, 0.01, False, id="hangs out"),
+        pytest.param(0.95, 0.004, 1.0, 0.08, False, id="turned to fit"),
+    ],
+)
+def test_what_lies_within_another_agrees_upright(agreement, mse, overlap, tilt, lies):
+    shown = evidence(0, overlap, agreement, agreement, mse)._replace(
+        xx=0.5, xy=-tilt / 2, x0=3.0, yx=tilt / 2, yy=0.5, y0=5.0
+    )
+    assert decide_placed(shown) == (lies, "placed" if lies else "none")
+    assert not decide_placed(NOTHING).duplicate
