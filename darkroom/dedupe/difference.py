@@ -221,8 +221,10 @@ def _toned(target: Floats, picture: Floats, weight: Floats) -> Floats:
     at, middle = at[near], middle[near]
     curve = np.interp(greys, at, middle) + slope * (greys - np.clip(greys, at[0], at[-1]))
     found = curve.astype(np.float32)[(picture * FINER).astype(np.int16)]
-    found = np.where(picture > 255 - CLIPPED, np.maximum(found, target), found)
-    return np.asarray(np.where(picture < CLIPPED, np.minimum(found, target), found), np.float32)
+    bright, dark = picture > 255 - CLIPPED, picture < CLIPPED
+    found[bright] = np.maximum(found[bright], target[bright])
+    found[dark] = np.minimum(found[dark], target[dark])
+    return np.asarray(found, np.float32)
 
 
 def _equally_sharp(target: Floats, picture: Floats, weight: Floats) -> tuple[Floats, Floats]:
