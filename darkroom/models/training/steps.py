@@ -3,9 +3,11 @@
 TensorFlow is imported by the functions that need it.
 """
 
+import importlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,13 @@ def start_tensorflow(seed: int, threads: int) -> None:
     """Make TensorFlow repeat itself: seeds, deterministic operations, a fixed number of threads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its chatter about processors
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and about each export
+    if {"sklearn", "keras"}.isdisjoint(sys.modules):
+        # Keras spends a second on importing scikit-learn, where it is, for wrappers of no use here.
+        sys.modules["sklearn"] = None  # type: ignore[assignment]  # as if it were absent
+        try:
+            importlib.import_module("keras")
+        finally:
+            del sys.modules["sklearn"]
     import keras
     import tensorflow as tf
 

@@ -10,9 +10,12 @@ from darkroom.models.training import fit, steps
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 TWO_DEVICES = """
-import numpy as np, keras, tensorflow as tf
+import sys
 from darkroom.models import losses
 from darkroom.models.training import steps
+steps.start_tensorflow(1, 2)
+assert "sklearn" not in sys.modules  # neither imported by Keras nor barred
+import numpy as np, keras, tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
