@@ -127,10 +127,10 @@ def check_normal(normal: Parts, name: str | None) -> None:
     known, usual = len(normal.train.images), len(normal.validation.images)
     if min(known, usual) < FEW:
         logger.warning(
-            "train: %d images show what is normal, and %d more how far normal ones go: too few to"
-            " know it. Shares of normal images come in steps of %.0f %%, so that a specificity of"
-            " 90 %% needs 10 in validation, and its interval, like every result on so few, is wide;"
-            " have %d of each at least",
+            "train: only %d images show what is normal, and %d more how far normal ones go. That is"
+            " little: the share of normal images that score lower comes in steps of %.0f %%, a"
+            " specificity of 90 %% needs 10 in validation, and below %d of each neither thresholds"
+            " nor intervals are sure; add normal images",
             known, usual, 100 / usual, FEW,
         )  # fmt: skip
 

@@ -210,6 +210,16 @@ def test_outliers_are_not_read_before_the_evaluation(settings):
 
 
 @pytest.mark.parametrize(
+    ("known", "usual", "said"), [(9, 3, True), (20, 19, True), (20, 20, False)]
+)
+def test_how_little_few_normal_images_say_is_said(caplog, known, usual, said):
+    parts = (Examples(range(count), np.zeros((count, 1), np.float32)) for count in (known, usual))
+    fit.check_normal(fit.Parts(*parts), "sharp")
+    assert (f"only {known} images show what is normal, and {usual} more" in caplog.text) == said
+    assert not said or f"in steps of {100 / usual:.0f} %" in caplog.text
+
+
+@pytest.mark.parametrize(
     ("method", "changes", "counts", "labels", "word"),
     [
         pytest.param("autoencoder", {"normal_class": "cat"}, COUNTS, {"label": LABELS},
