@@ -6,6 +6,7 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 from darkroom.core.params.load import Model, load_params
 from darkroom.core.progress import log_to_stderr
+from darkroom.core.stale_metrics import put_aside, put_back
 
 
 def run_as_script(run: Callable[[Path, Model], None], model: type[Model]) -> None:
@@ -22,9 +23,9 @@ def run_as_script(run: Callable[[Path, Model], None], model: type[Model]) -> Non
         run(root, params)
     except Exception as error:
         from darkroom.core.explain import explain
-        from darkroom.core.stale_metrics import remove_stale_metrics
 
-        remove_stale_metrics(root, Path(run.__code__.co_filename).stem)
+        put_aside(root, Path(run.__code__.co_filename).stem)
         if isinstance(error, UserError | OSError):
             raise SystemExit(f"error: {explain(error)}") from error
         raise
+    put_back(root)

@@ -1,19 +1,21 @@
 """No metrics of an earlier or another data set outlive a stage that failed on this one."""
 
 import logging
+import shutil
 from pathlib import Path
 
 from darkroom.core.yaml import read_yaml
 
 METRICS = Path("metrics")
+ASIDE = Path(".darkroom/metrics")
 
 logger = logging.getLogger(__name__)
 
 
-def remove_stale_metrics(root: Path, stage: str) -> None:
-    """Remove what `stage` and those after it in dvc.yaml wrote into `metrics/` before.
+def put_aside(root: Path, stage: str) -> None:
+    """Take out of `metrics/` what `stage` and those after it in dvc.yaml wrote there before.
 
-    Their data stay. DVC brings back from its run cache what turns out to be right after all.
+    Their data stay.
     """
     path = root / "dvc.yaml"
     stages = read_yaml(path)["stages"] if path.exists() else {}
@@ -23,10 +25,24 @@ def remove_stale_metrics(root: Path, stage: str) -> None:
         for entry in [*stages[name].get("outs", []), *stages[name].get("metrics", [])]:
             out = Path(entry if isinstance(entry, str) else next(iter(entry)))
             if METRICS in out.parents and (root / out).is_file():
-                (root / out).unlink()
+                (root / ASIDE / out).parent.mkdir(parents=True, exist_ok=True)
+                (root / out).replace(root / ASIDE / out)
                 removed.append(out.as_posix())
     if removed:
         logger.warning(
             "%s failed: %d files in metrics/ were of an earlier run and are removed (%s, …)",
             stage, len(removed), removed[0],
         )  # fmt: skip
+
+
+def put_back(root: Path) -> None:
+    """Bring back what was put aside, once a stage succeeds: DVC finds what of it still holds.
+
+    Otherwise a wrong setting, put right, would cost another training.
+    """
+    for path in sorted((root / ASIDE).rglob("*")):
+        place = root / path.relative_to(root / ASIDE)
+        if path.is_file() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    shutil.rmtree(root / ASIDE, ignore_errors=True)

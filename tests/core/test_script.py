@@ -89,3 +89,6 @@ def test_a_failed_stage_leaves_no_metrics_of_an_earlier_run(tmp_path, monkeypatc
         path for name in later for path in outs[name] if tmp_path / "metrics" in path.parents
     }
     assert gone == (set() if isinstance(fault, KeyboardInterrupt) else metrics)
+    monkeypatch.setattr(clean, "run", lambda *_: None)
+    run_in(tmp_path, monkeypatch, clean)  # DVC looks what of it still holds
+    assert all(path.read_text() == "of another data set" for path in files)
