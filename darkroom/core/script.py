@@ -12,7 +12,7 @@ from darkroom.core.stale_metrics import put_aside, put_back
 def run_as_script(run: Callable[[Path, Model], None], model: type[Model]) -> None:
     """Run a stage in the working folder; exit 1 with one message on a user's error."""
     log_to_stderr()
-    root = Path.cwd()
+    root, stage = Path.cwd(), Path(run.__code__.co_filename).stem
     try:
         params = load_params(root, model)
     except (UserError, OSError) as error:  # before any work, so that nothing here is out of date
@@ -24,8 +24,8 @@ def run_as_script(run: Callable[[Path, Model], None], model: type[Model]) -> Non
     except Exception as error:
         from darkroom.core.explain import explain
 
-        put_aside(root, Path(run.__code__.co_filename).stem)
+        put_aside(root, stage)
         if isinstance(error, UserError | OSError):
             raise SystemExit(f"error: {explain(error)}") from error
         raise
-    put_back(root)
+    put_back(root, stage)

@@ -25,8 +25,8 @@ def put_aside(root: Path, stage: str) -> None:
         for entry in [*stages[name].get("outs", []), *stages[name].get("metrics", [])]:
             out = Path(entry if isinstance(entry, str) else next(iter(entry)))
             if METRICS in out.parents and (root / out).is_file():
-                (root / ASIDE / out).parent.mkdir(parents=True, exist_ok=True)
-                (root / out).replace(root / ASIDE / out)
+                (root / ASIDE / stage / out).parent.mkdir(parents=True, exist_ok=True)
+                (root / out).replace(root / ASIDE / stage / out)
                 removed.append(out.as_posix())
     if removed:
         logger.warning(
@@ -35,14 +35,15 @@ def put_aside(root: Path, stage: str) -> None:
         )  # fmt: skip
 
 
-def put_back(root: Path) -> None:
-    """Bring back what was put aside, once a stage succeeds: DVC finds what of it still holds.
+def put_back(root: Path, stage: str) -> None:
+    """Bring back what was put aside, once `stage` succeeds: DVC finds what of it still holds.
 
     Otherwise a wrong setting, put right, would cost another training.
     """
-    for path in sorted((root / ASIDE).rglob("*")):
-        place = root / path.relative_to(root / ASIDE)
+    aside = root / ASIDE / stage
+    for path in sorted(aside.rglob("*")):
+        place = root / path.relative_to(aside)
         if path.is_file() and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             path.replace(place)
-    shutil.rmtree(root / ASIDE, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
