@@ -25,6 +25,7 @@ from darkroom.core.params.download import DownloadParams
 from darkroom.core.params.section import StageParams
 from darkroom.core.progress import Progress
 from darkroom.core.script import run_as_script
+from darkroom.labels.lost_classes import say_lost_classes
 from darkroom.sources import remote_files
 from darkroom.sources.failure_reasons import REASONS
 from darkroom.sources.kinds.dispatch import Entries, open_source
@@ -74,6 +75,8 @@ def run(root: Path, params: Params) -> None:
         journal.forget_failures()  # whatever is corrected now, they are tried again
         raise
     index = store.finish()
+    remedies = {TOTAL_LIMIT: "raise download.max_total_bytes"}
+    say_lost_classes("download", index[index["status"] != "withdrawn"], remedies)
     write_metrics(root / METRICS, summarise(index))
     journal.clear()
     shutil.rmtree(root / remote_files.SCRATCH, ignore_errors=True)

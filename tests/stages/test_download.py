@@ -202,6 +202,13 @@ def test_labels_and_splits_come_from_folders(tmp_path):
     assert all(pd.isna(value) for value in found["stray.jpg"])
 
 
+def test_a_class_whose_files_all_fail_is_named(tmp_path, caplog):
+    write(tmp_path, cat__a_jpg=b"a", cat__b_jpg=b"b", dog__c_jpg=b"c" * 9)
+    download_now(tmp_path, {**FOLDER, "label_from": "parent"}, max_file_bytes=5)
+    assert "download: 1 of 2 classes lose all their images" in caplog.text
+    assert "'dog' (1 too_large)" in caplog.text
+
+
 def test_labels_come_from_a_table_and_change_without_new_bytes(tmp_path):
     write(tmp_path, a_jpg=b"a", b_jpg=b"b")
     table = tmp_path / "ratings.csv"
