@@ -220,11 +220,12 @@ def _toned(target: Floats, picture: Floats, weight: Floats) -> Floats:
     greys = np.arange(256 * FINER) / FINER
     at, middle = at[near], middle[near]
     curve = np.interp(greys, at, middle) + slope * (greys - np.clip(greys, at[0], at[-1]))
-    found = curve.astype(np.float32)[(picture * FINER).astype(np.int16)]
+    curve = np.clip(curve, 0, 255).astype(np.float32)
+    found = np.asarray(curve[(picture * FINER).astype(np.int16)], np.float32)
     bright, dark = picture > 255 - CLIPPED, picture < CLIPPED
     found[bright] = np.maximum(found[bright], target[bright])
     found[dark] = np.minimum(found[dark], target[dark])
-    return np.asarray(found, np.float32)
+    return found
 
 
 def _equally_sharp(target: Floats, picture: Floats, weight: Floats) -> tuple[Floats, Floats]:
