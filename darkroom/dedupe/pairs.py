@@ -51,10 +51,12 @@ def find_pairs(
         placed = verify_placed(pictures, inside, asked, engine, within)
         return pd.concat([_without(pairs, placed), placed], ignore_index=True)
 
-    rows = find_placed(
-        names, inside.regions[:, 0], inside.regions[:, 1:], load_centres(),
-        cache=scratch / "placed.npz",
-    ).pairs()  # fmt: skip
+    rows = np.zeros((0, 2), np.int64)
+    if params.candidate_threshold < 1:  # 1 is: look for nothing
+        rows = find_placed(
+            names, inside.regions[:, 0], inside.regions[:, 1:], load_centres(),
+            cache=scratch / "placed.npz",
+        ).pairs()  # fmt: skip
     pairs = verify(candidates, score_pairs(names, vectors, graph.to_background, rows))
     duplicates = links_of(pairs[pairs["duplicate"]])
     representative = group_duplicates(ranked, duplicates)

@@ -122,10 +122,9 @@ def test_a_conflict_that_is_kept_has_no_label(decide, store):
 def test_a_mean_replaces_votes(tmp_path, patches):
     votes = [{"ratings": [0, 5, 5]}, {"ratings": [9, 1, 0]}]
     names = ("a", "b")
-    keys = write_store(
-        tmp_path, [(n, png(patches[0]), v) for n, v in zip(names, votes, strict=True)]
-    )
-    assert develop(tmp_path)["reason"].tolist() == ["label_conflict"] * 2
+    files = [(n, png(patches[0]), v) for n, v in zip(names, votes, strict=True)]
+    keys = write_store(tmp_path, [*files, ("other", png(patches[1]), {})])
+    assert develop(tmp_path)["reason"].dropna().tolist() == ["label_conflict"] * 2
     write_decisions(tmp_path / REVIEW, [Decision(keys["a"], "", "mean", "2.5")])
     assert "kept" in develop(tmp_path, clean, dedupe)["status"].tolist()
     group = groups_of(tmp_path).loc[keys["a"]]

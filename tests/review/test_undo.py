@@ -16,7 +16,7 @@ def settle(tmp_path, values, patches):
     """Return a function that runs download to split with some settings; it returns all bytes."""
     write_rated(tmp_path / "photos", patches[:12])
     write_bad_company(tmp_path / "photos")
-    values["engine"]["workers"] = 1
+    values["engine"]["workers"], values["train"]["task"] = 1, "none"  # one setting leaves one image
     values["download"]["sources"] = [{"kind": "folder", "path": "photos", "labels": "ratings.csv"}]
 
     def run(**changes):

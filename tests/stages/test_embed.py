@@ -119,8 +119,11 @@ def test_images_that_stay_are_not_embedded_again(tmp_path, values, in_process, c
 def test_no_images_are_no_error(tmp_path, values, in_process):
     write_raw(tmp_path, [b"no image"])
     values["clean"]["max_failed_fraction"] = 1
-    vectors, metrics = run(tmp_path, values)
-    assert (vectors, metrics["embedded"], metrics["dimensions"]) == ({}, 0, None)
+    with pytest.raises(UserError, match="none of the 1 images is kept"):
+        run(tmp_path, values)
+    embed.run(tmp_path, check_params(values, Params))
+    metrics = json.loads((tmp_path / embed.METRICS).read_text())
+    assert (metrics["embedded"], metrics["dimensions"]) == (0, None)
 
 
 @pytest.mark.parametrize(

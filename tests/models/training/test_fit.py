@@ -271,7 +271,7 @@ def test_without_epochs_the_model_is_a_plain_guess(tiny):
     ("part", "word"),
     [
         pytest.param("train", "train split", id="nothing to train on"),
-        pytest.param("validation", "split.validation", id="nothing to stop by"),
+        pytest.param("validation", "validation split", id="nothing to stop by"),
     ],
 )
 def test_nothing_to_learn_from_is_said(tiny, part, word):
