@@ -33,7 +33,7 @@ SQUARE = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # … and where it stands
 LEAST_OFF = 0.15  # px: tiles that are no further off count alike
 NEAR_TILES = 5  # a side, that say in common where they lie
 # They lie elsewhere if by so many pixels, and if that explains such a share of what is left.
-OFF_PX, OFF_SHARE = 0.06, 0.03
+OFF_PX, OFF_SHARE = 0.09, 0.03
 MAX_MOVED = 0.45  # share of the detail, beyond which it is another shot
 
 

@@ -30,7 +30,7 @@ from darkroom.images import previews
 from darkroom.images.decode import DecodeError, Pixels, decode
 from darkroom.images.grey_range import read_range
 
-VERSION = "7"  # raise it when the same two pictures are told otherwise
+VERSION = "8"  # raise it when the same two pictures are told otherwise
 SCHEMA = pa.schema([("key_a", pa.string()), ("key_b", pa.string()), ("differs", pa.bool_())])
 
 PER_TASK = 16
