@@ -4,7 +4,7 @@ Evidence depends on the two pictures and on nothing else, so that a pair is veri
 `evidence-<version>` holds the evidence, in parts that are written every few seconds and become one
 table at the end. A pair needs the descriptors that embed has written; most pairs need no more. Only
 pictures of pairs that these do not refuse are read, and neighbouring pairs are taken together, so
-that a worker has most of them at hand; memory does not grow with the pairs.
+that a worker has most of them at hand; the pictures in memory do not grow with the pairs.
 """
 
 import logging
