@@ -11,6 +11,8 @@
 4. Connected pixels far beyond that, taken together, are a difference. It makes two pictures of two
    things, unless it is a caption, a sticker or padding: one large place on a photograph, which
    differs throughout and is mostly of one tone in one of the two.
+5. So does noise that edits do not leave, where no compression shows, and so does too little to
+   compare: what proves no copy stays.
 """
 
 from typing import Any, NamedTuple
